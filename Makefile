@@ -1,0 +1,55 @@
+# make demo    set up, then send a text to a server of its own and show the reply
+# make test    set up, then run the tests
+# make help    the other targets
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+
+.PHONY: help demo test test-all lint format docs bench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# One stamp per set of extras, so that a set is installed once and again only when pyproject.toml changes.
+$(VENV)/.installed-%: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo 'make: $(PYTHON) is older than Python 3.11; try: make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+demo: $(VENV)/.installed-cli  ## send a text to a server of its own and show the reply
+	@$(RUN) examples/demo.py
+
+test: $(VENV)/.installed-test  ## run all tests
+	@$(RUN) -m pytest $(ARGS)
+
+# The other interpreters are used where they are found; each gets an environment of its own.
+test-all: test  ## run the tests on every Python from 3.12 to 3.14 that is found, too
+	@for version in 3.12 3.13 3.14; do \
+	    python=$$(scripts/find-python $$version) || { echo "python$$version: not found, skipped"; continue; }; \
+	    echo "python$$version: $$python"; \
+	    $(MAKE) --no-print-directory test PYTHON=$$python VENV=.venv-$$version || exit 1; \
+	done
+
+lint: $(VENV)/.installed-lint  ## check style, types and generated tables
+	@$(RUN) -m ruff check
+	@$(RUN) -m ruff format --check
+	@$(RUN) -m mypy
+	@$(RUN) -m pyright --pythonpath $(RUN)
+	@$(RUN) spec/tables.py --check
+
+format: $(VENV)/.installed-lint  ## bring the code into its format
+	@$(RUN) -m ruff check --fix
+	@$(RUN) -m ruff format
+
+docs: $(VENV)/.installed-cli  ## write the generated tables into the documents
+	@$(RUN) spec/tables.py
+
+bench: $(VENV)/.installed-cli  ## measure the server and the codec
+	@$(RUN) benchmarks/bench.py
+
+clean:  ## remove the environments and everything built
+	rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,109 @@
+"""Framelet: a length-prefixed binary framing protocol for text, without I/O.
+
+``ServerConnection`` and ``ClientConnection`` speak the protocol for a program that brings its own sockets
+and clock; ``encode`` and ``FrameDecoder`` are the framing alone; ``grammar`` is the wire format itself.
+"""
+
+from . import grammar
+from .address import Address, TcpAddress, UnixAddress, parse_address
+from .client_connection import ClientConnection
+from .codec import HEADER_SIZE, Frame, FrameDecoder, decode_text, encode, encode_text
+from .errors import (
+    AddressError,
+    AnswerMalformedError,
+    AnswerTimeoutError,
+    AnswerTooLargeError,
+    ConfigurationError,
+    ConnectionStateError,
+    ErrorReceivedError,
+    FrameletError,
+    FrameTimeoutError,
+    FrameTooLargeError,
+    HelloMalformedError,
+    IdleTimeoutError,
+    IllFormedTextError,
+    PingTooLargeError,
+    ProtocolError,
+    TruncatedFrameError,
+    UnexpectedTypeError,
+    UnknownTypeError,
+    VersionUnsupportedError,
+)
+from .events import (
+    ApplicationReceived,
+    ClientEvent,
+    ConnectionFailed,
+    ErrorReceived,
+    FrameRefused,
+    HelloReceived,
+    InputEnded,
+    PongReceived,
+    ReplyReceived,
+    RequestReceived,
+    ServerEvent,
+    StoppedReceived,
+    StopReceived,
+)
+from .limits import ClientLimits, ConnectionLimits, ServerLimits
+from .registry import VERSION, ErrorCode, FrameType, Role, TypeRange
+from .reversal import reverse
+from .server_connection import ServerConnection
+from .states import State
+
+__all__ = [
+    "HEADER_SIZE",
+    "VERSION",
+    "Address",
+    "AddressError",
+    "AnswerMalformedError",
+    "AnswerTimeoutError",
+    "AnswerTooLargeError",
+    "ApplicationReceived",
+    "ClientConnection",
+    "ClientEvent",
+    "ClientLimits",
+    "ConfigurationError",
+    "ConnectionFailed",
+    "ConnectionLimits",
+    "ConnectionStateError",
+    "ErrorCode",
+    "ErrorReceived",
+    "ErrorReceivedError",
+    "Frame",
+    "FrameDecoder",
+    "FrameRefused",
+    "FrameTimeoutError",
+    "FrameTooLargeError",
+    "FrameType",
+    "FrameletError",
+    "HelloMalformedError",
+    "HelloReceived",
+    "IdleTimeoutError",
+    "IllFormedTextError",
+    "InputEnded",
+    "PingTooLargeError",
+    "PongReceived",
+    "ProtocolError",
+    "ReplyReceived",
+    "RequestReceived",
+    "Role",
+    "ServerConnection",
+    "ServerEvent",
+    "ServerLimits",
+    "State",
+    "StopReceived",
+    "StoppedReceived",
+    "TcpAddress",
+    "TruncatedFrameError",
+    "TypeRange",
+    "UnexpectedTypeError",
+    "UnixAddress",
+    "UnknownTypeError",
+    "VersionUnsupportedError",
+    "decode_text",
+    "encode",
+    "encode_text",
+    "grammar",
+    "parse_address",
+    "reverse",
+]

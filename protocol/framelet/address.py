@@ -1,0 +1,92 @@
+"""Where a server is: the forms in which people write it, and the one in which Framelet prints it."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from .errors import AddressError
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 6666
+
+_SCHEMES = ("framelet", "tcp", "http")
+_URL = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(.*)", re.DOTALL)
+_BRACKETED = re.compile(r"\[([^\]]*)\](?::([^:]*))?")
+_MAX_PORT = 65_535
+
+
+class TcpAddress(NamedTuple):
+    """A host, as name or literal without brackets, and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """As a URL, with an IPv6 literal in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"framelet://{host}:{self.port}"
+
+
+class UnixAddress(NamedTuple):
+    """The path of a unix stream socket."""
+
+    path: str
+
+    def __str__(self) -> str:
+        """As ``unix:PATH``, which ``parse_address`` reads."""
+        return f"unix:{self.path}"
+
+
+Address = TcpAddress | UnixAddress
+
+
+def parse_address(text: str, port: int | None = None) -> Address:
+    """Read an address as people write it.
+
+    ``text`` is a host name, an IPv4 or IPv6 literal (with or without brackets), ``HOST:PORT``, any of these
+    behind ``framelet://``, ``tcp://`` or ``http://``, or ``unix:PATH``.  ``port`` is used where the text
+    names none; by default that is 6666.  Raises AddressError where the text has another form, or where it
+    names a port other than ``port``.
+    """
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        if not path or "\0" in path:
+            message = f"{text!r} names no path: expected unix:PATH"
+            raise AddressError(message)
+        return UnixAddress(path)
+    match = _URL.fullmatch(text)
+    scheme, rest = match.groups() if match else (None, text)
+    if scheme is not None and scheme.lower() not in _SCHEMES:
+        message = f"{text!r} has the scheme {scheme}: expected {', '.join(_SCHEMES)} or none"
+        raise AddressError(message)
+    host, own_port = _split(rest.removesuffix("/"), text)
+    if own_port is not None and port is not None and own_port != port:
+        message = f"{text!r} names port {own_port}, but port {port} is given as well"
+        raise AddressError(message)
+    if own_port is None:
+        own_port = DEFAULT_PORT if port is None else port
+    return TcpAddress(host, own_port)
+
+
+def parse_port(text: str) -> int:
+    """Read a port from 0 to 65535; raises AddressError for anything else."""
+    if not (text.isascii() and text.isdigit() and int(text) <= _MAX_PORT):
+        message = f"{text!r} is no port: expected a number from 0 to {_MAX_PORT}"
+        raise AddressError(message)
+    return int(text)
+
+
+def _split(rest: str, text: str) -> tuple[str, int | None]:
+    """Host and port, None where there is no port."""
+    bracketed = _BRACKETED.fullmatch(rest)
+    if bracketed:
+        host, port = bracketed.groups()
+    elif rest.count(":") == 1:
+        host, port = rest.split(":")
+    else:
+        host, port = rest, None  # a bare name, or an IPv6 literal without brackets
+    if not host or any(character.isspace() or character in "/?#@[]\0" for character in host):
+        message = f"{text!r} names no host: expected HOST, HOST:PORT or framelet://HOST:PORT"
+        raise AddressError(message)
+    return host, None if port is None else parse_port(port)

@@ -1,0 +1,236 @@
+"""The client's end of a connection: requests in, octets out; octets in, answers out; no I/O."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from . import codec, grammar
+from .connection import Connection, refusal, text_of
+from .errors import (
+    AnswerMalformedError,
+    AnswerTimeoutError,
+    ConnectionStateError,
+    FrameletError,
+    FrameTooLargeError,
+    PingTooLargeError,
+    ProtocolError,
+    TruncatedFrameError,
+    UnexpectedTypeError,
+)
+from .events import (
+    ApplicationReceived,
+    ConnectionFailed,
+    ErrorReceived,
+    HelloReceived,
+    InputEnded,
+    PongReceived,
+    ReplyReceived,
+    StoppedReceived,
+)
+from .limits import MAX_PING_BODY, ClientLimits
+from .registry import ANSWERS, VERSION, FrameType, Role, TypeRange, type_kinds
+from .states import Action, State, Trigger
+
+if TYPE_CHECKING:
+    from construct import Construct
+
+    from .events import ClientEvent
+
+_FATAL_CODES = range(500, 600)
+
+
+class ClientConnection(Connection):
+    """Sends a client's frames and matches each answer to the oldest unanswered one (REQ-ORDER-6)."""
+
+    __slots__ = ("_awaited", "_events", "_limits", "_pings", "_waiting_since")
+
+    def __init__(self, limits: ClientLimits | None = None, *, now: float) -> None:
+        """Begin at the time ``now`` with limits, or the default ones."""
+        self._limits = limits or ClientLimits()
+        super().__init__(Role.CLIENT, self._limits, now)
+        self._awaited: deque[int] = deque()  # types of the unanswered frames, oldest first
+        self._pings: deque[bytes] = deque()  # bodies of the unanswered PINGs
+        self._events: deque[ClientEvent] = deque()
+        self._waiting_since: float | None = None
+
+    @property
+    def unanswered(self) -> int:
+        """How many frames still want an answer."""
+        return len(self._awaited)
+
+    def send_request(self, text: str) -> None:
+        """Queue a REQUEST.  Raises IllFormedTextError or FrameTooLargeError, and queues nothing then."""
+        self._ask(FrameType.REQUEST, codec.encode_text(text))
+
+    def send_application(self, frame_type: int, text: str) -> None:
+        """Queue an application frame of a type from 0xC0 to 0xFF; raises as send_request does."""
+        if type_kinds.get(frame_type) is not TypeRange.APPLICATION:
+            message = f"type {frame_type:#04x} is no application type: those are 0xc0 to 0xff"
+            raise ConnectionStateError(message)
+        self._ask(frame_type, codec.encode_text(text))
+
+    def send_ping(self, text: str = "") -> None:
+        """Queue a PING of at most 64 octets (REQ-PING-1)."""
+        body = codec.encode_text(text)
+        if len(body) > MAX_PING_BODY:
+            message = f"the body of a PING is {len(body)} octets long, more than {MAX_PING_BODY}"
+            raise PingTooLargeError(message)
+        self._ask(FrameType.PING, body)
+        self._pings.append(body)
+
+    def send_hello(self) -> None:
+        """Queue a HELLO that states this client's version and maximum body size (section 9)."""
+        hello = grammar.Hello(VERSION, {"max-body": str(self._limits.max_body)})
+        self._ask(FrameType.HELLO, grammar.HelloBody.build(hello))
+
+    def send_stop(self, token: str = "") -> None:
+        """Queue a STOP with the operator's token, or none (section 10)."""
+        self._ask(FrameType.STOP, codec.encode_text(token))
+
+    def send_eof(self) -> None:
+        """Send nothing further: FIN is due behind ``data_to_send``; answers still come."""
+        self._move(Trigger.DRAIN)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing will be sent behind ``data_to_send``: send that, then FIN."""
+        return self._state is not State.OPEN
+
+    def next_event(self) -> ClientEvent | None:
+        """What happened next, or None until more is received."""
+        if self._events:
+            return self._events.popleft()
+        while self._takes_frames():
+            try:
+                frame = self._next_frame()
+                if frame is None:
+                    break
+                event = self._take(frame.type, frame.body)
+            except ProtocolError as error:
+                return self._fail(error)
+            if event is not None:
+                return event
+        return self._end_of_input() if self._input_ended else None
+
+    def data_to_send(self, now: float) -> bytes:
+        """Everything to be written to the server, as one piece; empty where there is nothing."""
+        if self._awaited and self._waiting_since is None:
+            self._waiting_since = now
+        return super().data_to_send(now)
+
+    def resume(self, now: float) -> None:
+        """Start the clock afresh after a time in which the program did not read (section 12)."""
+        super().resume(now)
+        if self._waiting_since is not None:
+            self._waiting_since = now
+
+    def next_deadline(self) -> float | None:
+        """When ``check_deadlines`` is due, in seconds on the program's clock; None for never."""
+        if self._waiting_since is None or not self._takes_frames():
+            return None
+        return self._waiting_since + self._limits.answer_timeout
+
+    def check_deadlines(self, now: float) -> None:
+        """Give the connection up where the next answer is overdue (REQ-TIME-6); then ask for events."""
+        deadline = self.next_deadline()
+        if deadline is not None and now >= deadline:
+            message = f"no answer came within {self._limits.answer_timeout:g} seconds"
+            self._events.append(self._fail(AnswerTimeoutError(message)))
+
+    def _takes_frames(self) -> bool:
+        return self._state in (State.OPEN, State.DRAINING)
+
+    def _ask(self, frame_type: int, body: bytes) -> None:
+        """Queue a frame that wants an answer."""
+        if self._state is not State.OPEN:
+            message = f"nothing can be sent on a connection that is {self._state.value}"
+            raise ConnectionStateError(message)
+        allowed = min(self._limits.max_body, self._peer_max_body)
+        if len(body) > allowed:
+            raise FrameTooLargeError(frame_type, len(body), allowed)
+        self._write(frame_type, body)
+        self._awaited.append(frame_type)
+
+    def _take(self, frame_type: int, body: bytes) -> ClientEvent | None:
+        """Do with one frame what the table says; raises ProtocolError where the server is at fault."""
+        action = self._actions[frame_type]
+        if action is Action.DISCARD:
+            return None
+        if action is Action.ERROR:
+            return self._take_error(body)
+        if action is not Action.MATCH:
+            raise refusal(frame_type, action)
+        asked = self._awaited[0] if self._awaited else None
+        if asked is None:
+            message = f"{_name(frame_type)} came where nothing is awaited"
+            raise UnexpectedTypeError(message)
+        if ANSWERS[asked] != frame_type:
+            message = f"{_name(frame_type)} came where {_name(asked)} awaits its answer"
+            raise UnexpectedTypeError(message)
+        event = self._event(frame_type, body)
+        self._answered()
+        return event
+
+    def _event(self, frame_type: int, body: bytes) -> ClientEvent:
+        text = text_of(frame_type, body)
+        if frame_type == FrameType.REPLY:
+            return ReplyReceived(text)
+        if frame_type == FrameType.PONG:
+            if body != self._pings.popleft():
+                raise AnswerMalformedError("the PONG does not carry the body of its PING")
+            return PongReceived(text)
+        if frame_type == FrameType.HELLO:
+            hello = _parse(grammar.HelloBody, body)
+            if hello.version != VERSION:
+                message = f"the server's HELLO names version {hello.version}, asked for was {VERSION}"
+                raise AnswerMalformedError(message)
+            self._peer_max_body = int(hello.parameters.get("max-body", self._peer_max_body))
+            return HelloReceived(*hello)
+        if frame_type == FrameType.STOPPED:
+            stopped = _parse(grammar.StoppedBody, body)
+            return StoppedReceived(int(stopped["closed"]), int(stopped["cut"]))
+        return ApplicationReceived(frame_type, text)
+
+    def _take_error(self, body: bytes) -> ClientEvent:
+        """An ERROR: of the oldest unanswered frame, or of the connection (REQ-ERROR-10 to 12)."""
+        text_of(FrameType.ERROR, body)
+        error = _parse(grammar.ErrorBody, body)
+        if error.code in _FATAL_CODES:
+            self._move(Trigger.FATAL_ERROR)
+            return ErrorReceived(error.code, error.text, None, len(self._awaited))
+        if not self._awaited:
+            raise UnexpectedTypeError("a recoverable ERROR came where nothing is awaited")
+        asked = self._awaited[0]
+        if asked == FrameType.PING:
+            self._pings.popleft()
+        self._answered()
+        return ErrorReceived(error.code, error.text, asked, 0)
+
+    def _answered(self) -> None:
+        """Cross the oldest frame off, and time the wait for the next answer from here."""
+        self._awaited.popleft()
+        self._waiting_since = self._idle_since if self._awaited else None
+
+    def _fail(self, error: FrameletError) -> ConnectionFailed:
+        self._move(Trigger.FAULT)
+        return ConnectionFailed(error, len(self._awaited))
+
+    def _end_of_input(self) -> InputEnded | None:
+        if self._state is State.CLOSED:
+            return None
+        error = TruncatedFrameError() if self._takes_frames() and self._decoder.inside_frame else None
+        self._move(Trigger.INPUT_ENDED)
+        return InputEnded(error, len(self._awaited))
+
+
+def _parse(form: Construct, body: bytes) -> Any:  # noqa: ANN401 - construct's results have no types
+    try:
+        return grammar.parse_body(form, body)
+    except ValueError as error:
+        raise AnswerMalformedError(str(error)) from None
+
+
+def _name(frame_type: int) -> str:
+    kind = type_kinds[frame_type]
+    return kind.name if isinstance(kind, FrameType) else f"type {frame_type:#04x}"

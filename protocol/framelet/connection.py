@@ -1,0 +1,184 @@
+"""What both ends of a connection share: decoder, output, state and clocks; no I/O.
+
+A connection is driven by its program, which owns the socket and the clock::
+
+    connection.receive_data(sock.recv(65536), now)      # or receive_eof() for b""
+    while (event := connection.next_event()) is not None:
+        ...                                              # send_... answers or asks
+    sock.sendall(connection.data_to_send(now))
+    if connection.finished:
+        sock.shutdown(socket.SHUT_WR)
+
+``now`` is in seconds on any clock that never goes back, the same at each call.  ``next_deadline`` says
+when to call ``check_deadlines`` if nothing else happens before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import codec, states
+from .errors import (
+    ConnectionStateError,
+    ErrorReceivedError,
+    FrameTooLargeError,
+    IllFormedTextError,
+    UnexpectedTypeError,
+    UnknownTypeError,
+)
+from .registry import Role, TypeRange, type_kinds
+from .states import Action, State, Trigger
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from .errors import ProtocolError
+    from .limits import ClientLimits, ConnectionLimits
+
+_ACTIONS = {role: {state: states.actions_by_octet(role, state) for state in State} for role in Role}
+
+
+class Connection:
+    """The base of ServerConnection and ClientConnection."""
+
+    __slots__ = (
+        "_actions",
+        "_decoder",
+        "_frame_started",
+        "_idle_since",
+        "_input_ended",
+        "_output",
+        "_output_size",
+        "_peer_max_body",
+        "_role",
+        "_state",
+    )
+
+    def __init__(self, role: Role, limits: ConnectionLimits | ClientLimits, now: float) -> None:
+        """Start open, at a boundary, at the time ``now``."""
+        self._role = role
+        self._decoder = codec.FrameDecoder(limits.max_body)
+        self._output: list[bytes] = []
+        self._output_size = 0
+        self._input_ended = False
+        self._peer_max_body = limits.max_body
+        self._frame_started: float | None = None  # when the frame under way began
+        self._idle_since = now  # when octets last came or went
+        self._enter(State.OPEN)
+
+    @property
+    def state(self) -> State:
+        """The present state (section 15)."""
+        return self._state
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing will be sent behind ``data_to_send``: send that, then FIN."""
+        return self._state in (State.CLOSING, State.CLOSED)
+
+    @property
+    def output_size(self) -> int:
+        """Octets that ``data_to_send`` would return."""
+        return self._output_size
+
+    def receive_data(self, data: Buffer, now: float) -> None:
+        """Take in octets from the peer, cut anywhere (REQ-FRAME-4); then ask for events."""
+        if self._input_ended:
+            raise ConnectionStateError("data after the end of the stream")
+        self._idle_since = now
+        if not self._takes_frames():
+            return  # read and discarded
+        completed = self._decoder.receive_data(data)
+        if completed or self._frame_started is None:
+            self._frame_started = now if self._decoder.inside_frame else None
+
+    def receive_eof(self) -> None:
+        """Take note of the end of the peer's stream; then ask for events."""
+        self._input_ended = True
+
+    def data_to_send(self, now: float) -> bytes:
+        """Everything to be written to the peer, as one piece; empty where there is nothing."""
+        if not self._output:
+            return b""
+        self._idle_since = now
+        data = self._output[0] if len(self._output) == 1 else b"".join(self._output)
+        self._output.clear()
+        self._output_size = 0
+        return data
+
+    def resume(self, now: float) -> None:
+        """Start the clocks afresh after a time in which this end did not read (section 12)."""
+        self._idle_since = now
+        if self._frame_started is not None:
+            self._frame_started = now
+
+    def _takes_frames(self) -> bool:
+        """Whether frames still mean anything in this state."""
+        raise NotImplementedError
+
+    def _enter(self, state: State) -> None:
+        self._state = state
+        self._actions = _ACTIONS[self._role][state]
+
+    def _move(self, trigger: Trigger) -> None:
+        transitions = states.TRANSITIONS[self._role][self._state]
+        if trigger not in transitions:
+            message = f"{trigger.name} cannot happen to a {self._role.value} that is {self._state.value}"
+            raise ConnectionStateError(message)
+        self._enter(transitions[trigger])
+
+    def _write(self, frame_type: int, body: bytes) -> None:
+        frame = codec.encode(frame_type, body)
+        self._output.append(frame)
+        self._output_size += len(frame)
+
+    def _next_frame(self) -> codec.Frame | None:
+        """The next whole frame; raises the error of a header that is to be refused.
+
+        A frame is refused at its header: for its type first, then for its length (REQ-ERROR-3).
+        """
+        try:
+            frame = self._decoder.next_frame()
+        except FrameTooLargeError as error:
+            self._judge(error.type)
+            raise
+        if frame is None and (header := self._decoder.pending_header) is not None:
+            self._judge(header[0])
+        return frame
+
+    def _judge(self, frame_type: int) -> None:
+        """Raise for a type that is to be refused without its body (REQ-TYPE-1, 2 and 7, REQ-ERROR-9)."""
+        action = self._actions[frame_type]
+        if action in _REFUSALS:
+            raise refusal(frame_type, action)
+
+
+_REFUSALS = frozenset({Action.REFUSE_UNKNOWN, Action.REFUSE_UNEXPECTED, Action.CLOSE, Action.FAIL})
+
+
+def refusal(frame_type: int, action: Action) -> ProtocolError:
+    """The error for a frame whose type is refused."""
+    kind = type_kinds[frame_type]
+    if kind in (TypeRange.NEVER, TypeRange.CRITICAL):
+        return UnknownTypeError(f"type {frame_type:02X} is unknown and not ignorable{_hint(frame_type)}")
+    message = f"{kind.name} is not for this end to receive"
+    return ErrorReceivedError(message) if action is Action.CLOSE else UnexpectedTypeError(message)
+
+
+def text_of(frame_type: int, body: bytes) -> str:
+    """The text of a received body; raises IllFormedTextError naming the frame (REQ-TEXT-2, 6)."""
+    try:
+        return codec.decode_text(body)
+    except IllFormedTextError as error:
+        kind = type_kinds[frame_type]
+        message = f"{kind.name} body is {error}"
+        raise IllFormedTextError(message) from None
+
+
+_FIRST_OCTETS = {0x16: "TLS", 0x47: "HTTP", 0x50: "HTTP", 0x53: "SSH"}
+
+
+def _hint(frame_type: int) -> str:
+    """What else the peer may be speaking, to help a person who mixed up two ports."""
+    protocol = _FIRST_OCTETS.get(frame_type)
+    return f"; the peer seems to speak {protocol}" if protocol else ""

@@ -1,0 +1,126 @@
+"""The errors of Framelet: one tree, one class per condition.
+
+``FrameletError`` is the root of everything that Framelet raises on purpose, in the server and the client
+as well.  The classes below ``ProtocolError`` stand for the conditions of the error registry and carry its
+``code``: the peer broke the protocol, or a frame could not be sent without breaking it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from .registry import ErrorCode
+
+
+class FrameletError(Exception):
+    """Root of all errors that Framelet raises on purpose."""
+
+
+class ConfigurationError(FrameletError, ValueError):
+    """A setting is of the wrong kind, out of range, or contradicts another."""
+
+
+class AddressError(FrameletError, ValueError):
+    """An address is not of a form that Framelet understands."""
+
+
+class ConnectionStateError(FrameletError, RuntimeError):
+    """The program asked for something that this connection cannot do in its present state."""
+
+
+class ProtocolError(FrameletError):
+    """A frame, or the stream, breaks the protocol; ``code`` names the condition."""
+
+    code: ClassVar[ErrorCode]
+
+    def __init__(self, message: str = "") -> None:
+        """Keep a message for people; without one, the registry's words for the condition."""
+        super().__init__(message or self.code.condition)
+
+
+class UnknownTypeError(ProtocolError):
+    """A type that no receiver may accept (REQ-TYPE-1)."""
+
+    code = ErrorCode.TYPE_UNKNOWN
+
+
+class UnexpectedTypeError(ProtocolError):
+    """A known type that does not belong here (REQ-TYPE-2, REQ-ORDER-7)."""
+
+    code = ErrorCode.TYPE_UNEXPECTED
+
+
+class FrameTooLargeError(ProtocolError):
+    """A length above the maximum body size (REQ-SIZE-2); ``type`` and ``length`` are the header's."""
+
+    code = ErrorCode.FRAME_TOO_LARGE
+
+    def __init__(self, frame_type: int, length: int, max_body: int) -> None:
+        """Name the length and the maximum, both in octets."""
+        super().__init__(f"a body of {length} octets exceeds the maximum of {max_body}")
+        self.type = frame_type
+        self.length = length
+
+
+class FrameTimeoutError(ProtocolError):
+    """A frame that was not complete in time (REQ-TIME-1)."""
+
+    code = ErrorCode.FRAME_TIMEOUT
+
+
+class IdleTimeoutError(ProtocolError):
+    """A connection on which nothing happened for too long (REQ-TIME-3)."""
+
+    code = ErrorCode.IDLE_TIMEOUT
+
+
+class TruncatedFrameError(ProtocolError):
+    """A stream that ended inside a frame (REQ-CLOSE-2, REQ-CLOSE-4)."""
+
+    code = ErrorCode.FRAME_TRUNCATED
+
+
+class IllFormedTextError(ProtocolError):
+    """A body, or a text to be sent, that has no well-formed UTF-8 (REQ-TEXT-1, REQ-TEXT-2)."""
+
+    code = ErrorCode.ILL_FORMED_TEXT
+
+
+class PingTooLargeError(ProtocolError):
+    """A PING whose body is too long (REQ-PING-2)."""
+
+    code = ErrorCode.PING_TOO_LARGE
+
+
+class HelloMalformedError(ProtocolError):
+    """A HELLO whose body is not of its form (REQ-HELLO-3)."""
+
+    code = ErrorCode.HELLO_MALFORMED
+
+
+class VersionUnsupportedError(ProtocolError):
+    """A HELLO for another version (REQ-HELLO-4)."""
+
+    code = ErrorCode.VERSION_UNSUPPORTED
+
+
+class AnswerTooLargeError(ProtocolError):
+    """An answer larger than the client, or this server, allows (REQ-HELLO-5)."""
+
+    code = ErrorCode.ANSWER_TOO_LARGE
+
+
+class AnswerMalformedError(ProtocolError):
+    """An answer whose body is not of its form (REQ-ERROR-11, REQ-HELLO-7, REQ-STOP-9)."""
+
+    code = ErrorCode.ANSWER_MALFORMED
+
+
+class ErrorReceivedError(ProtocolError):
+    """An ERROR came from a peer that may not send one, so none is sent back (REQ-ERROR-9)."""
+
+    code = ErrorCode.TYPE_UNEXPECTED
+
+
+class AnswerTimeoutError(FrameletError, TimeoutError):
+    """The server did not answer in time (REQ-TIME-6)."""

@@ -1,0 +1,20 @@
+"""The reversal service: a text's scalar values in opposite order (REQ-REV-1)."""
+
+from __future__ import annotations
+
+from .errors import IllFormedTextError
+
+
+def reverse(text: str) -> str:
+    """Reverse a text by Unicode scalar value.
+
+    ``text`` is any string without lone surrogates; the result has as many scalar values and as many UTF-8
+    octets.  Raises IllFormedTextError for a lone surrogate, which is no scalar value (REQ-REV-1).
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        message = f"the text holds a lone surrogate at index {error.start}, which has no UTF-8 form"
+        raise IllFormedTextError(message) from None
+    # A str is a sequence of code points, so the slice is the definition itself.
+    return text[::-1]

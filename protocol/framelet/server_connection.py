@@ -1,0 +1,278 @@
+"""The server's end of a connection: frames in, events out; answers in, octets out; no I/O."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from . import codec, grammar
+from .connection import Connection, refusal, text_of
+from .errors import (
+    AnswerTooLargeError,
+    ConnectionStateError,
+    ErrorReceivedError,
+    FrameTimeoutError,
+    HelloMalformedError,
+    IdleTimeoutError,
+    PingTooLargeError,
+    ProtocolError,
+    TruncatedFrameError,
+    VersionUnsupportedError,
+)
+from .events import ApplicationReceived, FrameRefused, InputEnded, RequestReceived, StopReceived
+from .limits import MAX_ERROR_BODY, MAX_LENGTH, MAX_PING_BODY, ConnectionLimits
+from .registry import ANSWERS, VERSION, ErrorCode, FrameType, Role
+from .states import Action, State, Trigger
+
+if TYPE_CHECKING:
+    from .events import ServerEvent
+
+_REQUEST, _STOP, _ERROR = int(FrameType.REQUEST), int(FrameType.STOP), int(FrameType.ERROR)
+
+
+class ServerConnection(Connection):
+    """Takes a client's frames and sends exactly one answer to each, in order (REQ-ORDER-1, 2).
+
+    PING, HELLO and everything that is refused are answered here; the program answers the events
+    RequestReceived, ApplicationReceived and StopReceived, oldest first.
+    """
+
+    __slots__ = ("_closing_since", "_draining", "_events", "_fatal", "_limits", "_owed")
+
+    def __init__(self, limits: ConnectionLimits | None = None, *, now: float) -> None:
+        """Begin at the time ``now`` with limits, or the default ones."""
+        self._limits = limits or ConnectionLimits()
+        super().__init__(Role.SERVER, self._limits, now)
+        self._peer_max_body = MAX_LENGTH
+        # The answers owed, oldest first: a type that the program has to answer, or an answer that is
+        # ready and waits for its turn.  A ready one is never first.
+        self._owed: deque[int | tuple[int, bytes]] = deque()
+        self._events: deque[ServerEvent] = deque()
+        self._draining = False
+        self._fatal = False
+        self._closing_since: float | None = None
+
+    @property
+    def owes(self) -> int:
+        """How many answers are owed."""
+        return len(self._owed)
+
+    def next_event(self) -> ServerEvent | None:
+        """What happened next, or None until more is received."""
+        if self._events:
+            return self._events.popleft()
+        while self._state is State.OPEN:
+            try:
+                frame = self._next_frame()
+            except ProtocolError as error:
+                return self._fault(error)
+            if frame is None:
+                return self._end_of_input()
+            event = self._take(frame.type, frame.body)
+            if event is not None:
+                return event
+        return None
+
+    def receive_eof(self) -> None:
+        """Take note of the end of the client's stream; then ask for events (REQ-CLOSE-1)."""
+        super().receive_eof()
+        if self._state is State.CLOSING:
+            self._move(Trigger.INPUT_ENDED)
+
+    def data_to_send(self, now: float) -> bytes:
+        """Everything to be written to the client, as one piece; empty where there is nothing."""
+        if self._closing_since is None and self.finished:
+            self._closing_since = now
+        return super().data_to_send(now)
+
+    def send_reply(self, text: str) -> None:
+        """Answer the oldest REQUEST or application frame.
+
+        Raises IllFormedTextError for a lone surrogate and AnswerTooLargeError above what client and
+        server allow (REQ-HELLO-5); ``send_error`` is due then.
+        """
+        frame_type = self._oldest()
+        if frame_type == _STOP:
+            raise ConnectionStateError("the oldest unanswered frame is a STOP, which has another answer")
+        body = codec.encode_text(text)
+        allowed = min(self._limits.max_body, self._peer_max_body)
+        if len(body) > allowed:
+            message = f"an answer of {len(body)} octets exceeds the maximum of {allowed}"
+            raise AnswerTooLargeError(message)
+        self._answer(ANSWERS[frame_type], body)
+
+    def send_error(self, code: ErrorCode, text: str = "") -> None:
+        """Answer the oldest unanswered frame with a recoverable ERROR (REQ-ERROR-4).
+
+        ``text`` is for people, and the registry's words where it is empty.
+        """
+        if code.fatal or code.local:
+            message = f"{code.title} is not a recoverable error to be sent"
+            raise ConnectionStateError(message)
+        self._oldest()
+        self._answer(_ERROR, error_body(code, text))
+
+    def allow_stop(self) -> None:
+        """Accept the STOP just received: nothing behind it is taken any more (REQ-STOP-10)."""
+        if not self._owed or self._owed[-1] != _STOP:
+            raise ConnectionStateError("no STOP is waiting for a decision")
+        self._move(Trigger.STOP_ALLOWED)
+
+    def send_stopped(self, closed: int, cut: int) -> None:
+        """Answer the STOP that was allowed, as the last frame (REQ-STOP-8)."""
+        if self._oldest() != _STOP or self._state is not State.DRAINING:
+            raise ConnectionStateError("the oldest unanswered frame is not a STOP that was allowed")
+        body = grammar.StoppedBody.build({"closed": str(closed), "cut": str(cut)})
+        self._answer(FrameType.STOPPED, body)
+
+    def drain(self) -> None:
+        """Take no frame beyond those received in full so far; ask for events until there are none."""
+        self._draining = True
+
+    def fail(self, code: ErrorCode, text: str = "") -> None:
+        """End the connection with a fatal ERROR of the server's own making; what was owed is dropped."""
+        if not code.fatal or code.local:
+            message = f"{code.title} is not a fatal error to be sent"
+            raise ConnectionStateError(message)
+        self._owed.clear()
+        self._move(Trigger.FAULT)
+        if not self.finished and not self._fatal:
+            self._fatal = True
+            self._write(_ERROR, error_body(code, text))
+        self._settle()
+
+    def next_deadline(self) -> float | None:
+        """When ``check_deadlines`` is due, in seconds on the program's clock; None for never."""
+        if self._state is State.OPEN:
+            if self._frame_started is not None:
+                return self._frame_started + self._limits.frame_timeout
+            return None if self._owed else self._idle_since + self._limits.idle_timeout
+        if self._state is State.CLOSING and self._closing_since is not None:
+            return self._closing_since + self._limits.linger_timeout
+        return None
+
+    def check_deadlines(self, now: float) -> None:
+        """Enforce what is overdue (REQ-TIME-1 to 4, REQ-ERROR-8); then ask for events."""
+        deadline = self.next_deadline()
+        if deadline is None or now < deadline:
+            return
+        if self._state is State.CLOSING:
+            self._move(Trigger.LINGERED)
+        elif self._frame_started is not None:
+            message = f"the frame was not complete within {self._limits.frame_timeout:g} seconds"
+            self._events.append(self._fault(FrameTimeoutError(message)))
+        else:
+            message = f"nothing was received or owed for {self._limits.idle_timeout:g} seconds"
+            self._events.append(self._fault(IdleTimeoutError(message)))
+
+    def _takes_frames(self) -> bool:
+        return self._state is State.OPEN and not self._draining
+
+    def _end_of_input(self) -> ServerEvent | None:
+        """All whole frames have been taken: see whether more can come."""
+        if self._input_ended:
+            error = TruncatedFrameError() if self._decoder.inside_frame else None
+            self._move(Trigger.INPUT_ENDED)
+            self._settle()
+            return InputEnded(error, 0)
+        if self._draining:
+            self._move(Trigger.DRAIN)
+            self._settle()
+        return None
+
+    def _take(self, frame_type: int, body: bytes) -> ServerEvent | None:
+        """Do with one frame what the table says; an event where the program has to know."""
+        action = self._actions[frame_type]
+        if action is Action.DISCARD:
+            return None
+        if action is not Action.SERVE:
+            return self._fault(refusal(frame_type, action))
+        try:
+            text = text_of(frame_type, body)
+            own_answer = self._own_answer(frame_type, body)
+        except ProtocolError as error:
+            self._ready(_ERROR, error_body(error.code, str(error)))
+            return FrameRefused(error)
+        if own_answer is not None:
+            self._ready(ANSWERS[frame_type], own_answer)
+            return None
+        self._owed.append(frame_type)
+        if frame_type == _REQUEST:
+            return RequestReceived(text)
+        return StopReceived(text) if frame_type == _STOP else ApplicationReceived(frame_type, text)
+
+    def _own_answer(self, frame_type: int, body: bytes) -> bytes | None:
+        """The body of the answer where this connection gives it by itself: PONG and HELLO."""
+        if frame_type == FrameType.PING:
+            return _check_ping(body)
+        return self._check_hello(body) if frame_type == FrameType.HELLO else None
+
+    def _check_hello(self, body: bytes) -> bytes:
+        """Apply a HELLO and build its answer (REQ-HELLO-1 to 5)."""
+        try:
+            hello = grammar.parse_body(grammar.HelloBody, body)
+        except ValueError as error:
+            raise HelloMalformedError(str(error)) from None
+        if hello.version != VERSION:
+            message = f"version {hello.version} is not spoken here, only {VERSION}"
+            raise VersionUnsupportedError(message)
+        self._peer_max_body = int(hello.parameters.get("max-body", MAX_LENGTH))
+        parameters = {
+            "max-body": str(self._limits.max_body),
+            "frame-timeout-ms": str(round(self._limits.frame_timeout * 1000)),
+            "idle-timeout-ms": str(round(self._limits.idle_timeout * 1000)),
+        }
+        return bytes(grammar.HelloBody.build(grammar.Hello(VERSION, parameters)))
+
+    def _fault(self, error: ProtocolError) -> FrameRefused:
+        """End the connection for the client's fault (REQ-ERROR-5 to 9)."""
+        if not isinstance(error, ErrorReceivedError):
+            self._fatal = True
+            self._ready(_ERROR, error_body(error.code, str(error)))
+        self._frame_started = None
+        self._move(Trigger.FAULT)
+        self._settle()
+        return FrameRefused(error)
+
+    def _oldest(self) -> int:
+        oldest = self._owed[0] if self._owed else None
+        if not isinstance(oldest, int):
+            raise ConnectionStateError("there is no frame to answer")
+        return oldest
+
+    def _answer(self, frame_type: int, body: bytes) -> None:
+        """Send the answer to the oldest unanswered frame, and the ready ones behind it."""
+        self._owed.popleft()
+        self._write(frame_type, body)
+        while self._owed and not isinstance(ready := self._owed[0], int):
+            self._write(*ready)
+            self._owed.popleft()
+        self._settle()
+
+    def _ready(self, frame_type: int, body: bytes) -> None:
+        """Send an answer of our own, behind those that the program still owes."""
+        if self._owed:
+            self._owed.append((frame_type, body))
+        else:
+            self._write(frame_type, body)
+
+    def _settle(self) -> None:
+        """Once nothing is owed by a draining connection, its stream can end."""
+        if self._state is State.DRAINING and not self._owed:
+            self._move(Trigger.SETTLED)
+            if self._input_ended:
+                self._move(Trigger.INPUT_ENDED)
+
+
+def error_body(code: ErrorCode, text: str = "") -> bytes:
+    """The body of an ERROR (REQ-ERROR-1), its text cut to what REQ-ERROR-14 allows."""
+    words = text or code.condition.replace("`", "")
+    body = f"{code:d} {words}".encode("utf-8", "replace")[:MAX_ERROR_BODY]
+    return body.decode("utf-8", "ignore").encode()
+
+
+def _check_ping(body: bytes) -> bytes:
+    if len(body) > MAX_PING_BODY:
+        message = f"the body of a PING is {len(body)} octets long, more than {MAX_PING_BODY}"
+        raise PingTooLargeError(message)
+    return body

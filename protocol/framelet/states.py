@@ -1,0 +1,175 @@
+"""The states of a connection and what each does with each frame: tables of data (section 15).
+
+``ACTIONS`` and ``TRANSITIONS`` are the only place where this is decided.  The connections look it up here,
+and the tables in the specification are written from here.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+from .registry import FrameType, Role, TypeRange, type_kinds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class State(enum.Enum):
+    """Where a connection is in its life, as one end sees it."""
+
+    OPEN = "open"
+    DRAINING = "draining"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+MEANINGS: Mapping[Role, Mapping[State, str]] = {
+    Role.SERVER: {
+        State.OPEN: "frames are taken and answered",
+        State.DRAINING: "no further frame is taken; the answers owed are sent",
+        State.CLOSING: "everything is sent, FIN included; input is discarded until the client closes",
+        State.CLOSED: "both directions have ended",
+    },
+    Role.CLIENT: {
+        State.OPEN: "frames may be sent; answers are taken",
+        State.DRAINING: "the client has closed its sending direction; answers are taken",
+        State.CLOSING: "the connection has failed or was ended by a fatal ERROR; input is discarded",
+        State.CLOSED: "both directions have ended",
+    },
+}
+
+
+class Trigger(enum.Enum):
+    """What moves a connection from state to state, apart from ordinary frames."""
+
+    INPUT_ENDED = "end of the peer's stream"
+    FAULT = "the peer broke the protocol, or a deadline passed"
+    FATAL_ERROR = "fatal ERROR received"
+    STOP_ALLOWED = "STOP allowed"
+    DRAIN = "the program drains, or closes its sending direction"
+    SETTLED = "nothing is owed any more"
+    LINGERED = "linger timeout"
+
+
+TRANSITIONS: Mapping[Role, Mapping[State, Mapping[Trigger, State]]] = {
+    Role.SERVER: {
+        State.OPEN: {
+            Trigger.INPUT_ENDED: State.DRAINING,
+            Trigger.FAULT: State.DRAINING,
+            Trigger.STOP_ALLOWED: State.DRAINING,
+            Trigger.DRAIN: State.DRAINING,
+        },
+        State.DRAINING: {
+            Trigger.INPUT_ENDED: State.DRAINING,
+            Trigger.FAULT: State.DRAINING,
+            Trigger.DRAIN: State.DRAINING,
+            Trigger.SETTLED: State.CLOSING,
+        },
+        State.CLOSING: {
+            Trigger.INPUT_ENDED: State.CLOSED,
+            Trigger.FAULT: State.CLOSING,
+            Trigger.DRAIN: State.CLOSING,
+            Trigger.LINGERED: State.CLOSED,
+        },
+        State.CLOSED: {Trigger.FAULT: State.CLOSED, Trigger.DRAIN: State.CLOSED},
+    },
+    Role.CLIENT: {
+        State.OPEN: {
+            Trigger.INPUT_ENDED: State.CLOSED,
+            Trigger.FAULT: State.CLOSING,
+            Trigger.FATAL_ERROR: State.CLOSING,
+            Trigger.DRAIN: State.DRAINING,
+        },
+        State.DRAINING: {
+            Trigger.INPUT_ENDED: State.CLOSED,
+            Trigger.FAULT: State.CLOSING,
+            Trigger.FATAL_ERROR: State.CLOSING,
+            Trigger.DRAIN: State.DRAINING,
+        },
+        State.CLOSING: {Trigger.INPUT_ENDED: State.CLOSED, Trigger.DRAIN: State.CLOSING},
+        State.CLOSED: {Trigger.DRAIN: State.CLOSED},
+    },
+}
+"""The state after each trigger; a trigger that a state does not list cannot happen in it."""
+
+
+class Action(enum.Enum):
+    """What a receiver does with a frame."""
+
+    SERVE = "take it; one answer is owed"
+    MATCH = "take it as the answer to the oldest unanswered frame"
+    ERROR = "recoverable: as MATCH; fatal: the connection ends"
+    DISCARD = "read and discard"
+    REFUSE_UNKNOWN = "fatal ERROR 501"
+    REFUSE_UNEXPECTED = "fatal ERROR 502"
+    CLOSE = "close without an ERROR"
+    FAIL = "close; the program is told"
+    NONE = "cannot arrive"
+
+
+Kind = FrameType | TypeRange
+
+_KINDS: tuple[Kind, ...] = (*FrameType, *TypeRange)
+_ASKING: tuple[Kind, ...] = (
+    FrameType.REQUEST,
+    FrameType.STOP,
+    FrameType.PING,
+    FrameType.HELLO,
+    TypeRange.APPLICATION,
+)
+_ANSWERING: tuple[Kind, ...] = (
+    FrameType.REPLY,
+    FrameType.STOPPED,
+    FrameType.PONG,
+    FrameType.HELLO,
+    TypeRange.APPLICATION,
+)
+
+
+def _all(action: Action) -> Mapping[Kind, Action]:
+    return dict.fromkeys(_KINDS, action)
+
+
+_SERVER_OPEN: Mapping[Kind, Action] = {
+    **dict.fromkeys(_ASKING, Action.SERVE),
+    FrameType.REPLY: Action.REFUSE_UNEXPECTED,
+    FrameType.STOPPED: Action.REFUSE_UNEXPECTED,
+    FrameType.PONG: Action.REFUSE_UNEXPECTED,
+    FrameType.ERROR: Action.CLOSE,
+    TypeRange.NEVER: Action.REFUSE_UNKNOWN,
+    TypeRange.CRITICAL: Action.REFUSE_UNKNOWN,
+    TypeRange.IGNORABLE: Action.DISCARD,
+}
+
+_CLIENT_OPEN: Mapping[Kind, Action] = {
+    **dict.fromkeys(_ANSWERING, Action.MATCH),
+    FrameType.REQUEST: Action.FAIL,
+    FrameType.STOP: Action.FAIL,
+    FrameType.PING: Action.FAIL,
+    FrameType.ERROR: Action.ERROR,
+    TypeRange.NEVER: Action.FAIL,
+    TypeRange.CRITICAL: Action.FAIL,
+    TypeRange.IGNORABLE: Action.DISCARD,
+}
+
+ACTIONS: Mapping[Role, Mapping[State, Mapping[Kind, Action]]] = {
+    Role.SERVER: {
+        State.OPEN: _SERVER_OPEN,
+        State.DRAINING: _all(Action.DISCARD),
+        State.CLOSING: _all(Action.DISCARD),
+        State.CLOSED: _all(Action.NONE),
+    },
+    Role.CLIENT: {
+        State.OPEN: _CLIENT_OPEN,
+        State.DRAINING: _CLIENT_OPEN,
+        State.CLOSING: _all(Action.DISCARD),
+        State.CLOSED: _all(Action.NONE),
+    },
+}
+"""What each role does in each state with each kind of type; every cell is filled (REQ-STATE-1)."""
+
+
+def actions_by_octet(role: Role, state: State) -> tuple[Action, ...]:
+    """The action for each of the 256 type octets, for a quick look-up."""
+    return tuple(ACTIONS[role][state][type_kinds[octet]] for octet in range(256))
