@@ -113,11 +113,11 @@ class ClientConnection(Connection):
                 return event
         return self._end_of_input() if self._input_ended else None
 
-    def data_to_send(self, now: float) -> bytes:
-        """Everything to be written to the server, as one piece; empty where there is nothing."""
+    def pieces_to_send(self, now: float) -> list[bytes]:
+        """Everything to be written to the server, in as few pieces as go without copying a large body."""
         if self._awaited and self._waiting_since is None:
             self._waiting_since = now
-        return super().data_to_send(now)
+        return super().pieces_to_send(now)
 
     def resume(self, now: float) -> None:
         """Start the clock afresh after a time in which the program did not read (section 12)."""

@@ -7,6 +7,7 @@ grammar and the codec follows.
 
 from __future__ import annotations
 
+import io
 import struct
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
@@ -40,16 +41,23 @@ _HEADER = _header_of(grammar.FrameHeader)
 HEADER_SIZE = _HEADER.size
 """Octets in a header."""
 
+_NO_BODY = io.BytesIO()
+
+
+def encode_header(frame_type: int, length: int) -> bytes:
+    """Build the header of a frame (REQ-FRAME-1 to 3).
+
+    ``frame_type`` is 0 to 255 and ``length`` counts the octets of the body.  Raises FrameTooLargeError for a
+    length that four octets cannot hold.
+    """
+    if length > limits.MAX_LENGTH:
+        raise FrameTooLargeError(frame_type, length, limits.MAX_LENGTH)
+    return _HEADER.pack(frame_type, length)
+
 
 def encode(frame_type: int, body: bytes = b"") -> bytes:
-    """Build the octets of one frame (REQ-FRAME-1 to 3).
-
-    ``frame_type`` is 0 to 255 and ``body`` at most 4,294,967,295 octets; both are sent as they are.
-    Raises FrameTooLargeError for a longer body.
-    """
-    if len(body) > limits.MAX_LENGTH:
-        raise FrameTooLargeError(frame_type, len(body), limits.MAX_LENGTH)
-    return _HEADER.pack(frame_type, len(body)) + body
+    """Build the octets of one frame; raises as encode_header does."""
+    return encode_header(frame_type, len(body)) + body
 
 
 def encode_text(text: str) -> bytes:
@@ -80,21 +88,22 @@ class FrameDecoder:
     raises that same error.
     """
 
-    __slots__ = ("_error", "_frames", "_header", "_max_body", "_needed", "_partial")
+    __slots__ = ("_body", "_error", "_frames", "_head", "_header", "_max_body", "_missing")
 
     def __init__(self, max_body: int = limits.DEFAULT_MAX_BODY) -> None:
         """Decode frames with bodies of up to ``max_body`` octets."""
         self._max_body = max_body
         self._frames: deque[Frame] = deque()
-        self._partial = bytearray()  # the frame under way, from its first octet
-        self._header: tuple[int, int] | None = None  # its type and length, once known
-        self._needed = HEADER_SIZE  # octets that _partial must hold before it is worth a look
+        self._head = b""  # the first octets of a header that is not complete
+        self._header: tuple[int, int] | None = None  # type and length of the frame under way
+        self._body = _NO_BODY  # what has come of its body
+        self._missing = 0  # octets that have not
         self._error: FrameTooLargeError | None = None
 
     @property
     def inside_frame(self) -> bool:
         """Whether the octets received so far end inside a frame."""
-        return bool(self._partial)
+        return self._header is not None or bool(self._head)
 
     @property
     def pending_header(self) -> tuple[int, int] | None:
@@ -110,10 +119,10 @@ class FrameDecoder:
         if self._error is not None:
             if not before:
                 raise self._error
-        elif self._partial:
-            self._partial += data
-            if len(self._partial) >= self._needed:
-                self._decode(self._finish_partial())
+        elif self._header is not None:
+            self._continue(memoryview(data))
+        elif self._head:
+            self._decode(self._head + bytes(data))
         else:
             self._decode(bytes(data))  # no copy where it is bytes already
         return len(self._frames) - before
@@ -141,37 +150,28 @@ class FrameDecoder:
         """Split octets that begin at a boundary into frames; keep a part at their end."""
         unpack, max_body, append = _HEADER.unpack_from, self._max_body, self._frames.append
         start, size = 0, len(data)
+        self._head = b""
         while size - start >= HEADER_SIZE:
             frame_type, length = unpack(data, start)
             if length > max_body:
-                self._refuse(frame_type, length)
+                self._error = FrameTooLargeError(frame_type, length, max_body)
                 return
-            end = start + HEADER_SIZE + length
-            if end > size:
-                self._header, self._needed = (frame_type, length), HEADER_SIZE + length
-                break
-            append(Frame(frame_type, data[start + HEADER_SIZE : end]))
-            start = end
-        if start < size:
-            self._partial += memoryview(data)[start:]
+            body = start + HEADER_SIZE
+            start = body + length
+            if start > size:
+                self._header, self._body, self._missing = (frame_type, length), io.BytesIO(), start - size
+                self._body.write(memoryview(data)[body:])
+                return
+            append(Frame(frame_type, data[body:start]))
+        self._head = data[start:]
 
-    def _finish_partial(self) -> bytes:
-        """Advance the frame under way; once it is whole, return the octets behind it."""
-        partial = self._partial
-        if self._header is None:
-            frame_type, length = _HEADER.unpack_from(partial)
-            if length > self._max_body:
-                self._refuse(frame_type, length)
-                return b""
-            self._header, self._needed = (frame_type, length), HEADER_SIZE + length
-            if len(partial) < self._needed:
-                return b""
-        with memoryview(partial) as view:
-            self._frames.append(Frame(self._header[0], bytes(view[HEADER_SIZE : self._needed])))
-            behind = bytes(view[self._needed :])
-        self._partial, self._header, self._needed = bytearray(), None, HEADER_SIZE
-        return behind
-
-    def _refuse(self, frame_type: int, length: int) -> None:
-        self._error = FrameTooLargeError(frame_type, length, self._max_body)
-        self._partial, self._header = bytearray(), None
+    def _continue(self, data: memoryview) -> None:
+        """Add to the body under way; when it is whole, go on with what follows it."""
+        part = data[: self._missing]
+        # A BytesIO grows as octets come, in linear time, and gives its bytes away without a copy.
+        self._body.write(part)
+        self._missing -= len(part)
+        if not self._missing and self._header is not None:
+            self._frames.append(Frame(self._header[0], self._body.getvalue()))
+            self._header, self._body = None, _NO_BODY
+            self._decode(bytes(data[len(part) :]))

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 _ACTIONS = {role: {state: states.actions_by_octet(role, state) for state in State} for role in Role}
 
+_LARGE = 65_536
+"""Octets from which copying a body costs more than sending it as a piece of its own."""
+
 
 class Connection:
     """The base of ServerConnection and ClientConnection."""
@@ -45,6 +48,7 @@ class Connection:
         "_actions",
         "_decoder",
         "_frame_started",
+        "_has_large",
         "_idle_since",
         "_input_ended",
         "_output",
@@ -60,6 +64,7 @@ class Connection:
         self._decoder = codec.FrameDecoder(limits.max_body)
         self._output: list[bytes] = []
         self._output_size = 0
+        self._has_large = False
         self._input_ended = False
         self._peer_max_body = limits.max_body
         self._frame_started: float | None = None  # when the frame under way began
@@ -98,13 +103,16 @@ class Connection:
 
     def data_to_send(self, now: float) -> bytes:
         """Everything to be written to the peer, as one piece; empty where there is nothing."""
+        return b"".join(self.pieces_to_send(now))
+
+    def pieces_to_send(self, now: float) -> list[bytes]:
+        """Everything to be written to the peer, in as few pieces as go without copying a large body."""
         if not self._output:
-            return b""
+            return []
         self._idle_since = now
-        data = self._output[0] if len(self._output) == 1 else b"".join(self._output)
-        self._output.clear()
-        self._output_size = 0
-        return data
+        pieces = self._output if self._has_large else [b"".join(self._output)]
+        self._output, self._output_size, self._has_large = [], 0, False
+        return pieces
 
     def resume(self, now: float) -> None:
         """Start the clocks afresh after a time in which this end did not read (section 12)."""
@@ -128,9 +136,13 @@ class Connection:
         self._enter(transitions[trigger])
 
     def _write(self, frame_type: int, body: bytes) -> None:
-        frame = codec.encode(frame_type, body)
-        self._output.append(frame)
-        self._output_size += len(frame)
+        header = codec.encode_header(frame_type, len(body))
+        if len(body) < _LARGE:
+            self._output.append(header + body)
+        else:
+            self._output += (header, body)
+            self._has_large = True
+        self._output_size += len(header) + len(body)
 
     def _next_frame(self) -> codec.Frame | None:
         """The next whole frame; raises the error of a header that is to be refused.

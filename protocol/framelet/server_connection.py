@@ -79,11 +79,17 @@ class ServerConnection(Connection):
         if self._state is State.CLOSING:
             self._move(Trigger.INPUT_ENDED)
 
-    def data_to_send(self, now: float) -> bytes:
-        """Everything to be written to the client, as one piece; empty where there is nothing."""
+    def pieces_to_send(self, now: float) -> list[bytes]:
+        """Everything to be written to the client, in as few pieces as go without copying a large body."""
         if self._closing_since is None and self.finished:
             self._closing_since = now
-        return super().data_to_send(now)
+        return super().pieces_to_send(now)
+
+    def resume(self, now: float) -> None:
+        """Start the clocks afresh after a time in which this end did not read or could not write."""
+        super().resume(now)
+        if self._closing_since is not None:
+            self._closing_since = now
 
     def send_reply(self, text: str) -> None:
         """Answer the oldest REQUEST or application frame.

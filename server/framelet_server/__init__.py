@@ -1,0 +1,17 @@
+"""The Framelet server: a leader/followers thread pool that serves text handlers over TCP and unix sockets."""
+
+from .handlers import Handler
+from .listener import ListenError
+from .poller import EpollPoller, SelectorPoller
+from .server import Server
+from .stop_policy import StopKind, StopPolicy
+
+__all__ = [
+    "EpollPoller",
+    "Handler",
+    "ListenError",
+    "SelectorPoller",
+    "Server",
+    "StopKind",
+    "StopPolicy",
+]

@@ -1,0 +1,112 @@
+"""One thread that calls back when it is time, off the workers, however busy they are."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_log = logging.getLogger("framelet_server")
+
+_FEW = 64
+"""Cancelled timers that may stay in the heap before it is tidied up."""
+
+
+class Timer:
+    """A call that is due at a time; ``cancel`` forgets it."""
+
+    __slots__ = ("_callback", "_deadlines", "when")
+
+    def __init__(self, deadlines: Deadlines, when: float, callback: Callable[[], None]) -> None:
+        """Due at ``when`` seconds on the monotonic clock."""
+        self._deadlines = deadlines
+        self.when = when
+        self._callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        """Do not call back, and let go of the callback."""
+        if self._callback is not None:
+            self._callback = None
+            self._deadlines.forget()
+
+    def fire(self) -> None:
+        """Call back, unless cancelled."""
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nothing will happen any more."""
+        return self._callback is None
+
+
+class Deadlines:
+    """Calls back in order of time, on a thread of its own; callbacks must not block."""
+
+    def __init__(self) -> None:
+        """Start the thread."""
+        self._condition = threading.Condition()
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+        self._cancelled = 0
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="framelet-deadlines", daemon=True)
+        self._thread.start()
+
+    def schedule(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Call back at ``when`` seconds on the monotonic clock."""
+        timer = Timer(self, when, callback)
+        with self._condition:
+            heapq.heappush(self._heap, (when, next(self._order), timer))
+            if self._heap[0][2] is timer:
+                self._condition.notify()
+        return timer
+
+    def forget(self) -> None:
+        """Note that a timer was cancelled; tidy up when those are the larger part."""
+        with self._condition:
+            self._cancelled += 1
+            if self._cancelled > _FEW and self._cancelled > len(self._heap) // 2:
+                self._heap = [entry for entry in self._heap if not entry[2].cancelled]
+                heapq.heapify(self._heap)
+                self._cancelled = 0
+
+    def close(self) -> None:
+        """Call nothing back any more, and wait for the thread, unless this is it."""
+        with self._condition:
+            self._closed = True
+            self._heap.clear()
+            self._condition.notify()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while (timer := self._next()) is not None:
+            try:
+                timer.fire()
+            except Exception:  # noqa: BLE001 - a fault in one callback must not end all deadlines
+                _log.exception("a deadline could not be enforced")
+
+    def _next(self) -> Timer | None:
+        """Wait for the next timer that is due; None when closed."""
+        with self._condition:
+            while not self._closed:
+                if not self._heap:
+                    self._condition.wait()
+                    continue
+                remaining = self._heap[0][0] - time.monotonic()
+                if remaining <= 0:
+                    timer = heapq.heappop(self._heap)[2]
+                    if not timer.cancelled:
+                        return timer
+                    self._cancelled = max(0, self._cancelled - 1)
+                else:
+                    self._condition.wait(remaining)
+            return None

@@ -1,0 +1,173 @@
+"""What the threads of one server share: its channels, and how they end together."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from framelet import ErrorCode
+
+from .channel import Channel
+from .deadlines import Deadlines
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from framelet import ServerLimits
+
+    from .handlers import Handlers
+    from .poller import Poller
+    from .stop_policy import StopPolicy
+
+_log = logging.getLogger("framelet_server")
+
+_REFUSALS = 64
+"""Clients beyond the maximum that are told so at a time; further ones are closed without a word."""
+
+
+class House:
+    """The channels of a server, admitted one by one and drained all together.
+
+    All methods may be called from any thread.  A channel's lock is never held when one is called.
+    """
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        limits: ServerLimits,
+        stop_policy: StopPolicy,
+        poller: Poller,
+        *,
+        local: bool,
+    ) -> None:
+        """``local`` says whether every address that the server listens on is on this machine."""
+        self.handlers = handlers
+        self.limits = limits
+        self.poller = poller
+        self.deadlines = Deadlines()
+        self.ended = threading.Event()
+        self._stop_policy = stop_policy
+        self._local = local
+        self._lock = threading.Lock()  # guards everything below
+        self._channels: set[Channel] = set()
+        self._active: set[Channel] = set()  # those that have not sent their last octet
+        self._draining = False
+        self._drained: tuple[int, int] | None = None
+        self._closed = 0
+        self._cut = 0
+        self._over = False
+        self._stop_listening: list[Callable[[], None]] = []
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server takes no frames beyond those received."""
+        return self._draining
+
+    @property
+    def drained(self) -> tuple[int, int] | None:
+        """How many channels were closed and how many cut off, once all have sent their last octet."""
+        return self._drained
+
+    def on_drain(self, stop_listening: list[Callable[[], None]]) -> None:
+        """Have functions called when the drain begins (REQ-STOP-6)."""
+        self._stop_listening = stop_listening
+
+    def admit(self, sock: socket.socket, name: str, *, local: bool) -> None:
+        """Take a new client in, or refuse it when there are too many (REQ-FLOW-6)."""
+        channel = Channel(self, sock, name, local=local)
+        with self._lock:
+            crowd = len(self._channels) - self.limits.max_connections
+            if self._draining or crowd >= _REFUSALS:
+                sock.close()
+                return
+            self._channels.add(channel)
+            if crowd < 0:
+                self._active.add(channel)
+        if crowd >= 0:
+            _log.warning("%s: refused: %d connections are open already", name, self.limits.max_connections)
+        channel.begin(refusal=None if crowd < 0 else ErrorCode.TOO_MANY_CONNECTIONS)
+
+    def stop_asked(self, channel: Channel, token: str) -> bool:
+        """Decide on a STOP, and begin the drain where it is allowed (REQ-STOP-1)."""
+        if not self._stop_policy.allows(token, local=channel.local and self._local):
+            return False
+        with self._lock:
+            channel.stopper = True
+            self._active.discard(channel)
+        self.begin_drain(f"{channel.name} sent STOP")
+        return True
+
+    def begin_drain(self, reason: str) -> None:
+        """Answer what was received, then end; returns at once, and does nothing the second time."""
+        with self._lock:
+            if self._draining:
+                return
+            self._draining = True
+            channels = list(self._channels)
+        _log.info("draining %d connections: %s", len(channels), reason)
+        for stop_listening in self._stop_listening:
+            stop_listening()
+        self.deadlines.schedule(time.monotonic() + self.limits.drain_timeout, self.hasten)
+        for channel in channels:
+            channel.kick()
+        self._advance()
+
+    def hasten(self) -> None:
+        """Cut off everything that still has answers to send (REQ-STOP-12)."""
+        with self._lock:
+            if not self._draining:
+                return
+            late = list(self._active)
+        for channel in late:
+            channel.cut_off()
+        self._advance()
+        self.deadlines.schedule(time.monotonic() + self.limits.linger_timeout, self._end)
+
+    def channel_finished(self, channel: Channel) -> None:
+        """Note that a channel has sent its last octet."""
+        with self._lock:
+            if channel not in self._active:
+                return
+            self._active.discard(channel)
+            if self._draining:
+                self._closed += not channel.cut
+                self._cut += channel.cut
+        self._advance()
+
+    def channel_closed(self, channel: Channel) -> None:
+        """Forget a channel."""
+        self.channel_finished(channel)
+        with self._lock:
+            self._channels.discard(channel)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Take the drain to its next step, if it is time for one."""
+        with self._lock:
+            if not self._draining:
+                return
+            told = self._drained is None and not self._active
+            if told:
+                self._drained = (self._closed, self._cut)
+            stoppers = [channel for channel in self._channels if channel.stopper] if told else []
+            over = self._drained is not None and not self._channels
+        for channel in stoppers:
+            channel.kick()
+        if over:
+            self._end()
+
+    def _end(self) -> None:
+        """Let the workers go; clients that linger on are cut off."""
+        with self._lock:
+            if self._over:
+                return
+            self._over = True
+            left = list(self._channels)
+        for channel in left:
+            channel.cut_off()
+        _log.info("drained: %d connections closed, %d cut off", self._closed, self._cut)
+        self.poller.close()
+        self.ended.set()

@@ -1,0 +1,167 @@
+"""Listening sockets: how they are opened, and how clients come in through them."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from framelet import Address, FrameletError, TcpAddress, UnixAddress
+
+from .stop_policy import is_local
+
+if TYPE_CHECKING:
+    from .house import House
+
+_log = logging.getLogger("framelet_server")
+
+_BATCH = 64
+"""Clients accepted in one turn, so that a crowd at the door does not hold a worker."""
+
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0
+"""Seconds without accepting after the system ran out of something; doubled each time."""
+
+
+class ListenError(FrameletError, OSError):
+    """The server cannot listen on an address."""
+
+
+def open_listeners(address: Address, backlog: int) -> list[socket.socket]:
+    """Listen on an address: on every one that a host name stands for, all on the same port.
+
+    Raises ListenError that names the address and the reason.
+    """
+    try:
+        if isinstance(address, UnixAddress):
+            return [_open_unix(address.path, backlog)]
+        return _open_tcp(address, backlog)
+    except OSError as error:
+        message = f"cannot listen on {address}: {error.strerror or error}"
+        raise ListenError(message) from error
+
+
+def _open_tcp(address: TcpAddress, backlog: int) -> list[socket.socket]:
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    port = address.port
+    sockets: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, (host, _, *rest) in dict.fromkeys(found):
+            sock = socket.socket(family, kind, protocol)
+            sockets.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind((host, port, *rest))
+            port = sock.getsockname()[1]  # port 0: the first one decides for all
+            sock.listen(backlog)
+    except OSError:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+def _open_unix(path: str, backlog: int) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        try:
+            sock.bind(path)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not _is_stale(path):
+                raise
+            Path(path).unlink()
+            sock.bind(path)
+        sock.listen(backlog)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _is_stale(path: str) -> bool:
+    """Whether a socket file was left behind by a process that is gone."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(path) == errno.ECONNREFUSED
+
+
+class Listener:
+    """Accepts clients for a house, in turns like any other owner of a socket."""
+
+    def __init__(self, house: House, sock: socket.socket) -> None:
+        """Begin to accept on a listening socket."""
+        self._house = house
+        self._sock = sock
+        self._lock = threading.Lock()  # against closing while another thread accepts
+        self._closed = False
+        self._pause = 0.0
+        sock.settimeout(0)
+        house.poller.add(sock, self, read=True, write=False)
+
+    def ready(self, *, hangup: bool) -> None:
+        """Accept those who wait, up to a number."""
+        del hangup
+        with self._lock:
+            if self._closed:
+                return
+            try:
+                for _ in range(_BATCH):
+                    if not self._accept():
+                        break
+                self._pause = 0.0
+            except OSError as error:
+                self._back_off(error)
+            else:
+                self._house.poller.arm(self._sock, read=True, write=False)
+
+    def close(self) -> None:
+        """Accept nobody any more, and remove the file of a unix socket."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            path = self._sock.getsockname() if self._sock.family == socket.AF_UNIX else None
+            self._house.poller.discard(self._sock)
+        if path:
+            Path(path).unlink(missing_ok=True)
+
+    def _accept(self) -> bool:
+        """Take one client in; False when nobody waits."""
+        try:
+            sock, peer = self._sock.accept()
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                raise
+            return True  # this client went away while it waited; there may be others
+        sock.settimeout(0)
+        if sock.family != socket.AF_UNIX:
+            # Answers are written in one piece per turn; waiting for more would only delay them.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._house.admit(sock, peer_name(sock.family, peer), local=is_local(sock.family, peer))
+        return True
+
+    def _back_off(self, error: OSError) -> None:
+        """Out of descriptors or memory: stop accepting for a moment instead of spinning."""
+        if self._pause == 0.0:
+            _log.error("cannot accept: %s; trying again until it works", error.strerror)
+        self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+        self._house.deadlines.schedule(time.monotonic() + self._pause, self._resume)
+
+    def _resume(self) -> None:
+        with self._lock:
+            if not self._closed:
+                self._house.poller.arm(self._sock, read=True, write=False)
+
+
+def peer_name(family: int, address: Any) -> str:  # noqa: ANN401 - socket addresses have a form per family
+    """How a client is called in the log."""
+    if family == socket.AF_UNIX:
+        return "unix"
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,174 @@
+"""The server: a fixed number of threads, all waiting for all clients."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING, Self
+
+from framelet import Address, ServerLimits, TcpAddress, UnixAddress, parse_address, reverse
+
+from .handlers import Handler, Handlers
+from .house import House
+from .listener import Listener, open_listeners
+from .poller import Poller, default_poller
+from .stop_policy import StopPolicy, is_local
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+_log = logging.getLogger("framelet_server")
+
+_LAST_TURN = 1.0
+"""Seconds that the workers get to finish their last turn before a handler counts as stuck."""
+
+
+class Server:
+    """A Framelet server with a pool of threads, for ``with`` or ``start`` and ``stop``.
+
+    The threads take turns as leader: each waits for a client that is ready, reads what came, calls the
+    handler and sends the answers, all by itself.  A client costs no thread, and one that stalls holds none.
+    A handler that blocks holds its own thread and nothing else.
+    """
+
+    def __init__(  # noqa: PLR0913 - all but the first two are optional keywords
+        self,
+        address: Address | tuple[str, int] | str,
+        handler: Handler = reverse,
+        *,
+        handlers: Mapping[int, Handler] | None = None,
+        limits: ServerLimits | None = None,
+        stop_policy: StopPolicy | None = None,
+        poller: Callable[[], Poller] = default_poller,
+    ) -> None:
+        """Prepare a server; nothing is opened before ``start``.
+
+        ``address`` is ``(host, port)`` with port 0 for any free one, ``"unix:PATH"``, or any other form that
+        ``framelet.parse_address`` reads.  ``handler`` answers REQUEST frames, and ``handlers`` maps
+        application types (0xC0 to 0xFF) to theirs; they are called from several threads at once.  Raises
+        AddressError or ConfigurationError.
+        """
+        self._wanted = _address(address)
+        self._handlers = Handlers(handler, handlers or {})
+        self._limits = limits or ServerLimits()
+        self._stop_policy = stop_policy or StopPolicy()
+        self._make_poller = poller
+        self._state_lock = threading.Lock()
+        self._house: House | None = None
+        self._addresses: list[Address] = []
+        self._workers: list[concurrent.futures.Future[None]] = []
+        self._tidied = False
+
+    @property
+    def address(self) -> Address:
+        """Where the server listens, with the real port; the first one where there are several."""
+        return self._addresses[0] if self._addresses else self._wanted
+
+    @property
+    def addresses(self) -> list[Address]:
+        """All addresses that the server listens on; a host name can stand for several."""
+        return list(self._addresses)
+
+    def start(self) -> Self:
+        """Listen and serve, on threads of its own; raises ListenError where that is not possible."""
+        with self._state_lock:
+            if self._house is not None:
+                raise RuntimeError("a server can be started once")
+            sockets = open_listeners(self._wanted, self._limits.backlog)
+            self._addresses = [_address_of(sock) for sock in sockets]
+            local = all(is_local(sock.family, sock.getsockname()) for sock in sockets)
+            house = House(self._handlers, self._limits, self._stop_policy, self._make_poller(), local=local)
+            listeners = [Listener(house, sock) for sock in sockets]
+            house.on_drain([listener.close for listener in listeners])
+            self._house = house
+            pool = concurrent.futures.ThreadPoolExecutor(self._limits.threads, "framelet-worker")
+            self._workers = [pool.submit(_work, house) for _ in range(self._limits.threads)]
+            pool.shutdown(wait=False)  # nothing further is submitted; the workers go on
+        _log.info("listening on %s", ", ".join(map(str, self._addresses)))
+        return self
+
+    def begin_drain(self, reason: str = "the program asked for it") -> None:
+        """Begin to end as after STOP, without waiting: see section 10 of the specification."""
+        self._running().begin_drain(reason)
+
+    def hasten(self) -> None:
+        """Cut a drain short: what has not been sent by now is dropped."""
+        self._running().hasten()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the server has ended, or ``timeout`` seconds; whether it has."""
+        if not self._running().ended.wait(timeout):
+            return False
+        self._tidy_up()
+        return True
+
+    def stop(self) -> None:
+        """Drain, and wait until the server has ended; at most the drain and linger timeouts."""
+        self.begin_drain()
+        self.wait()
+
+    @property
+    def stuck(self) -> int:
+        """How many workers have not returned from a handler although the server has ended."""
+        return sum(not worker.done() for worker in self._workers) if self._tidied else 0
+
+    def __enter__(self) -> Self:
+        """Start."""
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Drain and stop."""
+        self.stop()
+
+    def _running(self) -> House:
+        if self._house is None:
+            raise RuntimeError("the server has not been started")
+        return self._house
+
+    def _tidy_up(self) -> None:
+        """See the threads off, once."""
+        house = self._running()
+        with self._state_lock:
+            if self._tidied:
+                return
+            self._tidied = True
+            house.deadlines.close()
+            _, stuck = concurrent.futures.wait(self._workers, _LAST_TURN)
+            if stuck:
+                _log.warning("%d handlers have not returned; their threads are left behind", len(stuck))
+            else:
+                house.poller.release()
+
+
+def _work(house: House) -> None:
+    """What each worker does: wait, serve a turn, and again."""
+    while (ready := house.poller.wait()) is not None:
+        try:
+            ready.owner.ready(hangup=ready.hangup)
+        except Exception:  # noqa: BLE001 - a fault of our own costs one turn, never a worker
+            _log.exception("a worker failed in its turn")
+
+
+def _address(address: Address | tuple[str, int] | str) -> Address:
+    if isinstance(address, str):
+        return parse_address(address)
+    if isinstance(address, (TcpAddress, UnixAddress)):
+        return address
+    host, port = address
+    return parse_address(host, port)
+
+
+def _address_of(sock: socket.socket) -> Address:
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return UnixAddress(os.fsdecode(name))
+    return TcpAddress(name[0], name[1])
