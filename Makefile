@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 
-.PHONY: help demo test test-all lint format docs bench clean
+.PHONY: help demo test test-others lint format docs bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,12 +26,18 @@ demo: $(VENV)/.installed-cli  ## send a text to a server of its own and show the
 test: $(VENV)/.installed-test  ## run all tests
 	@$(RUN) -m pytest $(ARGS)
 
-# The other interpreters are used where they are found; each gets an environment of its own.
-test-all: test  ## run the tests on every Python from 3.12 to 3.14 that is found, too
-	@for version in 3.12 3.13 3.14; do \
-	    python=$$(scripts/find-python $$version) || { echo "python$$version: not found, skipped"; continue; }; \
-	    echo "python$$version: $$python"; \
-	    $(MAKE) --no-print-directory test PYTHON=$$python VENV=.venv-$$version || exit 1; \
+# The other interpreters are used where they are found, on the path or as pyenv keeps them.
+OTHERS := 3.12 3.13 3.14
+test-others:  ## run the tests on every other Python that is found, too
+	@for version in $(OTHERS); do \
+	    for python in python$$version $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version*/bin/python; do \
+	        if $$python -c '' 2>/dev/null; then \
+	            echo "Python $$version: $$python"; \
+	            $(MAKE) --no-print-directory test PYTHON=$$python VENV=.venv-$$version || exit 1; \
+	            continue 2; \
+	        fi; \
+	    done; \
+	    echo "Python $$version: not found, skipped"; \
 	done
 
 lint: $(VENV)/.installed-lint  ## check style, types and generated tables

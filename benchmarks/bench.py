@@ -15,7 +15,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from framelet import HEADER_SIZE, FrameDecoder, FrameType, ServerLimits, encode, grammar
+from framelet import HEADER_SIZE, FrameDecoder, FrameType, ServerLimits, TcpAddress, encode, grammar
 from framelet_server import Server
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ class served:  # noqa: N801 - used like a function, in a with statement
 def framelet_peer(control: Connection) -> None:
     """Serve until terminated."""
     with Server(("127.0.0.1", 0), limits=ServerLimits(threads=4)) as server:
-        control.send(server.addresses[0][1])
+        assert isinstance(server.address, TcpAddress)  # noqa: S101 - as asked for
+        control.send(server.address.port)
         server.wait()
 
 

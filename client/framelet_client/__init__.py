@@ -1,0 +1,16 @@
+"""Framelet's client: a blocking ``Client`` for programs, and the ``framelet`` command line.
+
+The command line needs the extra ``cli``; everything that is imported here needs ``framelet`` alone.
+"""
+
+from .client import Client
+from .errors import AnswerError, ClientError, ConnectError, ConnectionLostError, FatalAnswerError
+
+__all__ = [
+    "AnswerError",
+    "Client",
+    "ClientError",
+    "ConnectError",
+    "ConnectionLostError",
+    "FatalAnswerError",
+]

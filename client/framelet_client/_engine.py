@@ -1,0 +1,209 @@
+"""The one loop behind every call: frames go out and answers come in at the same time, over one socket.
+
+A client that writes without reading can end in a deadlock with a server that does not read on before its
+answers are taken (REQ-FLOW-4).  So the socket never blocks: each round waits until the socket, or the
+source of the frames, is ready for something, reads, takes more frames as far as there is room, and writes.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from framelet import (
+    ApplicationReceived,
+    ClientConnection,
+    ConnectionFailed,
+    ErrorReceived,
+    FrameletError,
+    HelloReceived,
+    InputEnded,
+    PongReceived,
+    ReplyReceived,
+    State,
+    StoppedReceived,
+)
+
+from .errors import ConnectionLostError, FatalAnswerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from framelet import ClientEvent, ClientLimits
+
+    from .source import Source
+
+Answer = ReplyReceived | ApplicationReceived | PongReceived | HelloReceived | StoppedReceived | ErrorReceived
+"""What answers one frame; an ErrorReceived here is recoverable."""
+
+_RECEIVE_SIZE = 262_144
+_LONGEST_WAIT = 86_400.0  # poll counts milliseconds in an int; after this it is simply called again
+
+
+class Engine:
+    """Drives one ClientConnection over one non-blocking socket."""
+
+    def __init__(self, sock: socket.socket, limits: ClientLimits) -> None:
+        """Take over a connected, non-blocking socket."""
+        self._socket = sock
+        self._connection = ClientConnection(limits, now=time.monotonic())
+        self._window = limits.window
+        self._max_unsent = limits.max_unsent
+        # Frames are taken in batches of this size: large enough to be worth a system call, small enough
+        # that the server works on one batch while the next is made.
+        self._batch = max(1, limits.window // 4)
+        self._unsent = memoryview(b"")
+        self._fin_sent = False
+        self._broken: OSError | None = None  # what the system said when the socket failed
+        self._end: FrameletError | None = None  # why the connection is over
+
+    @property
+    def end(self) -> FrameletError | None:
+        """Why the connection is over, where the server's doing, or its silence, ended it."""
+        return self._end
+
+    @property
+    def in_step(self) -> bool:
+        """Whether the next answer can only be the next frame's."""
+        connection = self._connection
+        return connection.state is State.OPEN and not (
+            self._end or self._broken or connection.unanswered or connection.output_size or self._unsent
+        )
+
+    def exchange(self, source: Source, *, half_close: bool = False) -> Iterator[list[Answer]]:
+        """Send all frames of the source, and yield their answers in order, in lists of one or more.
+
+        With ``half_close`` FIN follows the last frame.  Raises the error that ended the connection, or the
+        source's, after the answers that came before it.
+        """
+        connection = self._connection
+        # The first round only looks: what came before a frame was sent is no answer to it (REQ-ORDER-7).
+        readable, source_ready = self._wait(None, 0.0)
+        while True:
+            if readable:
+                self._receive()
+            answers = self._take_answers()
+            if answers:
+                yield answers
+                connection.resume(time.monotonic())  # the program's time is not the server's
+            if source.exhausted and not connection.unanswered:
+                break
+            if self._end is not None:
+                raise self._end
+            if source_ready or source.fileno() is None:
+                self._feed(source)
+            if source.exhausted and half_close:
+                connection.send_eof()
+            self._send()
+            if source.exhausted and not connection.unanswered:
+                break  # there was nothing to send
+            readable, source_ready = self._wait(source, self._patience(source))
+        if source.error is not None:
+            raise source.error
+
+    def shut_down(self) -> None:
+        """End the exchange under way in another thread; ``close`` is still due."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # the server was quicker
+
+    def close(self) -> None:
+        """Release the socket."""
+        self._socket.close()
+
+    def _has_room(self, source: Source) -> bool:
+        """Whether another batch of frames may be taken from the source."""
+        return (
+            not source.exhausted
+            and self._broken is None
+            and self._window - self._connection.unanswered >= self._batch
+            and len(self._unsent) + self._connection.output_size < self._max_unsent
+        )
+
+    def _feed(self, source: Source) -> None:
+        if self._has_room(source):
+            source.feed(self._connection, self._batch, self._max_unsent - len(self._unsent))
+
+    def _patience(self, source: Source) -> float | None:
+        """How long to wait for something to happen, in seconds; None for ever."""
+        if self._has_room(source) and source.fileno() is None:
+            return 0.0
+        deadline = self._connection.next_deadline()
+        return None if deadline is None else min(max(0.0, deadline - time.monotonic()), _LONGEST_WAIT)
+
+    def _wait(self, source: Source | None, timeout: float | None) -> tuple[bool, bool]:
+        """Wait until the socket or the source is ready; say whether each may be read."""
+        poller = select.poll()
+        poller.register(self._socket, select.POLLIN | (select.POLLOUT if self._unsent else 0))
+        descriptor = source.fileno() if source is not None and self._has_room(source) else None
+        if descriptor is not None:
+            poller.register(descriptor, select.POLLIN)
+        ready = dict(poller.poll(None if timeout is None else timeout * 1000))
+        # Anything but "writable" is news to be read: data, the end of the stream, or an error.
+        readable = ready.get(self._socket.fileno(), 0) & ~select.POLLOUT
+        return bool(readable), descriptor in ready
+
+    def _receive(self) -> None:
+        """Take in what the socket holds."""
+        try:
+            data = self._socket.recv(_RECEIVE_SIZE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._broken = error
+            data = b""
+        if data:
+            self._connection.receive_data(data, time.monotonic())
+        else:
+            self._connection.receive_eof()
+
+    def _take_answers(self) -> list[Answer]:
+        """All answers that are there; after them, see whether the connection is over."""
+        answers: list[Answer] = []
+        while True:
+            event = self._connection.next_event()
+            if event is None:
+                self._connection.check_deadlines(time.monotonic())
+                event = self._connection.next_event()
+            if event is None:
+                return answers
+            if isinstance(event, (ConnectionFailed, InputEnded)) or (
+                isinstance(event, ErrorReceived) and event.answered is None
+            ):
+                self._end = self._error_of(event)
+                return answers
+            answers.append(event)
+
+    def _send(self) -> None:
+        """Write as much as the socket takes at once, and FIN where it is due."""
+        if self._broken is not None:
+            return
+        if not self._unsent:
+            self._unsent = memoryview(self._connection.data_to_send(time.monotonic()))
+        try:
+            if self._unsent:
+                self._unsent = self._unsent[self._socket.send(self._unsent) :]
+            if self._connection.finished and not self._unsent and not self._fin_sent:
+                self._socket.shutdown(socket.SHUT_WR)
+                self._fin_sent = True
+        except BlockingIOError:
+            return
+        except OSError as error:
+            # The server may have said why before it closed, so go on reading.
+            self._broken = error
+            self._unsent = memoryview(b"")
+
+    def _error_of(self, event: ClientEvent) -> FrameletError:
+        """The error for an event that ends the connection."""
+        if isinstance(event, ConnectionFailed):
+            return event.error
+        if isinstance(event, ErrorReceived):
+            return FatalAnswerError(event.code, event.text, event.unanswered)
+        where = " inside a frame" if isinstance(event, InputEnded) and event.error else ""
+        reason = f"the server closed the connection{where}"
+        if self._broken is not None:
+            reason = f"the connection broke{where}: {self._broken.strerror}"
+        return ConnectionLostError(reason, self._connection.unanswered)

@@ -1,0 +1,215 @@
+"""The blocking client: one object is one connection."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import TYPE_CHECKING, Literal, cast, overload
+
+from framelet import (
+    ApplicationReceived,
+    ClientLimits,
+    ConnectionStateError,
+    ErrorReceived,
+    FrameletError,
+    HelloReceived,
+    ReplyReceived,
+    StoppedReceived,
+    parse_address,
+)
+from framelet.address import DEFAULT_HOST
+
+from ._connect import connect
+from ._engine import Answer, Engine
+from .errors import AnswerError
+from .source import Once, Texts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+    from typing import Self
+
+    from framelet import Address, ClientConnection
+
+    from .source import Source
+
+_BY_PROGRAM = "the program closed it"
+_LEFT = "it was left with answers outstanding"
+
+
+class Client:
+    """A connection to a Framelet server, for one thread at a time::
+
+        with Client("127.0.0.1", 6666) as client:
+            client.request("hello")  # "olleh"
+
+    A connection that has failed, whose answer came too late, or that was left with answers outstanding is
+    closed for good, so that no answer is ever taken for another frame's (REQ-TIME-6).
+    """  # noqa: D400, D415 - the first line introduces the example
+
+    def __init__(
+        self, host: str = DEFAULT_HOST, port: int | None = None, *, limits: ClientLimits | None = None
+    ) -> None:
+        """Connect.
+
+        ``host`` is whatever ``framelet.parse_address`` reads, ``unix:PATH`` included; ``port`` is used
+        where it names none, 6666 by default.  Raises AddressError or ConnectError.
+        """
+        self._limits = limits or ClientLimits()
+        self._address = parse_address(host, port)
+        self._engine = Engine(connect(self._address, self._limits.connect_timeout), self._limits)
+        self._turn_lock = threading.Lock()
+        self._closed: str | None = None  # why it is closed
+
+    @property
+    def address(self) -> Address:
+        """Where the server is."""
+        return self._address
+
+    @property
+    def limits(self) -> ClientLimits:
+        """The limits in force."""
+        return self._limits
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is over."""
+        return self._closed is not None
+
+    def request(self, text: str) -> str:
+        """Ask for the reply to one text.
+
+        Raises AnswerError for a recoverable ERROR, after which the connection goes on; FatalAnswerError,
+        ConnectionLostError, AnswerTimeoutError and ProtocolError when it is over.  A text that cannot be
+        sent raises IllFormedTextError or FrameTooLargeError, and costs nothing.
+        """
+        answer = self._ask(lambda connection: connection.send_request(text))
+        return cast("ReplyReceived", answer).text
+
+    @overload
+    def pipeline(self, texts: Iterable[str], *, return_errors: Literal[False] = False) -> Iterator[str]: ...
+
+    @overload
+    def pipeline(
+        self, texts: Iterable[str], *, return_errors: Literal[True]
+    ) -> Iterator[str | AnswerError]: ...
+
+    def pipeline(
+        self, texts: Iterable[str], *, return_errors: bool = False
+    ) -> Iterator[str] | Iterator[str | AnswerError]:
+        """Ask for the replies to many texts without waiting for each; yields them in order, as they come.
+
+        ``texts`` may be endless: at most ``limits.window`` frames are unanswered, and about
+        ``limits.max_unsent`` octets unsent, at once.  It is asked for texts ahead of their replies, so it
+        must not wait for these.  A recoverable ERROR is raised as AnswerError, which ends the pipeline;
+        with ``return_errors`` it is yielded in its reply's place.  Other errors are those of ``request``.
+        What ``texts`` raises, and the error of a text that cannot be sent, comes after the replies to all
+        texts before it.  A pipeline that is left while answers are outstanding closes the connection.
+        """
+        for answers in self.exchange(Texts(texts)):
+            for answer in answers:
+                if not isinstance(answer, ErrorReceived):
+                    yield cast("ReplyReceived", answer).text
+                elif return_errors:
+                    yield AnswerError(answer.code, answer.text)
+                else:
+                    raise AnswerError(answer.code, answer.text)
+
+    def ping(self, text: str = "") -> float:
+        """Measure the round trip, in seconds; ``text`` is at most 64 octets.  Raises as ``request``."""
+        started = time.perf_counter()
+        self._ask(lambda connection: connection.send_ping(text))
+        return time.perf_counter() - started
+
+    def hello(self) -> HelloReceived:
+        """Exchange versions and limits (section 9).  Raises as ``request``."""
+        return cast("HelloReceived", self._ask(lambda connection: connection.send_hello()))
+
+    def stop(self, token: str = "") -> StoppedReceived:
+        """Ask the server to end, and wait until it has; the connection is closed then (section 10).
+
+        Raises AnswerError with code 403 where the server's policy does not allow it, else as ``request``.
+        """
+        stopped = cast("StoppedReceived", self._ask(lambda connection: connection.send_stop(token)))
+        self._close("the server has stopped")
+        return stopped
+
+    def send(self, frame_type: int, text: str) -> str:
+        """Ask for the answer to an application frame, of a type from 0xC0 to 0xFF; raises as ``request``."""
+        answer = self._ask(lambda connection: connection.send_application(frame_type, text))
+        return cast("ApplicationReceived", answer).text
+
+    def exchange(self, source: Source, *, half_close: bool = False) -> Iterator[list[Answer]]:
+        """Answers to all frames of a source, in lists as they come, recoverable ERRORs among them.
+
+        For programs whose frames come from a descriptor; ``pipeline`` is this for iterables.  With
+        ``half_close`` FIN follows the last frame, and the connection is over after it (section 11).
+        """
+        with self._turn() as engine:
+            yield from engine.exchange(source, half_close=half_close)
+
+    def close(self) -> None:
+        """Close the connection; a call under way in another thread ends with an error."""
+        self._close(_BY_PROGRAM)
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def _ask(self, ask: Callable[[ClientConnection], None]) -> Answer:
+        """The answer to one frame; the connection has seen to it that its type is right."""
+        with self._turn() as engine:
+            # What comes behind the answer is the next call's business, and no reason to lose the answer.
+            [answer] = next(engine.exchange(Once(ask)))
+        if isinstance(answer, ErrorReceived):
+            raise AnswerError(answer.code, answer.text)
+        return answer
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[Engine]:
+        """Have the connection to oneself; close it unless it is in step afterwards."""
+        if not self._turn_lock.acquire(blocking=False):
+            raise ConnectionStateError(
+                "another call or pipeline is under way on this connection: end it first, "
+                "or use one Client for each thread"
+            )
+        try:
+            if self._closed is not None:
+                message = f"this connection is closed: {self._closed}"
+                raise ConnectionStateError(message)
+            yield self._engine
+        except FrameletError as error:
+            if self._closed == _BY_PROGRAM:
+                message = f"this connection is closed: {self._closed}"
+                raise ConnectionStateError(message) from error
+            raise
+        finally:
+            if not self._engine.in_step:
+                self._closed = self._closed or str(self._engine.end or _LEFT)
+            self._turn_lock.release()
+            self._release()
+
+    def _close(self, why: str) -> None:
+        self._closed = self._closed or why
+        if not self._release():
+            self._engine.shut_down()
+
+    def _release(self) -> bool:
+        """Release the socket once it is closed and nobody uses it: its number may be given out again.
+
+        Returns whether that is so.  Whoever comes last does it: ``_closed`` is set before the lock is tried.
+        """
+        if self._closed is None or not self._turn_lock.acquire(blocking=False):
+            return False
+        try:
+            self._engine.close()
+        finally:
+            self._turn_lock.release()
+        return True

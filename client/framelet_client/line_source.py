@@ -1,0 +1,106 @@
+"""Requests from the lines of a descriptor, in constant memory and without ever waiting for input."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import TYPE_CHECKING
+
+from framelet import FrameTooLargeError, IllFormedTextError, decode_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from framelet import ClientConnection
+
+_READ_SIZE = 131_072
+
+
+class LineSource:
+    r"""A source that sends each line of a pipe, file or terminal as a REQUEST.
+
+    A line ends with ``\n``, which is not part of it; a last line without one counts.  A line that is not
+    well-formed UTF-8, or longer than ``max_body`` octets, is skipped, and of a long one no more than that
+    is ever held.
+    """
+
+    def __init__(self, descriptor: int, max_body: int, skip: Callable[[int, str], None]) -> None:
+        """Read from ``descriptor``; call ``skip`` with number and reason for each line that is not sent."""
+        self.exhausted = False
+        self.error: Exception | None = None
+        self.octets_read = 0
+        self.unanswered: deque[int] = deque()
+        """The numbers of the lines sent, for the reader of the answers to take from the left."""
+        self._descriptor = descriptor
+        self._max_body = max_body
+        self._skip = skip
+        self._number = 0  # of the last line that was complete
+        self._lines: deque[bytes | None] = deque()  # whole lines to be sent; None for one that is too long
+        self._partial = bytearray()  # the line whose end has not come yet
+        self._too_long = False  # whether that line is, and the rest of it to be dropped
+        self._ended = False
+
+    @property
+    def next_number(self) -> int:
+        """The number of the oldest line that has no answer yet, or of the next one."""
+        return self.unanswered[0] if self.unanswered else self._number + 1
+
+    def fileno(self) -> int | None:
+        """The descriptor, unless there are lines in hand."""
+        return None if self._lines or self._ended else self._descriptor
+
+    def feed(self, connection: ClientConnection, frames: int, octets: int) -> None:
+        """Send what is there; read once if nothing is, which does not wait if the descriptor is ready."""
+        if not self._lines and not self._ended:
+            self._read()
+        while self._lines and frames and connection.output_size < octets:
+            frames -= self._send(connection, self._lines.popleft())
+        self.exhausted = self._ended and not self._lines
+
+    def _send(self, connection: ClientConnection, line: bytes | None) -> bool:
+        """Send one line; returns whether it could be."""
+        self._number += 1
+        if line is None:
+            self._skip(self._number, f"longer than {self._max_body} octets")
+            return False
+        try:
+            connection.send_request(decode_text(line))
+        except (IllFormedTextError, FrameTooLargeError) as error:
+            self._skip(self._number, str(error))
+            return False
+        self.unanswered.append(self._number)
+        return True
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._descriptor, _READ_SIZE)
+        except OSError as error:
+            self.error = error
+            data = b""
+        self.octets_read += len(data)
+        if data:
+            first, *others = data.split(b"\n")
+            self._extend(first)
+            if others:
+                self._finish()
+                self._lines.extend(others[:-1])
+                self._extend(others[-1])
+        else:
+            self._ended = True
+            if self._partial or self._too_long:
+                self._finish()
+
+    def _extend(self, part: bytes) -> None:
+        """Go on with the line under way, as long as it is not too long."""
+        if self._too_long:
+            return
+        self._partial += part
+        if len(self._partial) > self._max_body:
+            self._too_long = True
+            self._partial = bytearray()
+
+    def _finish(self) -> None:
+        """The line under way is complete."""
+        self._lines.append(None if self._too_long else bytes(self._partial))
+        self._partial.clear()
+        self._too_long = False

@@ -1,0 +1,66 @@
+"""Received text on its way to people: harmless on a terminal, exact for everything else."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# C0, DEL and C1; what reorders text (bidirectional controls); what breaks lines outside ASCII.
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def escape(text: str) -> str:
+    r"""Make a text safe to show: control characters become ``\xNN`` or ``\uNNNN`` (REQ-SEC-1)."""
+    return _UNSAFE.sub(_code, text)
+
+
+def _code(match: re.Match[str]) -> str:
+    value = ord(match[0])
+    return f"\\x{value:02x}" if value <= 0xFF else f"\\u{value:04x}"  # noqa: PLR2004 - two digits' worth
+
+
+def complain(line: str) -> None:
+    """Write one line to standard error, if there is one."""
+    if sys.stderr is not None:  # closed with 2>&-; print would take standard output instead
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - the command line speaks here
+
+
+class OutputError(Exception):
+    """Standard output does not take what is written to it; ``quiet`` where its reader has simply left."""
+
+    def __init__(self, message: str, *, quiet: bool = False) -> None:
+        """Keep the reason."""
+        super().__init__(message)
+        self.quiet = quiet
+
+
+class Output:
+    """Standard output: escaped text for a terminal, exact UTF-8 for a file or program (REQ-SEC-1)."""
+
+    def __init__(self) -> None:
+        """Raise OutputError if it is closed."""
+        if sys.stdout is None:
+            raise OutputError("standard output is closed")
+        self.is_terminal = sys.stdout.isatty()
+        self._stream = sys.stdout.buffer
+        self._encoding = sys.stdout.encoding or "utf-8"
+
+    def write_lines(self, texts: Iterable[str]) -> None:
+        """Write each text and a newline, all at once; raises OutputError."""
+        if self.is_terminal:
+            data = "".join(f"{escape(text)}\n" for text in texts).encode(self._encoding, "backslashreplace")
+        else:
+            data = "".join(f"{text}\n" for text in texts).encode()
+        try:
+            self._stream.write(data)
+            self._stream.flush()
+        except OSError as error:
+            # Python would try once more at its end, and complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            message = f"standard output failed: {error.strerror}"
+            raise OutputError(message, quiet=isinstance(error, BrokenPipeError)) from error

@@ -1,0 +1,21 @@
+"""Hypothesis for all tests: ``default`` is quick and always the same, ``thorough`` is long and random.
+
+Choose with the environment variable HYPOTHESIS_PROFILE.  A failure prints a blob that reproduces it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("default", derandomize=True, deadline=None, max_examples=100, print_blob=True)
+settings.register_profile(
+    "thorough",
+    deadline=None,
+    max_examples=5_000,
+    print_blob=True,
+    # Long runs on a busy machine are slow now and then; that says nothing about the code.
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

@@ -1,0 +1,84 @@
+"""The wheel and the sdist build, install into an empty environment, and work there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("framelet", "framelet_server", "framelet_client")
+
+
+def run(*command: str | Path, **options: str) -> str:
+    """Run a command to its end and return what it printed."""
+    finished = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=100, cwd=options.get("cwd", ROOT)
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return finished.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The sdist, and the wheel built from that sdist: a wheel that only the checkout can make is none."""
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT)
+    (sdist,) = folder.glob("*.tar.gz")
+    (wheel,) = folder.glob("*.whl")
+    return sdist, wheel
+
+
+def test_the_wheel_holds_the_three_packages_and_nothing_else(built: tuple[Path, Path]) -> None:
+    names = zipfile.ZipFile(built[1]).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == set(PACKAGES)
+    for package in PACKAGES:
+        assert f"{package}/py.typed" in names
+        sources = {path.name for folder in ROOT.glob(f"*/{package}") for path in folder.glob("*.py")}
+        assert {name.split("/")[1] for name in names if name.startswith(f"{package}/")} >= sources
+
+
+def test_the_sdist_holds_the_specification_and_the_tests(built: tuple[Path, Path]) -> None:
+    with tarfile.open(built[0]) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"README.md", "LICENSE", "Makefile", "spec/SPEC.md", "tests/conftest.py", "pyproject.toml"} <= names
+    assert not {name for name in names if name.startswith((".venv", ".git/", "dist"))}
+
+
+def test_the_base_install_needs_construct_alone(built: tuple[Path, Path], tmp_path: Path) -> None:
+    python = install(tmp_path, str(built[1]))
+    listed = run(python, "-m", "pip", "list", "--format=freeze")
+    packages = {line.split("==")[0] for line in listed.split()} - {"pip", "setuptools", "wheel"}
+    assert packages == {"construct", "framelet"}
+    program = (
+        "from framelet_server import Server; from framelet_client import Client\n"
+        "with Server(('127.0.0.1', 0)) as server, Client(str(server.address)) as client:\n"
+        "    print(client.request('empty'))"
+    )
+    assert run(python, "-I", "-c", program, cwd=str(tmp_path)) == "ytpme\n"
+    for command, name in (("framelet", "framelet"), ("framelet-server", "framelet-server")):
+        finished = subprocess.run(
+            [python.parent / command, "--help"], check=False, capture_output=True, text=True, timeout=30
+        )
+        assert finished.returncode == 2
+        assert finished.stderr.startswith(f"{name}: the command line needs the extra")
+        assert finished.stderr.count("\n") == 1
+
+
+def test_the_commands_work_from_an_installed_wheel(built: tuple[Path, Path], tmp_path: Path) -> None:
+    python = install(tmp_path, f"{built[1]}[cli]")
+    assert "framelet" in run(python.parent / "framelet", "--version", cwd=str(tmp_path))
+    assert "framelet-server" in run(python.parent / "framelet-server", "--version", cwd=str(tmp_path))
+
+
+def install(folder: Path, requirement: str) -> Path:
+    """Install into a new, empty environment; its interpreter."""
+    venv.create(folder / "venv", with_pip=True)
+    python = folder / "venv" / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement)
+    return python

@@ -1,0 +1,239 @@
+"""The server answers: every transport and poller, every cut of the stream, every size at which peers broke."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from framelet import Frame, FrameType, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from framelet_server import Server
+    from tests.integration.conftest import Gate, Peer
+
+    Serve = Callable[..., Server]
+    Connect = Callable[..., Peer]
+
+MIXED = b"".join(
+    [
+        encode(FrameType.REQUEST, b"ab"),
+        encode(FrameType.REQUEST, b"\xc0\x80"),
+        encode(0x80, b"\xff\x00"),
+        encode(FrameType.PING, b"end"),
+        encode(0xC0, b"nobody"),
+        encode(FrameType.HELLO, b"framelet/1"),
+        encode(FrameType.REQUEST),
+    ]
+)
+"""A frame of each kind: served, refused, discarded, answered by the connection itself, without handler."""
+
+
+def check_mixed(frames: list[Frame]) -> None:
+    assert [(frame.type, frame.body[:3]) for frame in frames] == [
+        (FrameType.REPLY, b"ba"),
+        (FrameType.ERROR, b"400"),
+        (FrameType.PONG, b"end"),
+        (FrameType.ERROR, b"404"),
+        (FrameType.HELLO, b"fra"),
+        (FrameType.REPLY, b""),
+    ]
+
+
+@pytest.mark.req("REQ-ORDER-1", "REQ-ORDER-2", "REQ-ORDER-4", "REQ-ORDER-5", "REQ-CLOSE-1", "REQ-REV-1")
+def test_every_transport_and_poller_answers_in_order(
+    serve: Serve, connect: Connect, listen_on: Any, poller: Any
+) -> None:
+    peer = connect(serve(address=listen_on, poller=poller))
+    peer.send(MIXED)
+    peer.end()
+    check_mixed(peer.rest())
+
+
+@pytest.mark.req("REQ-FRAME-4")
+def test_a_stream_sent_octet_by_octet_is_answered_the_same(
+    serve: Serve, connect: Connect, poller: Any
+) -> None:
+    peer = connect(serve(poller=poller))
+    for octet in MIXED:
+        peer.send(bytes([octet]))
+    check_mixed(peer.take(6))
+
+
+@pytest.mark.req("REQ-FRAME-4", "REQ-SIZE-1")
+@pytest.mark.parametrize("received", [4_096, 8_192, 65_536, 131_072])
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_a_part_of_a_frame_that_fills_the_receive_size_exactly(
+    serve: Serve, connect: Connect, received: int, more: int
+) -> None:
+    # Thrift's non-blocking server closed a healthy connection when a read returned exactly what it asked
+    # for and the frame went on.
+    peer = connect(serve())
+    frame = encode(FrameType.REQUEST, b"x" * (received + more) + b"tail")
+    peer.send(frame[: received + more])
+    peer.await_receipt()
+    peer.send(frame[received + more :])
+    assert peer.replies(1) == ["liat" + "x" * (received + more)]
+
+
+@pytest.mark.req("REQ-FRAME-4")
+@pytest.mark.parametrize("size", [8_187, 8_192, 65_531, 65_536, 262_139, 262_144])
+def test_whole_frames_of_the_size_of_a_read_or_of_a_turn(serve: Serve, connect: Connect, size: int) -> None:
+    peer = connect(serve())
+    for letter in "ab":
+        assert peer.ask(letter + "x" * (size - 1)) == "x" * (size - 1) + letter
+
+
+def test_a_header_and_a_body_that_span_reads(serve: Serve, connect: Connect) -> None:
+    filler = encode(FrameType.REQUEST, b"f" * (65_536 - 5 - 3))  # leaves three octets of a header in a read
+    last = encode(FrameType.REQUEST, b"ab" * 40_000)
+    peer = connect(serve())
+    threading.Thread(target=peer.send, args=(filler + last,)).start()
+    assert peer.replies(2) == ["f" * (65_536 - 8), "ba" * 40_000]
+
+
+@pytest.mark.req("REQ-FLOW-5")
+def test_a_body_larger_than_a_turn(serve: Serve, connect: Connect, poller: Any) -> None:
+    peer = connect(serve(poller=poller, turn_octets=1_000))
+    text = "abc" * 30_000
+    threading.Thread(target=peer.request, args=(text,)).start()
+    assert peer.replies(1) == [text[::-1]]
+
+
+@pytest.mark.req("REQ-FLOW-5")
+def test_turns_of_one_octet(serve: Serve, connect: Connect) -> None:
+    peer = connect(serve(turn_octets=1, max_unsent=1))
+    peer.send(MIXED)
+    peer.end()
+    check_mixed(peer.rest())
+
+
+@pytest.mark.req("REQ-FLOW-5")
+def test_a_client_that_floods_does_not_hold_up_another(serve: Serve, connect: Connect, poller: Any) -> None:
+    server = serve(poller=poller, threads=1)
+    flood, other = connect(server), connect(server)
+    ended = threading.Event()
+
+    def write() -> None:
+        piece = encode(FrameType.REQUEST, b"x" * 100) * 1_000
+        while not ended.is_set():
+            flood.send(piece)
+        flood.end()
+
+    counted: list[Frame] = []
+    threads = [threading.Thread(target=write), threading.Thread(target=lambda: counted.extend(flood.rest()))]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(50):
+            assert other.ask(f"{number}") == f"{number}"[::-1]
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    assert {frame.body for frame in counted} == {b"x" * 100}
+
+
+@pytest.mark.req("REQ-FLOW-1", "REQ-FLOW-2", "REQ-FLOW-3")
+@pytest.mark.parametrize("max_unsent", [1, 20_000, 1_048_576])
+def test_a_client_that_reads_late_is_not_read_and_then_gets_everything(
+    serve: Serve, connect: Connect, poller: Any, max_unsent: int
+) -> None:
+    server = serve(poller=poller, max_unsent=max_unsent)
+    peer = connect(server, (socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096))
+    frame = encode(FrameType.REQUEST, b"abcdefgh" * 128)
+    peer.sock.setblocking(False)  # noqa: FBT003 - its only parameter
+    # Backpressure: without it, the server would take everything that comes and hold the answers.
+    sent = write_until_stuck(peer, frame * 4_096)
+    assert sent < 48_000_000
+    peer.sock.settimeout(20)
+    whole, part = divmod(sent, len(frame))
+    if part:
+        threading.Thread(target=peer.send, args=(frame[part:],)).start()
+        whole += 1
+    assert peer.replies(whole) == ["hgfedcba" * 128] * whole
+    assert peer.ask("on") == "no"
+
+
+def write_until_stuck(peer: Peer, data: bytes) -> int:
+    """Write without reading until nothing was taken for a while; the octets taken."""
+    sent, idle, pause = 0, 0, threading.Event()
+    while idle < 20 and sent < 48_000_000:
+        try:
+            sent += peer.sock.send(memoryview(data)[sent % len(data) :])
+            idle = 0
+        except BlockingIOError:
+            idle += 1
+            pause.wait(0.01)
+    return sent
+
+
+@pytest.mark.req("REQ-ERROR-5", "REQ-FLOW-3")
+def test_a_deep_pipeline_written_before_anything_is_read(
+    serve: Serve, connect: Connect, poller: Any
+) -> None:
+    peer = connect(serve(poller=poller, max_unsent=10_000))
+    texts = [f"request {number}" for number in range(20_000)]
+    peer.request(*texts)
+    peer.end()
+    assert peer.replies(len(texts)) == [text[::-1] for text in texts]
+    assert peer.receive() is None
+
+
+def test_slow_clients_do_not_delay_others(serve: Serve, connect: Connect, poller: Any) -> None:
+    # Two clients that had sent one octet each took the pool of gunicorn out of service, and of cheroot.
+    server = serve(poller=poller, threads=2)
+    slow = [connect(server) for _ in range(200)]
+    frame = encode(FrameType.REQUEST, b"ab")
+    other = connect(server)
+    for number in range(len(frame)):
+        for peer in slow:
+            peer.send(frame[number : number + 1])
+        assert [other.ask("xyz") for _ in range(20)] == ["zyx"] * 20
+    assert [peer.replies(1) for peer in slow] == [["ba"]] * 200
+
+
+def test_a_handler_that_blocks_holds_its_own_worker_only(
+    serve: Serve, connect: Connect, gate: Gate, poller: Any
+) -> None:
+    server = serve(gate, poller=poller, threads=3)
+    blocked = [connect(server) for _ in range(2)]
+    for peer in blocked:
+        peer.request("block")
+        gate.await_entry()
+    others = [connect(server) for _ in range(20)]
+    assert [peer.ask("ab") for peer in others] == ["ba"] * 20
+    gate.open()
+    assert [peer.replies(1) for peer in blocked] == [["kcolb"]] * 2
+
+
+@pytest.mark.req("REQ-ORDER-2")
+def test_an_answer_is_sent_before_the_next_handler_blocks(
+    serve: Serve, connect: Connect, gate: Gate, poller: Any
+) -> None:
+    peer = connect(serve(gate, poller=poller))
+    peer.send(encode(FrameType.REQUEST, b"ab"), encode(FrameType.PING, b"p"), encode(FrameType.REQUEST, b"block"))
+    assert peer.take(2) == [Frame(FrameType.REPLY, b"ba"), Frame(FrameType.PONG, b"p")]
+    gate.await_entry()
+    gate.open()
+    assert peer.replies(1) == ["kcolb"]
+
+
+def test_the_number_of_threads_does_not_depend_on_the_clients(
+    serve: Serve, connect: Connect, poller: Any
+) -> None:
+    before = threading.active_count()
+    server = serve(poller=poller, threads=3)
+    assert threading.active_count() == before + 3 + 1  # the workers, and that of the deadlines
+    peers = [connect(server) for _ in range(50)]
+    assert [peer.ask("ab") for peer in peers] == ["ba"] * 50
+    assert threading.active_count() == before + 3 + 1
+    server.begin_drain()
+    for peer in peers:
+        peer.close()
+    assert server.wait(20)
+    assert threading.active_count() == before

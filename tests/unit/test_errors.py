@@ -1,0 +1,97 @@
+"""The tree of errors: what catches what, and one class for each condition of the registry."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from framelet import (
+    AnswerTimeoutError,
+    ConfigurationError,
+    ConnectionStateError,
+    ErrorCode,
+    ErrorReceivedError,
+    FrameletError,
+    FrameTooLargeError,
+    ProtocolError,
+    UnexpectedTypeError,
+    errors,
+)
+
+CLASSES = {
+    name: cls
+    for name, cls in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(cls, Exception) and cls.__module__ == errors.__name__
+}
+
+CODES = {
+    "UnknownTypeError": 501,
+    "UnexpectedTypeError": 502,
+    "FrameTooLargeError": 503,
+    "FrameTimeoutError": 504,
+    "IdleTimeoutError": 505,
+    "TruncatedFrameError": 506,
+    "IllFormedTextError": 400,
+    "PingTooLargeError": 413,
+    "HelloMalformedError": 422,
+    "VersionUnsupportedError": 426,
+    "AnswerTooLargeError": 451,
+    "AnswerMalformedError": 508,
+    "ErrorReceivedError": 502,
+}
+
+# Conditions that only the program around a connection can find; it sends them by their code.
+OF_THE_PROGRAM = {500, 507, 404, 403, 450}
+
+
+def test_the_tree_is_complete() -> None:
+    others = {"FrameletError", "ConfigurationError", "ConnectionStateError", "ProtocolError"}
+    others |= {"AddressError", "AnswerTimeoutError"}
+    assert set(CLASSES) == set(CODES) | others
+
+
+@pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES)
+def test_every_error_has_the_same_root_and_its_name_says_error(cls: type[Exception]) -> None:
+    assert issubclass(cls, FrameletError)
+    assert cls.__name__.endswith("Error")
+
+
+def test_errors_can_be_caught_as_what_python_calls_them() -> None:
+    assert issubclass(ConfigurationError, ValueError)
+    assert issubclass(errors.AddressError, ValueError)
+    assert issubclass(ConnectionStateError, RuntimeError)
+    assert issubclass(AnswerTimeoutError, TimeoutError)
+    assert not issubclass(AnswerTimeoutError, ProtocolError)  # silence breaks no rule
+
+
+@pytest.mark.req("REQ-ERROR-2")
+def test_every_protocol_error_has_the_code_of_its_condition() -> None:
+    found = {
+        name: int(cls.code)
+        for name, cls in CLASSES.items()
+        if issubclass(cls, ProtocolError) and cls is not ProtocolError
+    }
+    assert found == CODES
+
+
+@pytest.mark.req("REQ-ERROR-2")
+def test_every_condition_has_one_class_or_is_left_to_the_program() -> None:
+    assert {*CODES.values(), *OF_THE_PROGRAM} == set(ErrorCode)
+    assert not OF_THE_PROGRAM & set(CODES.values())
+    # Two classes share 502, because an ERROR is never answered by an ERROR.
+    assert len(CODES) == len(set(CODES.values())) + 1
+    assert not issubclass(ErrorReceivedError, UnexpectedTypeError)
+
+
+@pytest.mark.parametrize("name", [name for name in CODES if name != "FrameTooLargeError"])
+def test_a_protocol_error_without_words_takes_those_of_the_registry(name: str) -> None:
+    cls = CLASSES[name]
+    assert str(cls()) == next(code.condition for code in ErrorCode if code == CODES[name])
+    assert str(cls("in other words")) == "in other words"
+
+
+def test_a_frame_too_large_keeps_its_header() -> None:
+    error = FrameTooLargeError(0xC0, 70_000, 65_536)
+    assert (error.type, error.length) == (0xC0, 70_000)
+    assert str(error) == "a body of 70000 octets exceeds the maximum of 65536"

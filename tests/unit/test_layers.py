@@ -1,0 +1,130 @@
+"""The walls between the packages, read off the syntax of every module."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# What reaches beyond the octets and the time that a caller hands in: networks, threads, processes, files,
+# clocks, chance, and imports that no reader of the source sees.
+IMPURE = {
+    *(
+        "_socket",
+        "_ssl",
+        "socket",
+        "socketserver",
+        "ssl",
+        "select",
+        "selectors",
+        "asyncio",
+        "asyncore",
+        "asynchat",
+    ),
+    *("ftplib", "http", "imaplib", "poplib", "smtplib", "urllib", "xmlrpc", "wsgiref"),
+    *(
+        "_thread",
+        "threading",
+        "concurrent",
+        "queue",
+        "sched",
+        "multiprocessing",
+        "subprocess",
+        "_posixsubprocess",
+    ),
+    *("os", "posix", "pty", "signal", "sys", "termios", "tty", "fcntl", "mmap", "resource", "ctypes"),
+    *("builtins", "fileinput", "glob", "pathlib", "shutil", "sqlite3", "tempfile", "logging", "getpass"),
+    *("time", "_time", "datetime", "calendar", "random", "secrets", "uuid"),
+    *("importlib", "runpy", "pkgutil", "__import__", "exec", "eval", "open"),
+}
+OURS = {"framelet": "protocol", "framelet_server": "server", "framelet_client": "client"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "framelet": set(),
+    "framelet_server": {"framelet"},
+    "framelet_client": {"framelet"},
+}
+MODULES = [
+    (package, path) for package, folder in OURS.items() for path in sorted((ROOT / folder).rglob("*.py"))
+]
+
+
+def imports(source: str) -> set[str]:
+    """The top-level names of all modules that a source imports when it runs, in whatever way."""
+    found: set[str] = set()
+    pending: list[ast.AST] = [ast.parse(source)]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            if node.level == 0 and node.module:
+                found.add(node.module.partition(".")[0])
+        elif isinstance(node, ast.Name) and node.id in {"__import__", "exec", "eval", "open"}:
+            found.add(node.id)
+        # What stands under TYPE_CHECKING never runs; what stands under its else does.
+        checking = isinstance(node, ast.If) and ast.unparse(node.test) in {
+            "TYPE_CHECKING",
+            "typing.TYPE_CHECKING",
+        }
+        pending += node.orelse if isinstance(node, ast.If) and checking else ast.iter_child_nodes(node)
+    return found
+
+
+def test_the_reader_of_imports_sees_them_all() -> None:
+    source = """
+import os.path, re as select
+from socket import socket
+from . import codec
+from .sibling import name
+def later():
+    if True:
+        import threading
+    __import__("time")
+if TYPE_CHECKING:
+    import ssl
+else:
+    import queue
+"""
+    assert imports(source) == {"os", "re", "socket", "threading", "__import__", "queue"}
+
+
+def test_every_package_has_modules_to_look_at() -> None:
+    assert {path.name for package, path in MODULES if package == "framelet"} >= {
+        "__init__.py",
+        "codec.py",
+        "connection.py",
+        "grammar.py",
+    }
+    for package, folder in OURS.items():
+        assert (ROOT / folder / package).is_dir()
+
+
+@pytest.mark.parametrize(
+    "path", [path for package, path in MODULES if package == "framelet"], ids=lambda path: path.stem
+)
+def test_the_protocol_imports_nothing_that_touches_the_world(path: Path) -> None:
+    found = imports(path.read_text(encoding="utf-8"))
+    assert not found & IMPURE
+    # Beside the standard library there is one dependency.
+    assert found - sys.stdlib_module_names <= {"construct"}
+
+
+@pytest.mark.parametrize(
+    ("package", "path"), MODULES, ids=[path.relative_to(ROOT).as_posix() for _, path in MODULES]
+)
+def test_packages_import_each_other_in_one_direction(package: str, path: Path) -> None:
+    found = imports(path.read_text(encoding="utf-8"))
+    assert found & OURS.keys() <= MAY_IMPORT[package]
+
+
+@pytest.mark.parametrize(
+    ("package", "path"), MODULES, ids=[path.relative_to(ROOT).as_posix() for _, path in MODULES]
+)
+def test_relative_imports_stay_inside_their_package(package: str, path: Path) -> None:
+    depth = len(path.relative_to(ROOT / OURS[package] / package).parts)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        assert not isinstance(node, ast.ImportFrom) or node.level <= depth

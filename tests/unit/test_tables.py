@@ -1,0 +1,105 @@
+"""The tables in the documents are the ones that spec/tables.py writes, and it notices when they are not."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BEGIN, END = "<!-- begin generated: {} -->", "<!-- end generated: {} -->"
+
+
+def tables(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    script = root / "spec" / "tables.py"
+    return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of what spec/tables.py reads and writes."""
+    (tmp_path / "spec").mkdir()
+    for name in ("spec/tables.py", "spec/SPEC.md", "README.md"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "docs").mkdir()
+    return tmp_path
+
+
+def test_the_tables_of_the_tree_are_fresh() -> None:
+    done = tables(ROOT, "--check")
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+@pytest.mark.parametrize(
+    ("block", "old", "new"),
+    [
+        ("frame-types", "| REPLY ", "| REPLIES "),
+        ("error-codes", "| frame-too-large ", "| frame-huge "),
+        ("deadlines", "| idle timeout ", "| idle time "),
+        ("states", "| both directions have ended ", "| the end "),
+        ("state-table", "| fatal ERROR 502 ", "| fatal ERROR 501 "),
+        ("transitions", "| STOP allowed ", "| STOP "),
+    ],
+)
+def test_an_altered_block_is_stale_until_it_is_written_again(
+    tree: Path, block: str, old: str, new: str
+) -> None:
+    spec = tree / "spec" / "SPEC.md"
+    good = spec.read_text(encoding="utf-8")
+    before, begin, rest = good.partition(BEGIN.format(block))
+    inside, end, behind = rest.partition(END.format(block))
+    assert old in inside
+    spec.write_text(before + begin + inside.replace(old, new, 1) + end + behind, encoding="utf-8")
+
+    done = tables(tree, "--check")
+    assert done.returncode == 1
+    assert done.stdout == f"spec/SPEC.md: the table {block} is stale; run: make docs\n"
+    assert new in spec.read_text(encoding="utf-8"), "a check changes nothing"
+
+    assert tables(tree).returncode == 0
+    assert spec.read_text(encoding="utf-8") == good
+    assert tables(tree, "--check").returncode == 0
+
+
+@pytest.mark.parametrize("name", ["server-limits", "client-limits", "frame-types"])
+@pytest.mark.parametrize("place", ["README.md", "docs/options.md", "docs/more/options.md"])
+def test_a_block_is_written_wherever_its_marks_stand(tree: Path, name: str, place: str) -> None:
+    path = tree / place
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"Before.\n\n{BEGIN.format(name)}\n{END.format(name)}\n\nBehind.\n", encoding="utf-8")
+    assert tables(tree, "--check").returncode == 1
+    assert tables(tree).stdout == f"{place}: the table {name} is written\n"
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith(f"Before.\n\n{BEGIN.format(name)}\n\n| ")
+    assert text.endswith(f" |\n\n{END.format(name)}\n\nBehind.\n")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({len(row) for row in rows}) == 1, "columns are aligned"
+
+
+@pytest.mark.parametrize(
+    ("marks", "complaint"),
+    [
+        (BEGIN.format("nonsense") + END.format("nonsense"), "nonsense is no block"),
+        (BEGIN.format("states"), "the begin mark of states has no partner"),
+        (BEGIN.format("states") + END.format("transitions"), "the marks around states do not pair up"),
+        (END.format("states") + BEGIN.format("states"), "the marks around states do not pair up"),
+        (BEGIN.format("states") * 2 + END.format("states"), "the marks around states do not pair up"),
+    ],
+)
+@pytest.mark.parametrize("arguments", [(), ("--check",)])
+def test_marks_that_make_no_sense_are_an_error(
+    tree: Path, marks: str, complaint: str, arguments: tuple[str, ...]
+) -> None:
+    (tree / "README.md").write_text(marks, encoding="utf-8")
+    done = tables(tree, *arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"README.md: {complaint}")
+    assert (tree / "README.md").read_text(encoding="utf-8") == marks
+
+
+def test_other_arguments_are_refused() -> None:
+    done = tables(ROOT, "--chekc")
+    assert (done.returncode, done.stderr) == (2, "usage: spec/tables.py [--check]\n")

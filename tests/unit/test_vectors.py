@@ -1,0 +1,383 @@
+"""Every vector of spec/vectors against the grammar and the connections, however the octets are cut."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from construct import ConstructError
+
+from framelet import (
+    AnswerTooLargeError,
+    ApplicationReceived,
+    ClientConnection,
+    ClientLimits,
+    ConnectionLimits,
+    ErrorCode,
+    ErrorReceived,
+    HelloReceived,
+    PongReceived,
+    ReplyReceived,
+    RequestReceived,
+    ServerConnection,
+    State,
+    StoppedReceived,
+    StopReceived,
+    grammar,
+    reverse,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted((ROOT / "spec" / "vectors").glob("*.json"))
+VECTORS: list[dict[str, Any]] = [
+    vector for path in FILES for vector in json.loads(path.read_text(encoding="utf-8"))["vectors"]
+]
+
+NAMES = ["REQUEST", "REPLY", "STOP", "STOPPED", "ERROR", "PING", "PONG", "HELLO"]
+DEFAULT_MAX = 16_777_216
+EVERY_CUT = 300  # up to this many octets, every place is tried
+EVERY_OCTET = 5_000  # up to this many, they are fed one by one
+FEW = 1_021  # above, that many at a time: a prime, so that the cuts fall everywhere
+PING_BEHIND = b"\x06\x00\x00\x00\x03end"
+
+each_vector = pytest.mark.parametrize("vector", [pytest.param(vector, id=vector["id"]) for vector in VECTORS])
+
+Frame = tuple[int, bytes]
+
+
+# What the members of a vector stand for.
+
+
+def octets(value: str | list[dict[str, Any]]) -> bytes:
+    """The octets that ``send`` or ``body`` describes."""
+    if isinstance(value, str):
+        return bytes.fromhex(value)
+    return b"".join(
+        bytes.fromhex(piece["hex"]) if "hex" in piece else bytes.fromhex(piece["repeat"]) * piece["times"]
+        for piece in value
+    )
+
+
+def type_octet(name: str) -> int:
+    return NAMES.index(name) + 1 if name in NAMES else int(name, 16)
+
+
+def expected_frames(vector: dict[str, Any]) -> list[dict[str, Any]]:
+    return [item for item in vector["expect"] for _ in range(item.get("times", 1))]
+
+
+def frames(data: bytes) -> list[Frame]:
+    """Split octets into frames by hand; they must end at a boundary."""
+    found, start = [], 0
+    while start < len(data):
+        end = start + 5 + int.from_bytes(data[start + 1 : start + 5], "big")
+        assert end <= len(data), "the last frame is cut short"
+        found.append((data[start], data[start + 5 : end]))
+        start = end
+    return found
+
+
+def includes(parameters: dict[str, str], expected: dict[str, str]) -> bool:
+    return expected.items() <= parameters.items()
+
+
+def matches(frame: Frame, expected: dict[str, Any]) -> bool:
+    """Whether a frame is the one that is expected; the text of an ERROR is free."""
+    frame_type, body = frame
+    if frame_type != type_octet(expected["type"]):
+        return False
+    if "code" in expected:
+        return len(body) <= 1_024 and body.decode().startswith(f"{expected['code']} ")
+    if "parameters" in expected:
+        words = body.decode().split(" ")
+        if expected["type"] == "HELLO" and words.pop(0) != "framelet/1":
+            return False
+        return includes(dict(word.split("=", 1) for word in words), expected["parameters"])
+    return body == octets(expected["body"])
+
+
+# The server under test.
+
+
+def serve(vector: dict[str, Any], pieces: Iterable[bytes]) -> tuple[list[Frame], ServerConnection]:
+    """Feed a server connection the pieces, and answer what it asks of its program."""
+    needs = vector.get("needs", {})
+    connection = ServerConnection(ConnectionLimits(max_body=needs.get("max_body", DEFAULT_MAX)), now=0.0)
+    output = []
+    for piece in pieces:
+        connection.receive_data(piece, 0.0)
+        answer_events(connection, needs)
+        output.append(connection.data_to_send(0.0))
+    if vector["eof"]:
+        connection.receive_eof()
+        answer_events(connection, needs)
+        output.append(connection.data_to_send(0.0))
+    return frames(b"".join(output)), connection
+
+
+def answer_events(connection: ServerConnection, needs: dict[str, Any]) -> None:
+    """Be the program behind a server connection."""
+    while (event := connection.next_event()) is not None:
+        if isinstance(event, StopReceived):
+            if needs["stop"] in {"local", f"token:{event.token}"}:
+                connection.allow_stop()
+                connection.send_stopped(0, 0)
+            else:
+                connection.send_error(ErrorCode.STOP_REFUSED)
+        elif isinstance(event, ApplicationReceived) and needs["application"] == "none":
+            connection.send_error(ErrorCode.NO_HANDLER)
+        elif isinstance(event, (RequestReceived, ApplicationReceived)):
+            try:
+                connection.send_reply(reverse(event.text))
+            except AnswerTooLargeError:
+                connection.send_error(ErrorCode.ANSWER_TOO_LARGE)
+
+
+# The client under test.
+
+
+def ask(connection: ClientConnection, asked: Iterable[dict[str, Any]]) -> None:
+    """Send what the vector says was sent, and see that it is sent octet for octet."""
+    for item in asked:
+        name, frame_type = item["type"], type_octet(item["type"])
+        body = octets(item.get("body", ""))
+        text = body.decode()
+        if name == "REQUEST":
+            connection.send_request(text)
+        elif name == "PING":
+            connection.send_ping(text)
+        elif name == "HELLO":
+            connection.send_hello()
+        elif name == "STOP":
+            connection.send_stop(text)
+        else:
+            connection.send_application(frame_type, text)
+        sent = connection.data_to_send(0.0)
+        if name != "HELLO":
+            assert sent == bytes([frame_type]) + len(body).to_bytes(4, "big") + body
+
+
+REPORTS: dict[type, Callable[[Any], tuple[str, Any]]] = {
+    ReplyReceived: lambda event: ("REPLY", event.text.encode()),
+    PongReceived: lambda event: ("PONG", event.text.encode()),
+    ApplicationReceived: lambda event: (f"{event.type:02X}", event.text.encode()),
+    HelloReceived: lambda event: ("HELLO", event.parameters),
+    StoppedReceived: lambda event: ("STOPPED", {"closed": f"{event.closed}", "cut": f"{event.cut}"}),
+    ErrorReceived: lambda event: ("FATAL" if event.answered is None else "ERROR", event.code),
+}
+"""Each event that carries something, with its type as the vectors name it, and what it carries."""
+
+
+def reports(connection: ClientConnection, pieces: Iterable[bytes], *, eof: bool) -> list[tuple[str, Any]]:
+    """What a client reports to its program."""
+    events = []
+    for piece in pieces:
+        connection.receive_data(piece, 0.0)
+        events += list(iter(connection.next_event, None))
+    if eof:
+        connection.receive_eof()
+        events += list(iter(connection.next_event, None))
+    return [REPORTS[type(event)](event) for event in events if type(event) in REPORTS]
+
+
+def agrees(value: Any, expected: dict[str, Any]) -> bool:
+    """Whether a client reported what it should."""
+    if "parameters" in expected:
+        return includes(value, expected["parameters"])
+    return bool(value == (expected["code"] if "code" in expected else octets(expected["body"])))
+
+
+# Both.
+
+
+def check(vector: dict[str, Any], pieces: list[bytes], *, ping_behind: bool = False) -> None:
+    """The endpoint does with the pieces exactly what the vector says."""
+    if vector["role"] == "server":
+        check_server(vector, pieces, ping_behind=ping_behind)
+    else:
+        check_client(vector, pieces, ping_behind=ping_behind)
+
+
+def check_server(vector: dict[str, Any], pieces: list[bytes], *, ping_behind: bool) -> None:
+    answers, connection = serve(vector, [pieces[0] + PING_BEHIND] if ping_behind else pieces)
+    if ping_behind:
+        assert answers.pop() == (7, PING_BEHIND[5:])
+    expected = expected_frames(vector)
+    assert len(answers) == len(expected)
+    for answer, item in zip(answers, expected, strict=True):
+        assert matches(answer, item), (answer, item)
+    assert connection.owes == 0
+    if vector["then"] == "open":
+        assert connection.state is State.OPEN
+    else:
+        assert connection.finished
+        assert connection.state is (State.CLOSED if vector["eof"] else State.CLOSING)
+
+
+def check_client(vector: dict[str, Any], pieces: list[bytes], *, ping_behind: bool) -> None:
+    limits = ClientLimits(max_body=vector.get("needs", {}).get("max_body", DEFAULT_MAX))
+    connection = ClientConnection(limits, now=0.0)
+    asked, expected = list(vector["asked"]), expected_frames(vector)
+    if ping_behind:
+        asked.append({"type": "PING", "body": PING_BEHIND[5:].hex()})
+        expected.append({"type": "PONG", "body": PING_BEHIND[5:].hex()})
+        pieces = [pieces[0] + b"\x07" + PING_BEHIND[1:]]
+    ask(connection, asked)
+    reported = reports(connection, pieces, eof=vector["eof"])
+    fatal = [("FATAL", vector["fatal"])] if "fatal" in vector else []
+    answered = [item for item in expected if item["type"] != "FAILED"]
+    assert [name for name, _ in reported] == [item["type"] for item in answered] + ["FATAL"] * len(fatal)
+    for (_, value), item in zip(reported, answered, strict=False):
+        assert agrees(value, item), (value, item)
+    assert reported[len(answered) :] == fatal
+    assert connection.unanswered == len(expected) - len(answered)
+    if vector["then"] == "open":
+        assert connection.state is State.OPEN
+    else:
+        assert connection.state is (State.CLOSED if vector["eof"] else State.CLOSING)
+
+
+def cuttings(sent: bytes) -> Iterator[list[bytes]]:
+    """The octets whole, cut in two at each place, and one by one; long ones at fewer places."""
+    size = len(sent)
+    yield [sent]
+    for cut in range(1, size) if size <= EVERY_CUT else [1, 4, 5, 6, size // 2, size - 1]:
+        yield [sent[:cut], sent[cut:]]
+    step = 1 if size <= EVERY_OCTET else FEW
+    yield [sent[place : place + step] for place in range(0, size, step)]
+
+
+@pytest.mark.req("REQ-FRAME-4")
+@each_vector
+def test_vector_however_it_is_cut(vector: dict[str, Any]) -> None:
+    for pieces in cuttings(octets(vector["send"])):
+        try:
+            check(vector, pieces)
+        except BaseException as error:
+            error.add_note(f"cut into pieces of {[len(piece) for piece in pieces[:2]]}... octets")
+            raise
+
+
+@pytest.mark.parametrize(
+    "vector", [pytest.param(vector, id=vector["id"]) for vector in VECTORS if vector["then"] == "open"]
+)
+def test_vector_with_a_ping_behind(vector: dict[str, Any]) -> None:
+    check(vector, [octets(vector["send"])], ping_behind=True)
+
+
+@each_vector
+def test_the_grammar_agrees_on_what_is_valid(vector: dict[str, Any]) -> None:
+    left = octets(vector["send"])
+    valid = True
+    try:
+        while left:
+            frame: Any = grammar.Frame.parse(left)
+            left = left[5 + frame.length :]
+    except ConstructError:
+        valid = False
+    assert valid is vector["valid"]
+
+
+# The vectors themselves.
+
+MEMBERS: dict[str, tuple[type, ...]] = {
+    "id": (str,),
+    "title": (str,),
+    "requirements": (list,),
+    "role": (str,),
+    "valid": (bool,),
+    "send": (str, list),
+    "eof": (bool,),
+    "expect": (list,),
+    "then": (str,),
+}
+OPTIONAL: dict[str, tuple[type, ...]] = {"needs": (dict,), "asked": (list,), "fatal": (int,)}
+FORMS = ({"type", "body"}, {"type", "code"}, {"type", "parameters"}, {"type"})
+
+
+def test_ids_are_unique() -> None:
+    counted = Counter(vector["id"] for vector in VECTORS)
+    assert [name for name, count in counted.items() if count > 1] == []
+
+
+def test_there_are_several_hundred_vectors_and_some_in_every_file() -> None:
+    assert len(VECTORS) >= 400
+    for path in FILES:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        assert (document["format"], document["topic"]) == (1, path.stem)
+        assert document["vectors"]
+
+
+def test_every_vector_has_the_members_of_its_role() -> None:
+    for vector in VECTORS:
+        name = vector["id"]
+        assert MEMBERS.keys() <= vector.keys() <= MEMBERS.keys() | OPTIONAL.keys(), name
+        for member, value in vector.items():
+            assert isinstance(value, (MEMBERS | OPTIONAL)[member]), (name, member)
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", name), name
+        assert vector["title"], name
+        assert vector["requirements"], name
+        assert vector["role"] in {"server", "client"}, name
+        assert ("asked" in vector) is (vector["role"] == "client"), name
+        assert vector["then"] in {"open", "closed"}, name
+
+
+def test_every_vector_expects_what_its_form_can_say() -> None:
+    for vector in VECTORS:
+        name = vector["id"]
+        for item in vector["expect"]:
+            assert item.keys() - {"times"} in FORMS, name
+        if vector["eof"]:
+            assert vector["then"] == "closed", name
+        if vector["then"] == "open":
+            frames(octets(vector["send"]))  # part of a frame at the end would swallow what follows
+        if vector["role"] == "client":
+            assert len(expected_frames(vector)) == len(vector["asked"]), name
+
+
+def test_needs_say_how_the_endpoint_must_be_set_up() -> None:
+    for vector in VECTORS:
+        name, needs = vector["id"], vector.get("needs", {}).keys()
+        assert needs <= {"max_body", "stop", "application"}, name
+        types = {item["type"] for item in vector["expect"]}
+        codes = {item.get("code") for item in vector["expect"]}
+        if vector["role"] == "server":
+            assert "stop" in needs or not ("STOPPED" in types or 403 in codes), name
+            assert "application" in needs or not (404 in codes or types - {*NAMES}), name
+            assert "max_body" in needs or not ("HELLO" in types or 451 in codes), name
+        assert "max_body" in needs or largest_judged(vector) <= 65_536, name
+
+
+def largest_judged(vector: dict[str, Any]) -> int:
+    """The largest length that the endpoint compares with its maximum."""
+    sent, start, largest = octets(vector["send"]), 0, 0
+    accepted = {2, 4, 5, 7, 8} if vector["role"] == "client" else {1, 3, 6, 8}
+    while start + 5 <= len(sent) and (sent[start] in accepted or sent[start] >= 0x80):
+        length = int.from_bytes(sent[start + 1 : start + 5], "big")
+        largest = max(largest, length)
+        if sent[start] == 3 and vector["then"] == "closed":
+            break  # what follows an allowed STOP is discarded
+        start += 5 + length
+    return largest
+
+
+def test_the_files_are_what_their_sources_make() -> None:
+    script = ROOT / "spec" / "make_vectors.py"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("", 0)
+
+
+def test_the_example_in_the_readme_is_a_vector() -> None:
+    readme = (ROOT / "spec" / "vectors" / "README.md").read_text(encoding="utf-8")
+    example = json.loads(readme.split("```json\n")[1].split("```")[0])
+    assert example in VECTORS
+    assert all(f"`{path.name}`" in readme for path in FILES)
