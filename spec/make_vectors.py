@@ -47,7 +47,11 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: spec/make_vectors.py [--check]\n")
         return 2
     files = {FOLDER / f"{topic}.json": render(topic, vectors) for topic, vectors in TOPICS.items()}
-    stale = [path for path, fresh in files.items() if not path.exists() or path.read_text() != fresh]
+    stale = [
+        path
+        for path, fresh in files.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != fresh
+    ]
     strays = [path for path in FOLDER.glob("*.json") if path not in files]
     if arguments:
         for path in stale:
@@ -56,7 +60,7 @@ def main(arguments: list[str]) -> int:
             print(f"spec/vectors/{path.name} has no source; remove it")
         return 1 if stale or strays else 0
     for path in stale:
-        path.write_text(files[path])
+        path.write_text(files[path], encoding="utf-8")
     print(f"{sum(map(len, TOPICS.values()))} vectors in {len(files)} files, {len(stale)} written")
     return 0
 

@@ -87,7 +87,7 @@ def print_table(reader: Reader, output: Output, *, max_body: int, full: bool) ->
         output.write_lines([_row(found, full=full)])
         frames += 1
         octets += len(found.header) + len(found.body)
-    output.write_lines([f"{frames} frames, {octets} octets, no fault"])
+    output.write_lines([f"{frames} {'frame' if frames == 1 else 'frames'}, {octets} octets, no fault"])
     return True
 
 

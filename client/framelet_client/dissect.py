@@ -105,7 +105,7 @@ def _parse(frame: DissectedFrame) -> tuple[DissectedFrame, Fault | None]:
         # The grammar says what is wrong, not where: at the body, or at the first octet too many.
         too_long = frame.kind in (FrameType.PING, FrameType.PONG)
         at = start + (MAX_PING_BODY if too_long else 0)
-        return frame, Fault(at, f"the body is not that of a {frame.name}: {error}")
+        return frame, Fault(at, f"not a valid {frame.name} body: {error}")
 
 
 def _read(reader: Reader, length: int) -> bytes:

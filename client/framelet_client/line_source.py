@@ -60,7 +60,7 @@ class LineSource:
     def _send(self, connection: ClientConnection, line: bytes | None) -> bool:
         """Send one line; returns whether it could be."""
         self._number += 1
-        if line is None:
+        if line is None or len(line) > self._max_body:
             self._skip(self._number, f"longer than {self._max_body} octets")
             return False
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import sys
 from typing import TYPE_CHECKING
 
@@ -46,21 +47,24 @@ class Output:
         """Raise OutputError if it is closed."""
         if sys.stdout is None:
             raise OutputError("standard output is closed")
-        self.is_terminal = sys.stdout.isatty()
-        self._stream = sys.stdout.buffer
+        self._is_terminal = sys.stdout.isatty()
         self._encoding = sys.stdout.encoding or "utf-8"
+        # Nothing is buffered behind our back, so nothing is left that could fail when the process ends.
+        self._descriptor = sys.stdout.fileno()
 
     def write_lines(self, texts: Iterable[str]) -> None:
         """Write each text and a newline, all at once; raises OutputError."""
-        if self.is_terminal:
+        if self._is_terminal:
             data = "".join(f"{escape(text)}\n" for text in texts).encode(self._encoding, "backslashreplace")
         else:
             data = "".join(f"{text}\n" for text in texts).encode()
+        left = memoryview(data)
         try:
-            self._stream.write(data)
-            self._stream.flush()
+            while left:
+                try:
+                    left = left[os.write(self._descriptor, left) :]
+                except BlockingIOError:  # somebody else has made it non-blocking
+                    select.select([], [self._descriptor], [])
         except OSError as error:
-            # Python would try once more at its end, and complain.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
             message = f"standard output failed: {error.strerror}"
             raise OutputError(message, quiet=isinstance(error, BrokenPipeError)) from error

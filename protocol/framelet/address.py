@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ DEFAULT_PORT = 6666
 _SCHEMES = ("framelet", "tcp", "http")
 _URL = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(.*)", re.DOTALL)
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::([^:]*))?")
+_PORT = re.compile(r"[0-9]{1,5}")
 _MAX_PORT = 65_535
 
 
@@ -39,6 +41,7 @@ class UnixAddress(NamedTuple):
 
 
 Address = TcpAddress | UnixAddress
+"""Where a server listens, or a client connects to."""
 
 
 def parse_address(text: str, port: int | None = None) -> Address:
@@ -71,7 +74,7 @@ def parse_address(text: str, port: int | None = None) -> Address:
 
 def parse_port(text: str) -> int:
     """Read a port from 0 to 65535; raises AddressError for anything else."""
-    if not (text.isascii() and text.isdigit() and int(text) <= _MAX_PORT):
+    if not (_PORT.fullmatch(text) and int(text) <= _MAX_PORT):
         message = f"{text!r} is no port: expected a number from 0 to {_MAX_PORT}"
         raise AddressError(message)
     return int(text)
@@ -86,7 +89,18 @@ def _split(rest: str, text: str) -> tuple[str, int | None]:
         host, port = rest.split(":")
     else:
         host, port = rest, None  # a bare name, or an IPv6 literal without brackets
-    if not host or any(character.isspace() or character in "/?#@[]\0" for character in host):
+    if not _is_host(host, literal=bracketed is not None):
         message = f"{text!r} names no host: expected HOST, HOST:PORT or framelet://HOST:PORT"
         raise AddressError(message)
     return host, None if port is None else parse_port(port)
+
+
+def _is_host(text: str, *, literal: bool) -> bool:
+    """Whether this can be a host: an IPv6 literal where it has colons or brackets, else any name."""
+    if literal or ":" in text:
+        try:
+            ipaddress.IPv6Address(text)
+        except ValueError:
+            return False
+        return True
+    return bool(text) and not any(character.isspace() or character in "/?#@[]\0" for character in text)

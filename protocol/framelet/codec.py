@@ -29,7 +29,9 @@ class Frame(NamedTuple):
 
 def _header_of(definition: Struct) -> struct.Struct:
     """The ``struct`` equivalent of a Construct Struct of fixed-size numbers, all big-endian."""
-    formats = [field.subcon.fmtstr for field in definition.subcons]
+    formats = [
+        str(getattr(field.subcon, "fmtstr", type(field.subcon).__name__)) for field in definition.subcons
+    ]
     names = [field.name for field in definition.subcons]
     if names != ["type", "length"] or any(not fmt.startswith(">") for fmt in formats):
         message = f"the codec cannot be derived from a header of {names} with formats {formats}"
@@ -110,6 +112,11 @@ class FrameDecoder:
         """Type and length of the frame under way, once its header is complete."""
         return self._header
 
+    @property
+    def missing(self) -> int:
+        """Octets that the body under way still lacks; 0 where none is under way."""
+        return self._missing
+
     def receive_data(self, data: Buffer) -> int:
         """Take in octets as they came, and return how many frames they completed.
 
@@ -120,7 +127,7 @@ class FrameDecoder:
             if not before:
                 raise self._error
         elif self._header is not None:
-            self._continue(memoryview(data))
+            self._continue(memoryview(data).cast("B"))
         elif self._head:
             self._decode(self._head + bytes(data))
         else:

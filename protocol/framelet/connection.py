@@ -86,6 +86,11 @@ class Connection:
         """Octets that ``data_to_send`` would return."""
         return self._output_size
 
+    @property
+    def missing(self) -> int:
+        """Octets that the body under way still lacks: a hint for the size of the next read."""
+        return self._decoder.missing
+
     def receive_data(self, data: Buffer, now: float) -> None:
         """Take in octets from the peer, cut anywhere (REQ-FRAME-4); then ask for events."""
         if self._input_ended:
@@ -93,7 +98,10 @@ class Connection:
         self._idle_since = now
         if not self._takes_frames():
             return  # read and discarded
-        completed = self._decoder.receive_data(data)
+        try:
+            completed = self._decoder.receive_data(data)
+        except FrameTooLargeError:
+            return  # next_event says so; what follows the refused header is dropped
         if completed or self._frame_started is None:
             self._frame_started = now if self._decoder.inside_frame else None
 

@@ -94,6 +94,8 @@ class ConnectionFailed(NamedTuple):
 
 
 ServerEvent = RequestReceived | ApplicationReceived | StopReceived | FrameRefused | InputEnded
+"""What ``ServerConnection.next_event`` returns."""
+
 ClientEvent = (
     ReplyReceived
     | ApplicationReceived
@@ -104,3 +106,4 @@ ClientEvent = (
     | ConnectionFailed
     | InputEnded
 )
+"""What ``ClientConnection.next_event`` returns."""

@@ -58,22 +58,21 @@ _HELLO_BODY = re.compile(rf"framelet/([1-9][0-9]{{0,4}})((?: {_PARAMETER})*)")
 _STOPPED_BODY = re.compile(rf"{_PARAMETER}(?: {_PARAMETER})*")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,9}")
 
-_NUMBERS = {
+_HELLO_NUMBERS = {
     "max-body": range(limits.MIN_MAX_BODY, limits.MAX_LENGTH + 1),
     "frame-timeout-ms": range(10**10),
     "idle-timeout-ms": range(10**10),
-    "closed": range(10**10),
-    "cut": range(10**10),
 }
+_STOPPED_NUMBERS = {"closed": range(10**10), "cut": range(10**10)}
 """The keys that version 1 knows, each with the values that it may have (sections 9 and 10)."""
 
 
-def _parse_parameters(text: str, path: str) -> dict[str, str]:
+def _parse_parameters(text: str, numbers: Mapping[str, range], path: str) -> dict[str, str]:
     pairs = [item.split("=", 1) for item in text.split(" ") if item]
     parameters = dict(pairs)
     if len(parameters) != len(pairs):
         raise ValidationError("a key stands twice", path=path)
-    for key, allowed in _NUMBERS.items():
+    for key, allowed in numbers.items():
         value = parameters.get(key)
         if value is not None and not (_NUMBER.fullmatch(value) and int(value) in allowed):
             message = f"{key}={value} is not a number from {allowed.start} to {allowed.stop - 1}"
@@ -93,7 +92,7 @@ class _HelloAdapter(Adapter):  # type: ignore[misc]  # construct ships no types
         match = _HELLO_BODY.fullmatch(obj)
         if match is None:
             raise ValidationError("not of the form framelet/VERSION KEY=VALUE ...", path=path)
-        return Hello(int(match[1]), _parse_parameters(match[2], path))
+        return Hello(int(match[1]), _parse_parameters(match[2], _HELLO_NUMBERS, path))
 
     def _encode(self, obj: Hello, context: object, path: str) -> str:
         text = " ".join([f"framelet/{obj.version}", *_build_parameters(obj.parameters)])
@@ -108,8 +107,8 @@ class _StoppedAdapter(Adapter):  # type: ignore[misc]  # construct ships no type
         del context
         if _STOPPED_BODY.fullmatch(obj) is None:
             raise ValidationError("not of the form KEY=VALUE ...", path=path)
-        parameters = _parse_parameters(obj, path)
-        if not {"closed", "cut"} <= parameters.keys():
+        parameters = _parse_parameters(obj, _STOPPED_NUMBERS, path)
+        if not parameters.keys() >= _STOPPED_NUMBERS.keys():
             raise ValidationError("the numbers closed and cut are missing", path=path)
         return parameters
 

@@ -135,7 +135,7 @@ class ConnectionLimits(_Limits):
         300.0,
         "seconds",
         _SHORTEST,
-        365 * _DAY,
+        100 * _DAY,
         purpose="time at a frame boundary with nothing owed, before the server ends the connection",
         why="longer than the keep-alives of usual relays, short enough to shed dead peers",
     )

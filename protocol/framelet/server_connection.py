@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import codec, grammar
 from .connection import Connection, refusal, text_of
@@ -30,6 +30,19 @@ if TYPE_CHECKING:
 _REQUEST, _STOP, _ERROR = int(FrameType.REQUEST), int(FrameType.STOP), int(FrameType.ERROR)
 
 
+class _Ready(NamedTuple):
+    """An answer that needs no program.
+
+    Behind it the client takes bodies of up to ``peer_max_body``, where that is given; ``last`` says that
+    nothing may be sent behind it.
+    """
+
+    type: int
+    body: bytes
+    peer_max_body: int | None = None
+    last: bool = False
+
+
 class ServerConnection(Connection):
     """Takes a client's frames and sends exactly one answer to each, in order (REQ-ORDER-1, 2).
 
@@ -37,19 +50,19 @@ class ServerConnection(Connection):
     RequestReceived, ApplicationReceived and StopReceived, oldest first.
     """
 
-    __slots__ = ("_closing_since", "_draining", "_events", "_fatal", "_limits", "_owed")
+    __slots__ = ("_closing_since", "_draining", "_events", "_last_word", "_limits", "_owed")
 
     def __init__(self, limits: ConnectionLimits | None = None, *, now: float) -> None:
         """Begin at the time ``now`` with limits, or the default ones."""
         self._limits = limits or ConnectionLimits()
         super().__init__(Role.SERVER, self._limits, now)
         self._peer_max_body = MAX_LENGTH
-        # The answers owed, oldest first: a type that the program has to answer, or an answer that is
-        # ready and waits for its turn.  A ready one is never first.
-        self._owed: deque[int | tuple[int, bytes]] = deque()
+        # The answers owed, oldest first: a type that the program has to answer, or an answer of our own that
+        # waits for its turn, ready to be sent.  A ready one is never first.
+        self._owed: deque[int | _Ready] = deque()
         self._events: deque[ServerEvent] = deque()
         self._draining = False
-        self._fatal = False
+        self._last_word = False  # the fatal ERROR has been sent, or none may be
         self._closing_since: float | None = None
 
     @property
@@ -142,9 +155,8 @@ class ServerConnection(Connection):
             raise ConnectionStateError(message)
         self._owed.clear()
         self._move(Trigger.FAULT)
-        if not self.finished and not self._fatal:
-            self._fatal = True
-            self._write(_ERROR, error_body(code, text))
+        if not self.finished and not self._last_word:
+            self._write_own(_Ready(_ERROR, error_body(code, text), last=True))
         self._settle()
 
     def next_deadline(self) -> float | None:
@@ -152,7 +164,8 @@ class ServerConnection(Connection):
         if self._state is State.OPEN:
             if self._frame_started is not None:
                 return self._frame_started + self._limits.frame_timeout
-            return None if self._owed else self._idle_since + self._limits.idle_timeout
+            owing = self._owed or self._output
+            return None if owing else self._idle_since + self._limits.idle_timeout
         if self._state is State.CLOSING and self._closing_since is not None:
             return self._closing_since + self._limits.linger_timeout
         return None
@@ -197,24 +210,24 @@ class ServerConnection(Connection):
             text = text_of(frame_type, body)
             own_answer = self._own_answer(frame_type, body)
         except ProtocolError as error:
-            self._ready(_ERROR, error_body(error.code, str(error)))
+            self._send_own(_Ready(_ERROR, error_body(error.code, str(error))))
             return FrameRefused(error)
         if own_answer is not None:
-            self._ready(ANSWERS[frame_type], own_answer)
+            self._send_own(own_answer)
             return None
         self._owed.append(frame_type)
         if frame_type == _REQUEST:
             return RequestReceived(text)
         return StopReceived(text) if frame_type == _STOP else ApplicationReceived(frame_type, text)
 
-    def _own_answer(self, frame_type: int, body: bytes) -> bytes | None:
-        """The body of the answer where this connection gives it by itself: PONG and HELLO."""
+    def _own_answer(self, frame_type: int, body: bytes) -> _Ready | None:
+        """The answer where this connection gives it by itself: PONG and HELLO."""
         if frame_type == FrameType.PING:
-            return _check_ping(body)
+            return _Ready(FrameType.PONG, _check_ping(body))
         return self._check_hello(body) if frame_type == FrameType.HELLO else None
 
-    def _check_hello(self, body: bytes) -> bytes:
-        """Apply a HELLO and build its answer (REQ-HELLO-1 to 5)."""
+    def _check_hello(self, body: bytes) -> _Ready:
+        """The answer to a HELLO, with what it changes for the answers behind it (REQ-HELLO-1 to 5)."""
         try:
             hello = grammar.parse_body(grammar.HelloBody, body)
         except ValueError as error:
@@ -222,19 +235,23 @@ class ServerConnection(Connection):
         if hello.version != VERSION:
             message = f"version {hello.version} is not spoken here, only {VERSION}"
             raise VersionUnsupportedError(message)
-        self._peer_max_body = int(hello.parameters.get("max-body", MAX_LENGTH))
         parameters = {
             "max-body": str(self._limits.max_body),
             "frame-timeout-ms": str(round(self._limits.frame_timeout * 1000)),
             "idle-timeout-ms": str(round(self._limits.idle_timeout * 1000)),
         }
-        return bytes(grammar.HelloBody.build(grammar.Hello(VERSION, parameters)))
+        return _Ready(
+            FrameType.HELLO,
+            grammar.HelloBody.build(grammar.Hello(VERSION, parameters)),
+            int(hello.parameters.get("max-body", MAX_LENGTH)),
+        )
 
     def _fault(self, error: ProtocolError) -> FrameRefused:
         """End the connection for the client's fault (REQ-ERROR-5 to 9)."""
-        if not isinstance(error, ErrorReceivedError):
-            self._fatal = True
-            self._ready(_ERROR, error_body(error.code, str(error)))
+        if isinstance(error, ErrorReceivedError):
+            self._last_word = True
+        else:
+            self._send_own(_Ready(_ERROR, error_body(error.code, str(error)), last=True))
         self._frame_started = None
         self._move(Trigger.FAULT)
         self._settle()
@@ -251,16 +268,22 @@ class ServerConnection(Connection):
         self._owed.popleft()
         self._write(frame_type, body)
         while self._owed and not isinstance(ready := self._owed[0], int):
-            self._write(*ready)
             self._owed.popleft()
+            self._write_own(ready)
         self._settle()
 
-    def _ready(self, frame_type: int, body: bytes) -> None:
+    def _send_own(self, ready: _Ready) -> None:
         """Send an answer of our own, behind those that the program still owes."""
         if self._owed:
-            self._owed.append((frame_type, body))
+            self._owed.append(ready)
         else:
-            self._write(frame_type, body)
+            self._write_own(ready)
+
+    def _write_own(self, ready: _Ready) -> None:
+        self._write(ready.type, ready.body)
+        self._last_word = ready.last
+        if ready.peer_max_body is not None:
+            self._peer_max_body = ready.peer_max_body
 
     def _settle(self) -> None:
         """Once nothing is owed by a draining connection, its stream can end."""

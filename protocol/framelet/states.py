@@ -44,7 +44,7 @@ class Trigger(enum.Enum):
     """What moves a connection from state to state, apart from ordinary frames."""
 
     INPUT_ENDED = "end of the peer's stream"
-    FAULT = "the peer broke the protocol, or a deadline passed"
+    FAULT = "a fault of the peer or of the program, or a deadline"
     FATAL_ERROR = "fatal ERROR received"
     STOP_ALLOWED = "STOP allowed"
     DRAIN = "the program drains, or closes its sending direction"
@@ -99,7 +99,7 @@ class Action(enum.Enum):
 
     SERVE = "take it; one answer is owed"
     MATCH = "take it as the answer to the oldest unanswered frame"
-    ERROR = "recoverable: as MATCH; fatal: the connection ends"
+    ERROR = "recoverable: as any answer; fatal: the connection ends"
     DISCARD = "read and discard"
     REFUSE_UNKNOWN = "fatal ERROR 501"
     REFUSE_UNEXPECTED = "fatal ERROR 502"

@@ -16,7 +16,6 @@ import struct
 import termios
 import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING
 
 from framelet import (
@@ -40,10 +39,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger("framelet_server")
 
 _RECEIVE_SIZE = 65_536
-"""Octets asked for in one read: as many as a fast sender usually has waiting."""
+"""Octets asked for in one read: as many as a fast sender of small frames usually has waiting."""
+
+_RECEIVE_MOST = 262_144
+"""Octets asked for where a large body is under way: a third more of them per second than in small reads."""
 
 _RECHECK = 0.25
 """Seconds until a deadline is looked at again when a worker has the channel, or is due to."""
+
+_NOTHING = memoryview(b"")
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close at once, with RST
 
@@ -78,7 +82,7 @@ class Channel:
         self._house = house
         self._sock = sock
         self._connection = ServerConnection(house.limits, now=time.monotonic())
-        self._unsent: deque[memoryview] = deque()
+        self._unsent = _NOTHING  # answers of which the system took no more
         self._unsent_size = 0
         self._unsent_since = 0.0  # when octets were last taken, or first waited
         self._paused = False  # not read, because too much is unsent
@@ -148,7 +152,9 @@ class Channel:
                 return
             self._owned = False
             self._set_timer()
-            read = not (self._paused or self._eof)
+            # Nothing is read behind the last answer before that is sent: input would wake us again and again.
+            ending = self._connection.finished and self._unsent_size > 0
+            read = not (self._paused or self._eof or ending)
             self._house.poller.arm(
                 self._sock, read=read or self._kicked, write=self._unsent_size > 0 or self._kicked
             )
@@ -210,6 +216,10 @@ class Channel:
 
     def _enforce(self) -> None:
         if self._unsent_size:  # REQ-TIME-5
+            self._flush()  # the client may have made room while the workers were busy
+            if time.monotonic() < self._deadline():
+                self.kick()
+                return
             self.cut = True
             self._abort("the client took nothing of its answers within the write timeout")
         else:
@@ -231,7 +241,7 @@ class Channel:
             elif budget <= 0 or not more:
                 return
             else:
-                wanted = min(_RECEIVE_SIZE, budget)
+                wanted = min(max(_RECEIVE_SIZE, self._connection.missing), _RECEIVE_MOST, budget)
                 if self._drain_left is not None:
                     wanted = min(wanted, self._drain_left)
                 received = self._receive(wanted)
@@ -281,9 +291,11 @@ class Channel:
     def _has_room(self) -> bool:
         """Whether more answers may be made: read no further above the bound (REQ-FLOW-1 to 3)."""
         bound = self._house.limits.max_unsent
-        if self._unsent_size + self._connection.output_size > bound:
+        waiting = self._unsent_size + self._connection.output_size
+        if waiting > bound:
             self._flush()
-        paused, self._paused = self._paused, self._unsent_size > bound
+            waiting = self._unsent_size + self._connection.output_size
+        paused, self._paused = self._paused, waiting > bound
         if paused and not self._paused:
             self._connection.resume(time.monotonic())
         return not self._paused
@@ -293,6 +305,8 @@ class Channel:
             if self._house.handlers.may_block and self._connection.output_size:
                 self._flush()
             self._house.handlers.answer(self._connection, event)
+            if self._house.handlers.may_block:
+                self._connection.resume(time.monotonic())  # the handler's time is not the client's
         elif isinstance(event, StopReceived):
             self._decide_stop(event.token)
         else:
@@ -319,25 +333,29 @@ class Channel:
             _log.info("%s: %s", self.name, event.error)
 
     def _flush(self) -> None:
-        """Write what the system takes of the answers, without waiting."""
+        """Write what the system takes of the answers, without waiting.
+
+        Answers that find others waiting stay in the connection until those are gone, so that a client that
+        stalls gets them in large pieces, and small ones do not cost more memory than they hold.
+        """
         now = time.monotonic()
-        if not self._unsent:
+        waited = self._unsent_size > 0
+        if not waited:
             self._unsent_since = now
-        for piece in self._connection.pieces_to_send(now):
-            self._unsent.append(memoryview(piece))
-            self._unsent_size += len(piece)
-        while self._unsent:
-            first = self._unsent[0]
+        while self._unsent_size or self._connection.output_size:
+            if not self._unsent_size:
+                self._unsent = memoryview(self._connection.data_to_send(now))
             try:
-                sent = self._sock.send(first)
+                sent = self._sock.send(self._unsent)
             except BlockingIOError:
+                sent = 0
+            self._unsent = self._unsent[sent:] if sent < len(self._unsent) else _NOTHING
+            self._unsent_size = len(self._unsent)
+            if not sent:
                 return
-            self._unsent_size -= sent
             self._unsent_since = now
-            if sent == len(first):
-                self._unsent.popleft()
-            else:
-                self._unsent[0] = first[sent:]
+        if waited:
+            self._connection.resume(now)  # the client has its answers only now
 
     # The end.
 
@@ -364,10 +382,12 @@ class Channel:
             self._close()
 
     def _fail(self) -> None:
-        """After a fault of our own: tell the client if that can still be done, and close."""
+        """After a fault of our own: tell the client and see it off; the second time, close at once."""
         try:
-            self._connection.fail(ErrorCode.INTERNAL_ERROR)
-            self._flush()
+            if not self._connection.finished:
+                self._connection.fail(ErrorCode.INTERNAL_ERROR)
+                self._end_turn()
+                return
         except Exception:  # noqa: BLE001 - the channel is closed all the same
             _log.exception("%s: not even an ERROR could be sent", self.name)
         self._abort("the server failed")

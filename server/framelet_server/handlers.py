@@ -61,14 +61,16 @@ class Handlers:
             if not isinstance(answer, str):
                 message = f"the handler returned {type(answer).__name__}, not str"
                 raise TypeError(message)  # noqa: TRY301 - treated as what the handler raises itself
+        except BaseException:  # noqa: BLE001 - even SystemExit in a handler must cost its caller alone
+            _log.exception("handler %s failed", _name(handler))
+            connection.send_error(ErrorCode.HANDLER_FAILED)
+            return
+        try:
             connection.send_reply(answer)
         except AnswerTooLargeError as error:
             connection.send_error(ErrorCode.ANSWER_TOO_LARGE, str(error))
         except IllFormedTextError as error:
             _log.error("handler %s returned text that cannot be sent: %s", _name(handler), error)
-            connection.send_error(ErrorCode.HANDLER_FAILED)
-        except BaseException:  # noqa: BLE001 - even SystemExit in a handler must cost its caller alone
-            _log.exception("handler %s failed", _name(handler))
             connection.send_error(ErrorCode.HANDLER_FAILED)
 
 

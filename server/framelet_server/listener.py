@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
+import stat
 import threading
 import time
 from pathlib import Path
@@ -23,6 +25,9 @@ _BATCH = 64
 """Clients accepted in one turn, so that a crowd at the door does not hold a worker."""
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+"""How the system says that it has no such address, as of IPv6 where that is switched off."""
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0
 """Seconds without accepting after the system ran out of something; doubled each time."""
 
@@ -32,7 +37,7 @@ class ListenError(FrameletError, OSError):
 
 
 def open_listeners(address: Address, backlog: int) -> list[socket.socket]:
-    """Listen on an address: on every one that a host name stands for, all on the same port.
+    """Listen on an address: on every one of this system that a host name stands for, all on the same port.
 
     Raises ListenError that names the address and the reason.
     """
@@ -40,30 +45,41 @@ def open_listeners(address: Address, backlog: int) -> list[socket.socket]:
         if isinstance(address, UnixAddress):
             return [_open_unix(address.path, backlog)]
         return _open_tcp(address, backlog)
-    except OSError as error:
-        message = f"cannot listen on {address}: {error.strerror or error}"
+    except (OSError, UnicodeError) as error:  # UnicodeError for what cannot be a host name
+        message = f"cannot listen on {address}: {getattr(error, 'strerror', None) or error}"
         raise ListenError(message) from error
 
 
 def _open_tcp(address: TcpAddress, backlog: int) -> list[socket.socket]:
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    port = address.port
     sockets: list[socket.socket] = []
-    try:
-        for family, kind, protocol, _, (host, _, *rest) in dict.fromkeys(found):
-            sock = socket.socket(family, kind, protocol)
-            sockets.append(sock)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind((host, port, *rest))
-            port = sock.getsockname()[1]  # port 0: the first one decides for all
-            sock.listen(backlog)
-    except OSError:
-        for sock in sockets:
-            sock.close()
-        raise
+    failures: list[OSError] = []
+    for family, kind, protocol, _, (host, _, *rest) in dict.fromkeys(found):
+        # Port 0: the first one decides for all.
+        port = sockets[0].getsockname()[1] if sockets else address.port
+        try:
+            sockets.append(_open_one(socket.socket(family, kind, protocol), (host, port, *rest), backlog))
+        except OSError as error:
+            failures.append(error)
+    for failure in failures:
+        if failure.errno not in _ABSENT or not sockets:
+            for sock in sockets:
+                sock.close()
+            raise failure
     return sockets
+
+
+def _open_one(sock: socket.socket, name: Any, backlog: int) -> socket.socket:  # noqa: ANN401 - socket addresses have a form per family
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(name)
+        sock.listen(backlog)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _open_unix(path: str, backlog: int) -> socket.socket:
@@ -84,8 +100,11 @@ def _open_unix(path: str, backlog: int) -> socket.socket:
 
 
 def _is_stale(path: str) -> bool:
-    """Whether a socket file was left behind by a process that is gone."""
+    """Whether a socket file was left behind by a process that is gone; a file of another kind never is."""
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(0)  # the backlog of a server that lives may be full
         return probe.connect_ex(path) == errno.ECONNREFUSED
 
 
@@ -99,6 +118,7 @@ class Listener:
         self._lock = threading.Lock()  # against closing while another thread accepts
         self._closed = False
         self._pause = 0.0
+        self._file = os.lstat(sock.getsockname()) if sock.family == socket.AF_UNIX else None
         sock.settimeout(0)
         house.poller.add(sock, self, read=True, write=False)
 
@@ -124,10 +144,22 @@ class Listener:
             if self._closed:
                 return
             self._closed = True
-            path = self._sock.getsockname() if self._sock.family == socket.AF_UNIX else None
+            # The file goes first: another server that wants the path finds none, or one that is in use.
+            self._remove_file()
             self._house.poller.discard(self._sock)
-        if path:
-            Path(path).unlink(missing_ok=True)
+
+    def _remove_file(self) -> None:
+        """Remove the file of a unix socket, unless it is another's by now; never raises."""
+        if self._file is None:
+            return
+        path = Path(self._sock.getsockname())
+        try:
+            if os.path.samestat(path.lstat(), self._file):
+                path.unlink()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            _log.warning("cannot remove %s: %s", path, error.strerror)
 
     def _accept(self) -> bool:
         """Take one client in; False when nobody waits."""

@@ -13,7 +13,7 @@ from framelet import Address, ServerLimits, TcpAddress, UnixAddress, parse_addre
 
 from .handlers import Handler, Handlers
 from .house import House
-from .listener import Listener, open_listeners
+from .listener import Listener, ListenError, open_listeners
 from .poller import Poller, default_poller
 from .stop_policy import StopPolicy, is_local
 
@@ -78,10 +78,15 @@ class Server:
         with self._state_lock:
             if self._house is not None:
                 raise RuntimeError("a server can be started once")
-            sockets = open_listeners(self._wanted, self._limits.backlog)
+            poller = self._make_poller()
+            try:
+                sockets = open_listeners(self._wanted, self._limits.backlog)
+            except ListenError:
+                poller.release()
+                raise
             self._addresses = [_address_of(sock) for sock in sockets]
             local = all(is_local(sock.family, sock.getsockname()) for sock in sockets)
-            house = House(self._handlers, self._limits, self._stop_policy, self._make_poller(), local=local)
+            house = House(self._handlers, self._limits, self._stop_policy, poller, local=local)
             listeners = [Listener(house, sock) for sock in sockets]
             house.on_drain([listener.close for listener in listeners])
             self._house = house
@@ -156,15 +161,14 @@ def _work(house: House) -> None:
             ready.owner.ready(hangup=ready.hangup)
         except Exception:  # noqa: BLE001 - a fault of our own costs one turn, never a worker
             _log.exception("a worker failed in its turn")
+        del ready  # a client that goes meanwhile must not stay in memory while this thread waits
 
 
 def _address(address: Address | tuple[str, int] | str) -> Address:
-    if isinstance(address, str):
-        return parse_address(address)
-    if isinstance(address, (TcpAddress, UnixAddress)):
-        return address
-    host, port = address
-    return parse_address(host, port)
+    """An address in any form, checked as those that people write."""
+    if not isinstance(address, (str, UnixAddress)):
+        address = parse_address(*address)
+    return parse_address(str(address))
 
 
 def _address_of(sock: socket.socket) -> Address:

@@ -28,12 +28,16 @@ class StopPolicy:
     token: str = dataclasses.field(default="", repr=False)  # REQ-SEC-3
 
     def __post_init__(self) -> None:
-        """Raise ConfigurationError for a token where none belongs, or an empty one (REQ-STOP-5)."""
+        """Raise ConfigurationError for a token where none belongs, or that none can send (REQ-STOP-5)."""
         if self.kind is StopKind.TOKEN and not self.token:
             raise ConfigurationError("the stop policy 'token' needs a token that is not empty")
         if self.kind is not StopKind.TOKEN and self.token:
             message = f"a stop token is given, but the stop policy is {self.kind.value!r}: expected 'token'"
             raise ConfigurationError(message)
+        try:
+            self.token.encode()
+        except UnicodeEncodeError:  # from an environment variable of other octets
+            raise ConfigurationError("the stop token is not UTF-8") from None
 
     @classmethod
     def local(cls) -> Self:

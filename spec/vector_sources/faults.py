@@ -199,8 +199,14 @@ ERRORS = [
 CUT = "REQ-CLOSE-2 REQ-FRAME-6"
 
 
-def _cut_everywhere(name: str, title: str, whole: Frame, **needs: object) -> list[Vector]:
-    """The end of the stream at every place inside a frame, behind a PING that is answered."""
+def _cut_everywhere(
+    name: str,
+    title: str,
+    whole: Frame,
+    first: int = 1,
+    needs: dict[str, str] | None = None,
+) -> list[Vector]:
+    """The end of the stream at every place inside a frame from ``first`` on, behind a PING."""
     size = sum(len(field) for field in whole)
     return [
         server(
@@ -213,7 +219,7 @@ def _cut_everywhere(name: str, title: str, whole: Frame, **needs: object) -> lis
             valid=False,
             needs=needs,
         )
-        for octets in range(1, size)
+        for octets in range(first, size)
     ]
 
 
@@ -261,15 +267,17 @@ CLOSE = [
         eof=True,
     ),
     *_cut_everywhere("request", "a REQUEST", request("hello")),
-    *_cut_everywhere("wide", "a REQUEST of wide scalar values", request("\u20ac\U0001f600")),
+    *_cut_everywhere("wide", "a REQUEST of wide scalar values", request("\u20ac\U0001f600"), 5),
     *_cut_everywhere("ping", "a PING", ping(b"ab")),
     *_cut_everywhere("hello", "a HELLO", frame(HELLO, "framelet/1")),
-    *_cut_everywhere("stop", "a STOP: nothing is stopped", frame(STOP, "x"), stop="local"),
+    *_cut_everywhere("stop", "a STOP: nothing is stopped", frame(STOP, "x"), needs={"stop": "local"}),
     *_cut_everywhere("ignorable", "an ignorable frame", frame(0x80, b"\xff\xfe")),
-    *_cut_everywhere("application", "an application frame", frame(0xC0, "ab"), **NO_HANDLER),
+    *_cut_everywhere("application", "an application frame", frame(0xC0, "ab"), needs=NO_HANDLER),
     *_cut_everywhere("unknown", "a header that would be refused for its type", header(0x00, 0)),
     *_cut_everywhere("reply", "a header that would be refused for its direction", header(REPLY, 0)),
-    *_cut_everywhere("large", "a header that would be refused for its length", header(REQUEST, 0xFFFFFFFF)),
+    *_cut_everywhere(
+        "large", "a header that would be refused for its length", header(REQUEST, 0xFFFFFFFF), 2
+    ),
     *_cut_everywhere("error", "the header of an ERROR", header(ERROR, 0)),
     server(
         "close-inside-http",

@@ -180,14 +180,6 @@ HELLOS += [
         needs=DEFAULT | {"application": "reverse"},
     ),
     server(
-        "hello-from-its-place-on",
-        "max-body holds from the HELLO on, not before",
-        "REQ-HELLO-5",
-        [request(_LARGE), _SMALL_HELLO, request(_LARGE)],
-        [reply(_LARGE), hello(), error(451)],
-        needs=DEFAULT,
-    ),
-    server(
         "hello-last-holds",
         "a later HELLO raises max-body again",
         "REQ-HELLO-6 REQ-HELLO-5",

@@ -23,7 +23,6 @@ WELL_FORMED = {
     "U+E000": "ee8080",
     "U+EFFF": "eebfbf",
     "U+F000": "ef8080",
-    "U+FEFF": "efbbbf",
     "U+FFFD": "efbfbd",
     "U+FFFE": "efbfbe",
     "U+FFFF": "efbfbf",

@@ -46,7 +46,14 @@ def test_the_wheel_holds_the_three_packages_and_nothing_else(built: tuple[Path, 
 def test_the_sdist_holds_the_specification_and_the_tests(built: tuple[Path, Path]) -> None:
     with tarfile.open(built[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"README.md", "LICENSE", "Makefile", "spec/SPEC.md", "tests/conftest.py", "pyproject.toml"} <= names
+    assert {
+        "README.md",
+        "LICENSE",
+        "Makefile",
+        "spec/SPEC.md",
+        "tests/conftest.py",
+        "pyproject.toml",
+    } <= names
     assert not {name for name in names if name.startswith((".venv", ".git/", "dist"))}
 
 

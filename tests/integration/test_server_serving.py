@@ -1,4 +1,4 @@
-"""The server answers: every transport and poller, every cut of the stream, every size at which peers broke."""
+"""The server answers: every transport and poller, every cut of the stream, the sizes at which peers broke."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from framelet import Frame, FrameType, encode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from framelet_server import Server
     from tests.integration.conftest import Gate, Peer
+
+    from framelet_server import Server
 
     Serve = Callable[..., Server]
     Connect = Callable[..., Peer]
@@ -173,9 +174,7 @@ def write_until_stuck(peer: Peer, data: bytes) -> int:
 
 
 @pytest.mark.req("REQ-ERROR-5", "REQ-FLOW-3")
-def test_a_deep_pipeline_written_before_anything_is_read(
-    serve: Serve, connect: Connect, poller: Any
-) -> None:
+def test_a_deep_pipeline_written_before_anything_is_read(serve: Serve, connect: Connect, poller: Any) -> None:
     peer = connect(serve(poller=poller, max_unsent=10_000))
     texts = [f"request {number}" for number in range(20_000)]
     peer.request(*texts)
@@ -216,7 +215,9 @@ def test_an_answer_is_sent_before_the_next_handler_blocks(
     serve: Serve, connect: Connect, gate: Gate, poller: Any
 ) -> None:
     peer = connect(serve(gate, poller=poller))
-    peer.send(encode(FrameType.REQUEST, b"ab"), encode(FrameType.PING, b"p"), encode(FrameType.REQUEST, b"block"))
+    peer.send(
+        encode(FrameType.REQUEST, b"ab"), encode(FrameType.PING, b"p"), encode(FrameType.REQUEST, b"block")
+    )
     assert peer.take(2) == [Frame(FrameType.REPLY, b"ba"), Frame(FrameType.PONG, b"p")]
     gate.await_entry()
     gate.open()

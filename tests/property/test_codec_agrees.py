@@ -77,9 +77,15 @@ def take_all(decoder: FrameDecoder, *, one_by_one: bool) -> tuple[list[Frame], t
 def check(decoder: FrameDecoder, reading: Reading, *, one_by_one: bool) -> None:
     """The decoder stands where the reference says."""
     assert take_all(decoder, one_by_one=one_by_one) == (reading.frames, reading.refused)
+    check_part(decoder, reading)
+
+
+def check_part(decoder: FrameDecoder, reading: Reading) -> None:
+    """The decoder knows as much as the reference about the frame under way."""
     assert decoder.inside_frame == bool(reading.part)
     header: Any = grammar.FrameHeader.parse(reading.part) if len(reading.part) >= HEADER_SIZE else None
     assert decoder.pending_header == (header and (header.type, header.length))
+    assert decoder.missing == (header.length - len(reading.part[HEADER_SIZE:]) if header else 0)
 
 
 # The streams.  Short lengths are usual in them and the other ones too, so that frames are found in most.
@@ -184,7 +190,7 @@ def test_octet_by_octet_each_prefix_reads_as_the_grammar_reads_it(stream: bytes)
         new, refused = take_all(decoder, one_by_one=bool(size % 2))
         taken += new
         assert (taken, refused) == (reading.frames, reading.refused)
-        assert decoder.inside_frame == bool(reading.part)
+        check_part(decoder, reading)
         if refused is not None:
             break
 

@@ -86,6 +86,7 @@ def test_an_address_is_printed_in_the_form_that_is_read(address: Address, text: 
         "host:99999999999999999999",
         "host:\u0661",
         "host:1_0",
+        "host//",
         "host/path",
         "host:80/path",
         "host?query",

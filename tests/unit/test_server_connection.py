@@ -253,6 +253,21 @@ def test_the_last_hello_and_the_servers_own_limit_bound_an_answer(
     assert server.answers() == [(ERROR, 451), (APPLICATION, "é" * (allowed // 2))]
 
 
+@pytest.mark.req("REQ-HELLO-5", "REQ-HELLO-6", "REQ-ORDER-2")
+def test_a_hello_bounds_the_answers_behind_it_and_not_those_before_it(
+    make_server: Callable[..., Server],
+) -> None:
+    server = make_server(ConnectionLimits(max_body=100_000))
+    hello = encode(HELLO, b"framelet/1 max-body=65536")
+    server.receive(encode(REQUEST) * 2 + hello + encode(REQUEST) * 2 + encode(HELLO, b"framelet/1"))
+    server.receive(encode(REQUEST))
+    for allowed in (100_000, 100_000, 65_536, 65_536, 100_000):
+        with pytest.raises(AnswerTooLargeError):
+            server.send_reply("x" * (allowed + 1))
+        server.send_reply("x" * allowed)
+    assert [kind for kind, _ in server.answers()] == [REPLY, REPLY, HELLO, REPLY, REPLY, HELLO, REPLY]
+
+
 # Ill-formed text, and frames to be discarded.
 
 

@@ -20,8 +20,9 @@ from framelet import (
 )
 
 if TYPE_CHECKING:
-    from framelet import ServerEvent
     from tests.unit.conftest import Server
+
+    from framelet import ServerEvent
 
 REQUEST, REPLY, STOP, STOPPED, ERROR, PING, PONG, HELLO = (int(kind) for kind in FrameType)
 APPLICATION, IGNORABLE = 0xC0, 0x80

@@ -1,0 +1,256 @@
+"""The pytest plugin that makes a test run a conformance run, for servers and clients alike.
+
+pytest collects the cases and goes through them; this plugin selects and orders them, runs those that may
+share the peer's time beforehand on threads, repeats what fails, and turns the outcomes into results.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import fnmatch
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from .play import Case, Options, Play
+from .replay import Replay, steps_of
+from .results import CaseEnded, CaseResult, Failed, Results, SetupFailed, Skipped, Verdict
+from .wire import Silence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+class Peer(Protocol):
+    """What is tested, whatever its role."""
+
+    def sanity(self) -> None:
+        """Hold a plain conversation; raises CaseEnded where that fails."""
+
+    def facts(self) -> dict[str, str]:
+        """What was found out about it, for the reports."""
+
+    def close(self) -> None:
+        """End what was launched."""
+
+
+class Watcher(Protocol):
+    """Who wants to see results as they come."""
+
+    def begin(self, total: int) -> None:
+        """So many cases will be run."""
+
+    def case(self, result: CaseResult) -> None:
+        """One is done."""
+
+
+class SelectionError(Exception):
+    """The selection names nothing; the message says what."""
+
+
+class Plugin:
+    """One run of the suite; hand it to ``pytest.main``."""
+
+    def __init__(self, options: Options, peer: Peer | None, results: Results, watcher: Watcher) -> None:
+        """``peer`` is None where cases are only listed."""
+        self.options = options
+        self.peer = peer
+        self.results = results
+        self.watcher = watcher
+        self.selected: list[Case] = []
+        self.error = ""
+        self._cases: dict[str, Case] = {}
+        self._expected: set[str] = set()
+        self._pool: concurrent.futures.ThreadPoolExecutor | None = None
+        self._ahead: dict[str, concurrent.futures.Future[CaseResult]] = {}
+
+    # Collection.
+
+    @pytest.fixture
+    def play(self, request: pytest.FixtureRequest) -> Play:
+        """Stands for the attempt at a case; each attempt gets one of its own."""
+        raise NotImplementedError(request.node.nodeid)
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Make the mark known."""
+        config.addinivalue_line("markers", "case(id, title, requirements): a case of the suite")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Select and order."""
+        found = [(item, which) for item in items if (which := Case.of(item)) is not None]
+        names = [which.id for _, which in found]
+        if len(names) != len(items) or len(set(names)) != len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            self.error = f"the suite itself is at fault: ids that stand twice: {twice}"
+            items.clear()
+            return
+        try:
+            chosen = self._select([which for _, which in found])
+        except SelectionError as error:
+            self.error = str(error)
+            items.clear()
+            return
+        order = {which.id: place for place, which in enumerate(chosen)}
+        kept = [(item, which) for item, which in found if which.id in order]
+        kept.sort(key=lambda pair: (pair[1].stops, pair[1].alone, order[pair[1].id]))
+        items[:] = [item for item, _ in kept]
+        self._cases = {item.nodeid: which for item, which in kept}
+        self.selected = [which for _, which in kept]
+
+    def _select(self, cases: list[Case]) -> list[Case]:
+        options = self.options
+        wanted = _matching(cases, options.only, "--only") if options.only else {c.id for c in cases}
+        wanted -= _matching(cases, options.exclude, "--exclude")
+        self._expected = _matching(cases, options.expect_fail, "--expect-fail")
+        chosen = [which for which in cases if which.id in wanted]
+        if not chosen:
+            raise SelectionError("nothing is selected: the exclusions take away all cases")
+        return chosen
+
+    # The run.
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> object:
+        """Begin with a sanity conversation, and with what may run ahead; None lets pytest go on."""
+        if self.error or self.peer is None:
+            return True
+        if not self._sane("before the first case"):
+            return True
+        self.watcher.begin(len(session.items))
+        self._pool = concurrent.futures.ThreadPoolExecutor(self.options.workers)
+        ahead = [item for item in session.items if not self._alone(item)]
+        ahead.sort(key=lambda item: not self._cases[item.nodeid].slow)
+        slow = concurrent.futures.ThreadPoolExecutor(64)
+        for item in ahead:
+            pool = slow if self._cases[item.nodeid].slow else self._pool
+            self._ahead[item.nodeid] = pool.submit(self._run, item)
+        slow.shutdown(wait=False)
+        return None
+
+    def _alone(self, item: pytest.Item) -> bool:
+        which = self._cases[item.nodeid]
+        return which.alone or which.stops
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Nothing is set up: each attempt makes its own ``play``."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> object:
+        """Take the result of a case that ran ahead, or run it now."""
+        future = self._ahead.pop(item.nodeid, None)
+        result = self._run(item) if future is None else future.result()
+        result.expected = result.id in self._expected
+        self.results.add(result)
+        self.watcher.case(result)
+        return True
+
+    def pytest_sessionfinish(self) -> None:
+        """End with a sanity conversation."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            stopped = any(which.stops for which in self.selected) and self.options.launch is None
+            if not stopped:
+                self._sane("after the last case")
+        if self.peer is not None:
+            self.results.facts = self.peer.facts()
+            self.peer.close()
+
+    def _sane(self, when: str) -> bool:
+        assert self.peer is not None  # noqa: S101 - callers looked
+        try:
+            self.peer.sanity()
+        except CaseEnded as error:
+            self.results.trouble = f"the sanity conversation {when} failed: {error.reason}"
+            return False
+        return True
+
+    # One case.
+
+    def _run(self, item: pytest.Item) -> CaseResult:
+        """A case, repeated where it fails."""
+        which = self._cases[item.nodeid]
+        began = time.monotonic()
+        result, play = self._attempt(item, which)
+        for _ in range(which.reruns):
+            if result.verdict is not Verdict.FAIL:
+                break
+            again, _play = self._attempt(item, which)
+            if again.verdict is not Verdict.FAIL:
+                result.verdict = Verdict.FLAKY
+                result.reason += "\nThe same case did not fail when it was run again."
+        if result.verdict in {Verdict.FAIL, Verdict.FLAKY}:
+            result.replay = self._save_replay(play, result)
+        for log in result.logs:
+            log.trim()
+        result.duration = time.monotonic() - began
+        return result
+
+    def _attempt(self, item: pytest.Item, which: Case) -> tuple[CaseResult, Play]:
+        play = Play(which, self.options, self.peer)
+        result = CaseResult(which.id, which.title, which.requirements, Verdict.PASS)
+        try:
+            _call(item, play)
+        except CaseEnded as error:
+            result.verdict, result.reason, result.broken = error.verdict, error.reason, error.broken
+        except Silence:
+            result.verdict, result.reason = Verdict.FAIL, "the peer was silent where something was due"
+        except Exception as error:  # noqa: BLE001 - a fault of the suite must not pass for one of the peer
+            result.verdict = Verdict.SETUP_ERROR
+            result.reason = f"the suite itself failed: {type(error).__name__}: {error}"
+        finally:
+            play.finish()
+        result.close, result.close_verdict = play.close, play.close_verdict
+        if result.verdict is Verdict.PASS and play.close_verdict is Verdict.NON_STRICT:
+            result.verdict = Verdict.NON_STRICT
+            result.reason = play.remark or f"the connection ended by {play.close}"
+        result.logs = [conversation.log for conversation in play.conversations]
+        result.conversations = play.count
+        return result, play
+
+    def _save_replay(self, play: Play, result: CaseResult) -> str | None:
+        logs = [log for log in result.logs if log.entries]
+        if play.replay is None and not logs:
+            return None
+        replay = play.replay or Replay(
+            result.id, self.options.role, list(result.requirements), result.reason, steps_of(logs[-1])
+        )
+        if logs:
+            replay.observed = logs[-1].stream("received").hex()
+            replay.steps = replay.steps or steps_of(logs[-1])
+        replay.reason = result.reason
+        replay.ending = str(result.close or "")
+        try:
+            return str(replay.save(self.options.replay_folder))
+        except OSError as error:
+            return f"(cannot write the replay file: {error.strerror})"
+
+
+def _call(item: pytest.Item, play: Play) -> None:
+    """Call the function of a case."""
+    function: Callable[..., Any] = getattr(item, "obj")  # noqa: B009 - pytest.Item does not declare it
+    callspec = getattr(item, "callspec", None)
+    function(play=play, **(callspec.params if callspec is not None else {}))
+
+
+def _matching(cases: Iterable[Case], patterns: Iterable[str], option: str) -> set[str]:
+    """The ids of the cases that some pattern matches; raises SelectionError where one matches none."""
+    found: set[str] = set()
+    for pattern in patterns:
+        hits = {
+            which.id
+            for which in cases
+            if fnmatch.fnmatchcase(which.id, pattern)
+            or any(fnmatch.fnmatchcase(name, pattern) for name in which.requirements)
+        }
+        if not hits:
+            message = f"{option} {pattern} matches no case (see --list)"
+            raise SelectionError(message)
+        found |= hits
+    return found
+
+
+__all__ = ["Failed", "Peer", "Plugin", "SelectionError", "SetupFailed", "Skipped", "Watcher"]
+_ = dataclasses

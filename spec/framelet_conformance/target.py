@@ -1,0 +1,256 @@
+"""The server under test: where it is, how it is set up, what it can do."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from construct import ConstructError
+
+from framelet import grammar
+from framelet.registry import FrameType, TypeRange
+
+from . import launch
+from .judging import judge
+from .play import Options
+from .results import CaseEnded, Failed, SetupFailed, Skipped
+from .wire import Conversation, Silence
+
+TOKEN = "secret"  # noqa: S105 - the token that launched servers are given
+APPLICATION = sorted(TypeRange.APPLICATION.types)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Setup:
+    """How a server must be set up for a case; None where any setting will do.
+
+    Times are in seconds, ``max_body`` in octets.  ``stop`` is ``local``, ``off`` or ``token:TOKEN``;
+    ``application`` is ``none`` or ``reverse``.
+    """
+
+    max_body: int | None = None
+    stop: str | None = None
+    application: str | None = None
+    frame_timeout: float | None = None
+    idle_timeout: float | None = None
+    linger_timeout: float | None = None
+    write_timeout: float | None = None
+    drain_timeout: float | None = None
+    max_connections: int | None = None
+    fresh: bool = False
+
+    def values(self) -> dict[str, object]:
+        """The placeholders of a launch template that this setup needs, with their values."""
+        values = {
+            key: value for key, value in dataclasses.asdict(self).items() if value is not None and key != "fresh"
+        }
+        if self.stop is not None:
+            policy, _, token = self.stop.partition(":")
+            values["stop"] = policy
+            if token:
+                values["stop_token"] = token
+        if self.application == "none":
+            del values["application"]  # a server has no handlers unless it is told to
+        return values
+
+
+@dataclasses.dataclass(slots=True)
+class Server:
+    """A server that can be spoken to; ``process`` is None for one that the suite did not launch."""
+
+    address: tuple[str, int] | str
+    process: launch.Process | None = None
+    parameters: dict[str, str] = dataclasses.field(default_factory=dict)
+    application: dict[int, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def max_body(self) -> int | None:
+        """Its maximum body size as its HELLO states it, in octets."""
+        value = self.parameters.get("max-body")
+        return int(value) if value is not None else None
+
+    def seconds(self, key: str) -> float | None:
+        """A timeout that its HELLO states."""
+        value = self.parameters.get(f"{key}-ms")
+        return int(value) / 1000 if value is not None else None
+
+
+class Servers:
+    """All servers of a run: the one named, and those launched for cases that need another setup."""
+
+    def __init__(self, options: Options) -> None:
+        """Reach or launch the main server; raises SetupFailed."""
+        self.options = options
+        self.times = options.times
+        self._lock = threading.Lock()
+        self._locks: dict[Setup, threading.Lock] = {}
+        self._launched: dict[Setup, Server] = {}
+        self._all: list[Server] = []
+        self._templates = launch.places(options.launch or "")
+        if options.address is not None:
+            self.main = Server(options.address)
+        else:
+            self.main = self._launch(Setup())
+        self.sanity()
+        self._learn(self.main)
+
+    # Which server for which setup.
+
+    def server(self, **needs: Any) -> Server:  # noqa: ANN401 - the fields of Setup
+        """A server that is set up so; raises Skipped with the missing precondition."""
+        setup = Setup(**needs)
+        reason = self._unsuited(setup)
+        if reason is None:
+            return self.main
+        if self.options.launch is None:
+            message = f"{reason} (--launch with the right placeholders lets the suite set that up)"
+            raise Skipped(message)
+        missing = sorted(setup.values().keys() - self._templates - {"stop_token"})
+        if missing:
+            names = ", ".join(f"{{{name}}}" for name in missing)
+            message = f"{reason}, and the launch command has no {names}"
+            raise Skipped(message)
+        if setup.fresh:
+            return self._launch(setup)
+        with self._lock:
+            lock = self._locks.setdefault(setup, threading.Lock())
+        with lock:
+            if setup not in self._launched:
+                server = self._launch(setup)
+                self._learn(server)
+                self._launched[setup] = server
+        return self._launched[setup]
+
+    def _unsuited(self, setup: Setup) -> str | None:
+        """Why the main server will not do, None where it will."""
+        main, options = self.main, self.options
+        if setup.fresh:
+            return "the case ends the server"
+        if setup.max_body is not None and setup.max_body != main.max_body:
+            return f"needs a maximum body size of {setup.max_body:,} octets, and the server states {main.max_body}"
+        if setup.application is not None:
+            others = sorted({kind for kind in main.application.values() if kind != setup.application})
+            if others or not main.application:
+                seen = ", ".join(others) or "unknown"
+                return f"needs {setup.application} as handler of all application types, and the server has {seen}"
+        if setup.stop is not None and not self._stop_suits(setup.stop):
+            return f"needs the STOP policy {setup.stop.partition(':')[0]} ({_stated(options)})"
+        for name in ("frame_timeout", "idle_timeout", "linger_timeout", "write_timeout", "drain_timeout"):
+            if getattr(setup, name) is not None:
+                return f"needs a {name.replace('_', ' ')} of {getattr(setup, name):g} s"
+        if setup.max_connections is not None:
+            return f"needs a limit of {setup.max_connections} connections"
+        return None
+
+    def _stop_suits(self, stop: str) -> bool:
+        policy, _, token = stop.partition(":")
+        if policy != self.options.stop_policy:
+            return False
+        return policy != "token" or token == self.options.stop_token
+
+    # What a server can do.
+
+    def sanity(self) -> None:
+        """Hold a plain conversation with the main server; raises CaseEnded where it fails."""
+        with self.connect(self.main) as conversation:
+            try:
+                conversation.send(bytes.fromhex("01 00000003 616263  06 00000003 656e64"))
+                judge(
+                    conversation,
+                    [{"type": "REPLY", "body": "636261"}, {"type": "PONG", "body": "656e64"}],
+                    "open",
+                )
+            except Failed as error:
+                status = self.main.process.status if self.main.process is not None else None
+                ended = f" (the server ended with status {status})" if status is not None else ""
+                message = f"REQUEST \"abc\" and PING \"end\": {error.reason}{ended}"
+                raise SetupFailed(message) from None
+
+    def connect(self, server: Server, name: str = "") -> Conversation:
+        """A new connection to a server; raises SetupFailed."""
+        return Conversation.connect(server.address, self.times, name)
+
+    def _learn(self, server: Server) -> None:
+        """Ask a server for its limits and its handlers; what it does not say stays unknown."""
+        with self.connect(server) as conversation:
+            conversation.send_frame(FrameType.HELLO, b"framelet/1")
+            try:
+                frame = conversation.read_frame()
+                if frame is not None and frame.type == FrameType.HELLO:
+                    server.parameters = dict(grammar.HelloBody.parse(frame.body).parameters)
+            except (Silence, CaseEnded, ConstructError):
+                pass
+        with self.connect(server) as conversation:
+            for octet in APPLICATION:
+                conversation.send_frame(octet, b"ab")
+            try:
+                for octet in APPLICATION:
+                    frame = conversation.read_frame()
+                    if frame is None:
+                        break
+                    kinds = {b"ab": "echo", b"ba": "reverse"}
+                    none = frame.type == FrameType.ERROR and frame.body.startswith(b"404")
+                    server.application[octet] = "none" if none else kinds.get(frame.body, "another handler")
+            except (Silence, CaseEnded):
+                pass
+
+    def facts(self) -> dict[str, str]:
+        """What was found out, for the reports."""
+        kinds = sorted(set(self.main.application.values()))
+        facts = {"HELLO states": " ".join(f"{k}={v}" for k, v in self.main.parameters.items()) or "nothing"}
+        facts["application types"] = ", ".join(kinds) or "unknown"
+        facts["STOP policy"] = _stated(self.options)
+        facts["servers launched"] = str(sum(server.process is not None for server in self._all))
+        return facts
+
+    # Launching.
+
+    def _launch(self, setup: Setup) -> Server:
+        assert self.options.launch is not None  # noqa: S101 - callers looked
+        port = launch.free_port()
+        values = {"port": port, "host": "127.0.0.1", **setup.values()}
+        token = str(values["stop_token"]) if "stop_token" in values else None
+        if token is not None and "stop_token_file" in self._templates:
+            values["stop_token_file"] = self._token_file(token)
+        process = launch.Process(launch.fill(self.options.launch, values), token)
+        server = Server(("127.0.0.1", port), process)
+        with self._lock:
+            self._all.append(server)
+        process.await_port(port, self.times.launch)
+        return server
+
+    def _token_file(self, token: str) -> Path:
+        with tempfile.NamedTemporaryFile("w", prefix="framelet-token-", delete=False, encoding="utf-8") as file:
+            file.write(token)
+        self._files.append(Path(file.name))
+        return Path(file.name)
+
+    def close(self) -> None:
+        """End all servers that were launched."""
+        for server in self._all:
+            if server.process is not None:
+                server.process.end()
+        for path in self._files:
+            path.unlink(missing_ok=True)
+
+    @property
+    def _files(self) -> list[Path]:
+        return self.__dict__.setdefault("files", [])  # type: ignore[no-any-return]  # set here alone
+
+
+def _stated(options: Options) -> str:
+    if options.stop_policy is not None:
+        return f"{options.stop_policy}, as stated"
+    return "not stated"
+
+
+def await_status(server: Server, seconds: float) -> int | None:
+    """The exit status of a launched server that should end, None where it does not in time."""
+    if server.process is None:
+        return None
+    end = time.monotonic() + seconds
+    return server.process.wait(max(0.0, end - time.monotonic()))

@@ -1,0 +1,194 @@
+"""Both pollers keep the same promise: each readiness wakes one thread, once, until armed again."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from framelet_server.poller import Poller, Ready
+
+WAIT = 20.0
+SHORT = 0.05
+"""Seconds in which a wake-up that must not come would come."""
+
+
+class Owner:
+    """Something to be woken; never called, only compared."""
+
+    def ready(self, *, hangup: bool) -> None:
+        raise AssertionError(hangup)
+
+
+class Waiters:
+    """Threads that wait, each again and again."""
+
+    def __init__(self, poller: Poller, threads: int) -> None:
+        self.woken: queue.SimpleQueue[Ready] = queue.SimpleQueue()
+        self.poller = poller
+        self.threads = [threading.Thread(target=self._run) for _ in range(threads)]
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self) -> None:
+        while (ready := self.poller.wait()) is not None:
+            self.woken.put(ready)
+
+    def next(self) -> Ready:
+        return self.woken.get(timeout=WAIT)
+
+    def nothing(self) -> bool:
+        try:
+            self.woken.get(timeout=SHORT)
+        except queue.Empty:
+            return True
+        return False
+
+
+@pytest.fixture
+def waiters(poller: Any) -> Iterator[Waiters]:
+    waiting = Waiters(poller(), threads=4)
+    yield waiting
+    waiting.poller.close()
+    for thread in waiting.threads:
+        thread.join(WAIT)
+        assert not thread.is_alive()
+    waiting.poller.release()
+
+
+@pytest.fixture
+def pair() -> Iterator[Callable[[], tuple[socket.socket, socket.socket]]]:
+    """Connected sockets: the one to watch, and its peer."""
+    made: list[socket.socket] = []
+
+    def make() -> tuple[socket.socket, socket.socket]:
+        watched, peer = socket.socketpair()
+        watched.setblocking(False)  # noqa: FBT003 - its only parameter
+        made.extend((watched, peer))
+        return watched, peer
+
+    yield make
+    for sock in made:
+        sock.close()
+
+
+Pair = "Callable[[], tuple[socket.socket, socket.socket]]"
+
+
+def test_a_readiness_wakes_one_thread_once(waiters: Waiters, pair: Any) -> None:
+    watched, peer = pair()
+    owner = Owner()
+    waiters.poller.add(watched, owner, read=True, write=False)
+    assert waiters.nothing()
+    peer.send(b"x")
+    assert waiters.next().owner is owner
+    peer.send(b"y")
+    assert waiters.nothing(), "woken again without being armed"
+
+
+def test_arming_tells_of_what_is_ready_already(waiters: Waiters, pair: Any) -> None:
+    watched, peer = pair()
+    owner = Owner()
+    peer.send(b"x")
+    waiters.poller.add(watched, owner, read=True, write=False)
+    for _ in range(3):
+        assert waiters.next().owner is owner
+        waiters.poller.arm(watched, read=True, write=False)
+    assert waiters.next().owner is owner
+
+
+def test_nothing_is_told_of_a_direction_that_is_not_asked_for(waiters: Waiters, pair: Any) -> None:
+    watched, peer = pair()
+    owner = Owner()
+    peer.send(b"x")
+    waiters.poller.add(watched, owner, read=False, write=False)
+    assert waiters.nothing()
+    waiters.poller.arm(watched, read=False, write=True)
+    assert waiters.next().owner is owner
+    watched.recv(1)
+    waiters.poller.arm(watched, read=True, write=False)
+    assert waiters.nothing()
+
+
+def test_arming_anew_replaces_what_was_asked_for(waiters: Waiters, pair: Any) -> None:
+    watched, peer = pair()
+    waiters.poller.add(watched, Owner(), read=True, write=False)
+    waiters.poller.arm(watched, read=False, write=False)
+    peer.send(b"x")
+    assert waiters.nothing()
+
+
+def test_the_end_of_the_stream_is_a_readiness(waiters: Waiters, pair: Any) -> None:
+    watched, peer = pair()
+    owner = Owner()
+    waiters.poller.add(watched, owner, read=True, write=False)
+    peer.shutdown(socket.SHUT_WR)
+    assert waiters.next() == (owner, False)
+
+
+def test_a_discarded_socket_is_closed_and_wakes_nobody(waiters: Waiters, pair: Any) -> None:
+    watched, peer = pair()
+    waiters.poller.add(watched, Owner(), read=True, write=False)
+    waiters.poller.discard(watched)
+    peer.settimeout(WAIT)
+    assert peer.recv(1) == b"", "the peer does not see the end"
+    assert waiters.nothing()
+    assert watched.fileno() == -1
+
+
+def test_a_number_that_is_used_again_belongs_to_the_new_socket(waiters: Waiters, pair: Any) -> None:
+    watched, peer = pair()
+    number = watched.fileno()
+    waiters.poller.add(watched, Owner(), read=True, write=False)
+    waiters.poller.discard(watched)
+    peer.settimeout(WAIT)
+    assert peer.recv(1) == b""
+    new, new_peer = pair()
+    assert number in (new.fileno(), new_peer.fileno()), "the system has not used the number again"
+    owner = Owner()
+    waiters.poller.add(new, owner, read=True, write=False)
+    new_peer.send(b"x")
+    assert waiters.next().owner is owner
+    assert waiters.nothing()
+
+
+def test_each_of_many_sockets_wakes_once(waiters: Waiters, pair: Any) -> None:
+    pairs = [pair() for _ in range(200)]
+    owners = [Owner() for _ in pairs]
+    for (watched, _), owner in zip(pairs, owners, strict=True):
+        waiters.poller.add(watched, owner, read=True, write=False)
+    for _, peer in pairs:
+        peer.send(b"x")
+    woken = [waiters.next().owner for _ in pairs]
+    assert {id(owner) for owner in woken} == {id(owner) for owner in owners}
+    assert waiters.nothing()
+
+
+def test_close_lets_every_thread_go(poller: Any) -> None:
+    waiting = Waiters(poller(), threads=8)
+    waiting.poller.close()
+    for thread in waiting.threads:
+        thread.join(WAIT)
+        assert not thread.is_alive()
+    assert waiting.poller.wait() is None
+    waiting.poller.close()
+    waiting.poller.release()
+
+
+def test_a_discard_after_close_still_closes_the_socket(poller: Any, pair: Any) -> None:
+    watched, peer = pair()
+    waiting = Waiters(poller(), threads=1)
+    waiting.poller.add(watched, Owner(), read=True, write=False)
+    waiting.poller.close()
+    for thread in waiting.threads:
+        thread.join(WAIT)
+    waiting.poller.discard(watched)
+    waiting.poller.release()
+    peer.settimeout(WAIT)
+    assert peer.recv(1) == b""

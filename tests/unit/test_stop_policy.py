@@ -1,0 +1,89 @@
+"""Who may stop a server: the three policies, tokens, and what counts as this machine."""
+
+from __future__ import annotations
+
+import hmac
+import socket
+
+import pytest
+
+from framelet import ConfigurationError
+from framelet_server import StopKind, StopPolicy
+from framelet_server.stop_policy import is_local
+
+
+@pytest.mark.req("REQ-STOP-2")
+def test_the_policy_is_local_unless_chosen_otherwise() -> None:
+    assert StopPolicy() == StopPolicy.local() == StopPolicy(StopKind.LOCAL)
+
+
+@pytest.mark.req("REQ-STOP-1")
+@pytest.mark.parametrize("token", ["", "secret", "Secret", "secret ", "secre", "\0"])
+@pytest.mark.parametrize("local", [True, False])
+def test_each_policy_decides_by_its_own_rule(token: str, *, local: bool) -> None:
+    assert StopPolicy.local().allows(token, local=local) is local
+    assert StopPolicy.with_token("secret").allows(token, local=local) is (token == "secret")  # noqa: S105 - a test's token
+    assert StopPolicy.off().allows(token, local=local) is False
+
+
+@pytest.mark.req("REQ-STOP-1")
+def test_a_token_may_hold_any_text() -> None:
+    for token in ["\0", "é€😀", " ", "a\nb", "x" * 100_000]:
+        assert StopPolicy.with_token(token).allows(token, local=False)
+
+
+@pytest.mark.req("REQ-STOP-4")
+def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(left: bytes, right: bytes) -> bool:
+        compared.append((left, right))
+        return False
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    assert not StopPolicy.with_token("secret").allows("secret", local=True)
+    assert compared == [(b"secret", b"secret")]
+
+
+@pytest.mark.req("REQ-STOP-5")
+@pytest.mark.parametrize(
+    ("kind", "token"),
+    [
+        (StopKind.TOKEN, ""),
+        (StopKind.TOKEN, "from an environment that is not UTF-8: \udcff"),
+        (StopKind.LOCAL, "secret"),
+        (StopKind.OFF, "secret"),
+    ],
+)
+def test_a_token_that_cannot_be_used_is_refused(kind: StopKind, token: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        StopPolicy(kind, token)
+    assert not token or token not in str(caught.value)
+
+
+@pytest.mark.req("REQ-SEC-3")
+def test_a_policy_does_not_show_its_token() -> None:
+    assert "secret" not in repr(StopPolicy.with_token("secret"))
+
+
+@pytest.mark.req("REQ-STOP-1")
+@pytest.mark.parametrize(
+    ("family", "address", "expected"),
+    [
+        (socket.AF_UNIX, "", True),
+        (socket.AF_UNIX, "/run/server.sock", True),
+        (socket.AF_INET, ("127.0.0.1", 1), True),
+        (socket.AF_INET, ("127.255.255.254", 1), True),
+        (socket.AF_INET, ("0.0.0.0", 1), False),  # noqa: S104 - nothing is bound
+        (socket.AF_INET, ("192.0.2.1", 1), False),
+        (socket.AF_INET, ("128.0.0.1", 1), False),
+        (socket.AF_INET6, ("::1", 1, 0, 0), True),
+        (socket.AF_INET6, ("::", 1, 0, 0), False),
+        (socket.AF_INET6, ("2001:db8::1", 1, 0, 0), False),
+        (socket.AF_INET6, ("fe80::1%eth0", 1, 0, 2), False),
+        (socket.AF_INET6, ("::ffff:127.0.0.1", 1, 0, 0), True),
+        (socket.AF_INET6, ("::ffff:192.0.2.1", 1, 0, 0), False),
+    ],
+)
+def test_what_counts_as_this_machine(family: int, address: object, *, expected: bool) -> None:
+    assert is_local(family, address) is expected
