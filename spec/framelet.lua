@@ -85,6 +85,10 @@ for code, row in pairs(CODES) do
     title_of[code] = row[1]
 end
 
+local function name_of_code(code)
+    return code .. " " .. (title_of[code] or "of a later version")
+end
+
 local fields = {
     type = ProtoField.uint8("framelet.type", "Type", base.HEX, name_of),
     length = ProtoField.uint32("framelet.length", "Length", base.DEC, nil, nil, "Octets in the body"),
@@ -110,7 +114,8 @@ local fatal_error = ProtoExpert.new("framelet.error.fatal", "Fatal ERROR",
 -- framelet.fault.ill_formed_text and so on: what the octets of a frame alone can break.
 local faults = {}
 for _, code in ipairs({
-    501, 502, 503, 400, 413, 422, 508,
+    501, 502, 503,
+    400, 413, 422, 508,
 }) do
     local title, condition = table.unpack(CODES[code])
     faults[code] = ProtoExpert.new("framelet.fault." .. title:gsub("-", "_"), condition,
@@ -126,26 +131,37 @@ framelet.prefs.ports = Pref.range("TCP ports", "6666", "Ports that Framelet serv
 framelet.prefs.max_body = Pref.uint("Maximum body size", 16777216,
     "A longer body counts as refused, and what follows it is not decoded (octets)")
 
--- What is known of each TCP connection; forgotten when another capture is opened.
-local refused_in -- the packet in which one direction had its first refused header
-local queues     -- the frames of the client that have no answer yet
-local asked      -- what stands in a queue, or was answered, by the place of the frame
+-- What is known of the connections.  It is learnt when a packet is seen first, in order, and looked up by
+-- place when it is shown again; another capture starts anew.
+local refused   -- whether one direction has had a refused header
+local discarded -- whether the octets at a place stand behind one
+local queues    -- the frames of each client that have no answer yet
+local asked     -- the frame that stands at a place, or is answered there
 
 function framelet.init()
-    refused_in, queues, asked = {}, {}, {}
+    refused, discarded, queues, asked = {}, {}, {}, {}
+end
+
+local function place_of(tvb, pinfo)
+    return pinfo.number .. " " .. tvb:offset()
 end
 
 local tcp_stream = Field.new("tcp.stream")
 
-local function stream_of()
+local function stream_of(pinfo)
     local info = tcp_stream()
-    return info and info.value or 0
+    if info then return info.value end
+    -- In the first of two passes tshark has no fields.
+    local ends = {tostring(pinfo.src) .. " " .. pinfo.src_port, tostring(pinfo.dst) .. " " .. pinfo.dst_port}
+    table.sort(ends)
+    return table.concat(ends, " ")
 end
 
 local function direction_of(pinfo)
-    return stream_of() .. " " .. pinfo.src_port
+    return stream_of(pinfo) .. ", from " .. pinfo.src_port
 end
 
+-- The port by which Wireshark chose this dissector is the server's.
 local function is_from_server(pinfo)
     return pinfo.match_uint == pinfo.src_port
 end
@@ -167,14 +183,19 @@ local function ill_formed_at(octets)
     return nil
 end
 
+-- A text as Wireshark can show it: its own strings end at U+0000.
+local function shown(octets)
+    return (octets:gsub("\0", "\xE2\x90\x80"))
+end
+
 -- Add key=value, separated by one space each; whether all of them are of their form.
 local function add_parameters(tree, body, octets, place, form)
     local seen = {}
     while place <= #octets do
         local key, value, behind = octets:match("^([a-z][a-z0-9-]*)=([\x21-\x7E]+)()", place)
-        local bounds = NUMBERS[form][key]
-        local number = value and #value <= 10 and (value == "0" or value:find("^[1-9][0-9]*$")) and tonumber(value)
         if not key or #key > 32 or seen[key] then return false end
+        local bounds = NUMBERS[form][key]
+        local number = tonumber(value:match("^0$") or #value <= 10 and value:match("^[1-9][0-9]*$") or nil)
         if bounds and not (number and bounds[1] <= number and number <= bounds[2]) then return false end
         seen[key] = true
         local item = tree:add_packet_field(fields.parameter, body(place - 1, behind - place), ENC_UTF_8)
@@ -187,15 +208,16 @@ local function add_parameters(tree, body, octets, place, form)
     return false -- a parameter is missing here
 end
 
--- Each form adds its fields to the tree and returns the code of the condition that the body breaks, or nil.
+-- Each form adds its fields to the tree and returns the code of the condition that the body meets, or nil;
+-- an ERROR returns its own code besides.
 local forms = {}
 
-function forms.text(tree, body)
-    tree:add_packet_field(fields.text, body, ENC_UTF_8)
+function forms.text(tree, body, octets)
+    tree:add(fields.text, body, shown(octets))
 end
 
 function forms.ping_body(tree, body, octets, from_server)
-    forms.text(tree, body)
+    forms.text(tree, body, octets)
     if #octets <= 64 then return nil end
     return from_server and 508 or 413
 end
@@ -204,9 +226,10 @@ function forms.error_body(tree, body, octets)
     local code = tonumber(octets:match("^([45][0-9][0-9]) "))
     if not code or #octets > 1024 then return 508 end
     tree:add(fields.code, body(0, 3), code)
-    tree:add_packet_field(fields.error_text, body(4), ENC_UTF_8)
-    local words = "ERROR " .. code .. " " .. (title_of[code] or "of a later version")
-    tree:add_proto_expert_info(code >= 500 and fatal_error or recoverable_error, words)
+    tree:add(fields.error_text, body(3), shown(octets:sub(5))) -- with the space, as no range may be empty
+    local severity = code >= 500 and fatal_error or recoverable_error
+    tree:add_proto_expert_info(severity, "ERROR " .. name_of_code(code))
+    return nil, code
 end
 
 function forms.hello_body(tree, body, octets, from_server)
@@ -214,7 +237,7 @@ function forms.hello_body(tree, body, octets, from_server)
     local version, behind = octets:match("^framelet/([1-9][0-9]*)()")
     if not version or #version > 5 or #octets > 1024 then return fault end
     tree:add(fields.version, body(9, #version), tonumber(version))
-    if behind > #octets then return end
+    if behind > #octets then return nil end
     if octets:sub(behind, behind) ~= " " then return fault end
     return not add_parameters(tree, body, octets, behind + 1, "hello_body") and fault or nil
 end
@@ -238,9 +261,9 @@ end
 
 -- Link an answer with what it answers: by order alone, as SPEC.md section 6 says.
 local function pair(tvb, pinfo, tree, asks, answers)
-    local here = pinfo.number .. " " .. tvb:offset()
+    local here = place_of(tvb, pinfo)
     if not pinfo.visited then
-        local stream = stream_of()
+        local stream = stream_of(pinfo)
         local queue = queues[stream] or {first = 1, last = 0}
         queues[stream] = queue
         if asks then
@@ -261,7 +284,7 @@ local function pair(tvb, pinfo, tree, asks, answers)
         local seconds = pinfo.rel_ts - ask.time
         local whole = math.floor(seconds)
         tree:add(fields.answers, ask.number):set_generated()
-        tree:add(fields.time, NSTime.new(whole, math.floor((seconds - whole) * 1e9))):set_generated()
+        tree:add(fields.time, NSTime.new(whole, math.floor((seconds - whole) * 1e9 + 0.5))):set_generated()
     end
 end
 
@@ -269,53 +292,48 @@ local function complain(tree, code, more)
     tree:add_proto_expert_info(faults[code], CODES[code][2] .. (more or "") .. " (" .. code .. ")")
 end
 
--- Add the body; returns the code of an ERROR.
+-- Add the body; returns what its form returns, and words about the fault.
 local function dissect_body(tree, body, kind, from_server)
-    tree:add(fields.body, body)
+    if body:len() > 0 then
+        tree:add(fields.body, body)
+    end
     local form = forms[kind.form]
-    if not form then return end
+    if not form then return nil end
     local octets = body:raw()
     local bad = ill_formed_at(octets)
-    local fault
-    if bad then
-        fault = 400
-    else
-        fault = form(tree, body, octets, from_server)
-    end
-    if fault then
-        complain(tree, fault, bad and ", at octet " .. bad .. " of the body")
-    elseif kind.form == "error_body" then
-        return tonumber(octets:sub(1, 3))
-    end
+    if bad then return 400, nil, ", at octet " .. bad .. " of the body" end
+    return form(tree, body, octets, from_server)
 end
 
 local function dissect_frame(tvb, pinfo, tree)
     local octet, length = tvb(0, 1):uint(), tvb(1, 4):uint()
     local kind, from_server = kind_of[octet], is_from_server(pinfo)
-    local refused = refusal(kind, length)
-    local item = tree:add(framelet, tvb(), "Framelet " .. kind.name .. ", " .. length .. " octets")
+    local item = tree:add(framelet, tvb(), "Framelet " .. kind.name .. ", length " .. length)
     item:add(fields.type, tvb(0, 1))
     item:add(fields.length, tvb(1, 4))
-    local label = length
-    if refused then
-        complain(item, refused)
-        refused_in[direction_of(pinfo)] = refused_in[direction_of(pinfo)] or pinfo.number
+    local fault, note = refusal(kind, length), length
+    if fault then
+        refused[direction_of(pinfo)] = true
+        complain(item, fault)
         if tvb:len() > 5 then
             item:add(fields.discarded, tvb(5))
         end
-        label = "refused"
+        note = "refused"
     elseif tvb:len() < 5 + length then
-        label = length .. ", not captured whole"
+        note = "not captured whole"
     else
+        local code, words
+        fault, code, words = dissect_body(item, tvb(5, length), kind, from_server)
         if not kind.senders:find(from_server and "server" or "client") then
-            complain(item, 502)
+            complain(item, 502) -- before the body is looked at
+        elseif fault then
+            complain(item, fault, words)
         end
-        local code = dissect_body(item, tvb(5, length), kind, from_server)
-        pair(tvb, pinfo, item, kind.asks and not from_server,
-            from_server and kind.name ~= "ignorable" and not (code and code >= 500))
-        label = code or length
+        local answers = from_server and kind.name ~= "ignorable" and not (code and code >= 500)
+        pair(tvb, pinfo, item, kind.asks and not from_server, answers)
+        note = code and name_of_code(code) or length
     end
-    pinfo.cols.info:append(kind.name .. "(" .. label .. ") ")
+    pinfo.cols.info:append(kind.name .. "(" .. note .. ") ")
     return tvb:len()
 end
 
@@ -326,12 +344,20 @@ local function frame_size(tvb, _, offset)
     return refusal(kind_of[octet], length) and tvb:len() - offset or 5 + length
 end
 
+-- Whether octets stand behind a refused header, where there are no boundaries any more.
+local function is_discarded(tvb, pinfo)
+    local here = place_of(tvb, pinfo)
+    if not pinfo.visited then
+        discarded[here] = refused[direction_of(pinfo)]
+    end
+    return discarded[here]
+end
+
 function framelet.dissector(tvb, pinfo, tree)
     pinfo.cols.protocol = "Framelet"
-    local refused = refused_in[direction_of(pinfo)]
-    if refused and refused < pinfo.number then
-        -- There are no boundaries any more, and the receiver does not look for them.
-        tree:add(framelet, tvb()):add(fields.discarded, tvb())
+    if is_discarded(tvb, pinfo) then
+        tree:add(framelet, tvb(), "Framelet, behind a refused header"):add(fields.discarded, tvb())
+        pinfo.cols.info = "behind a refused header"
         return tvb:len()
     end
     local is_first = true

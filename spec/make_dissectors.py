@@ -16,10 +16,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tables import kinds, name_of, senders, types_of
-
 from framelet import grammar, limits
-from framelet.registry import ANSWERS, VERSION, ErrorCode, FrameType, TypeRange, type_kinds
+from framelet.address import DEFAULT_PORT
+from framelet.registry import ANSWERS, VERSION, ErrorCode, TypeRange, type_kinds
+from tables import kinds, name_of, senders, types_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -34,9 +34,8 @@ _FORMS = {
     id(grammar.ErrorBody): "error_body",
     id(grammar.HelloBody): "hello_body",
     id(grammar.StoppedBody): "stopped_body",
-    id(grammar.GreedyBytes): None,
 }
-"""What the templates call the forms of bodies; None stands for octets of any kind."""
+"""What the templates call the forms of bodies."""
 
 
 class _Template(string.Template):
@@ -44,8 +43,9 @@ class _Template(string.Template):
 
 
 def form_of(kind: Kind) -> str | None:
-    """The name of the form that the grammar gives to the body behind a kind of type."""
-    return _FORMS[id(grammar.BODIES.get(kind, grammar.GreedyBytes))]
+    """The name of the form that the grammar gives to the body of a frame; None where any octets will do."""
+    form = grammar.BODIES.get(kind)
+    return None if form is None or kind is TypeRange.IGNORABLE else _FORMS[id(form)]
 
 
 def identifier(kind: Kind) -> str:
@@ -84,12 +84,10 @@ def kind_of_type() -> Iterable[str]:
     yield f"0x{min(types_of(lowest)):02x}"
 
 
-def ksy_values() -> Mapping[str, object]:
+def ksy_values() -> dict[str, object]:
     """What the template of the Kaitai file asks for."""
     return {
-        "header": indented(
-            6, (f"- id: {name}\n        type: u{size}" for name, _, size in header())
-        ),
+        "header": indented(6, (f"- id: {name}\n        type: u{size}" for name, _, size in header())),
         "bodies": indented(
             12, (f"kind::{identifier(kind)}: {form_of(kind)}" for kind in kinds() if form_of(kind))
         ),
@@ -118,8 +116,7 @@ def lua(value: object) -> str:
 def lua_kinds() -> Iterable[str]:
     """A row for each run of types."""
     for first, last, kind in runs():
-        asks = first in ANSWERS
-        columns = (name_of(kind), form_of(kind), senders(kind), asks)
+        columns = (name_of(kind), form_of(kind), senders(kind), first in ANSWERS)
         yield f"{{0x{first:02X}, 0x{last:02X}, " + ", ".join(map(lua, columns)) + "},"
 
 
@@ -134,7 +131,7 @@ def lua_numbers() -> Iterable[str]:
         yield f"{form} = {{{rows}}},"
 
 
-def lua_values() -> Mapping[str, object]:
+def lua_values() -> dict[str, object]:
     """What the template of the dissector asks for."""
     places = {
         f"{name.upper()}_{what}": number
@@ -152,10 +149,11 @@ def lua_values() -> Mapping[str, object]:
     }
 
 
-def common_values() -> Mapping[str, object]:
+def common_values() -> dict[str, object]:
     """What both templates may ask for."""
     bounds = {name: value for name, value in vars(limits).items() if name.isupper()}
-    return {"VERSION": VERSION, **bounds, **{code.name: int(code) for code in ErrorCode}}
+    codes = {code.name: int(code) for code in ErrorCode}
+    return {"VERSION": VERSION, "DEFAULT_PORT": DEFAULT_PORT, **bounds, **codes}
 
 
 def render() -> Mapping[str, str]:
@@ -176,9 +174,7 @@ def main(arguments: list[str]) -> int:
         return 2
     files = {FOLDER / name: text for name, text in render().items()}
     stale = [
-        path
-        for path, text in files.items()
-        if not path.exists() or path.read_text(encoding="utf-8") != text
+        path for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
     for path in stale:
         if arguments:

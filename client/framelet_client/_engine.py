@@ -60,17 +60,16 @@ class Engine:
         self._end: FrameletError | None = None  # why the connection is over
 
     @property
-    def end(self) -> FrameletError | None:
-        """Why the connection is over, where the server's doing, or its silence, ended it."""
-        return self._end
-
-    @property
-    def in_step(self) -> bool:
-        """Whether the next answer can only be the next frame's."""
+    def out_of_step(self) -> str | None:
+        """Why the next answer might not be the next frame's, if there is a reason."""
         connection = self._connection
-        return connection.state is State.OPEN and not (
-            self._end or self._broken or connection.unanswered or connection.output_size or self._unsent
-        )
+        if self._end is not None:
+            return str(self._end)
+        if self._broken is not None:
+            return f"the connection broke: {self._broken.strerror}"
+        if connection.unanswered or connection.output_size or self._unsent:
+            return "it was left with answers outstanding"
+        return None if connection.state is State.OPEN else "its sending direction has been closed"
 
     def exchange(self, source: Source, *, half_close: bool = False) -> Iterator[list[Answer]]:
         """Send all frames of the source, and yield their answers in order, in lists of one or more.
@@ -89,7 +88,7 @@ class Engine:
                 yield answers
                 connection.resume(time.monotonic())  # the program's time is not the server's
             if source.exhausted and not connection.unanswered:
-                break
+                break  # what came behind the last answer is no reason to lose it
             if self._end is not None:
                 raise self._end
             if source_ready or source.fileno() is None:

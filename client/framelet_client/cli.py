@@ -29,7 +29,7 @@ from .decode import InputError, open_reader, print_table
 from .errors import AnswerError, ConnectError, ConnectionLostError, FatalAnswerError
 from .exit_codes import ExitCode, table
 from .send_lines import LinesLeftError, send_lines
-from .terminal import Output, OutputError, complain
+from .terminal import Output, OutputError, complain, escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -152,7 +152,7 @@ def _explain(error: FrameletError, target: _Target) -> tuple[str, ExitCode]:
     if isinstance(error, (AnswerError, FatalAnswerError)):
         return f"framelet: {error}", ExitCode.ERROR_ANSWERED
     if isinstance(error, ProtocolError):
-        return f"framelet: the server broke the protocol: {error}", ExitCode.PROTOCOL_ERROR
+        return f"framelet: the server broke the protocol: {escape(str(error))}", ExitCode.PROTOCOL_ERROR
     raise error
 
 

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from .source import Source
 
 _BY_PROGRAM = "the program closed it"
-_LEFT = "it was left with answers outstanding"
 
 
 class Client:
@@ -166,8 +165,7 @@ class Client:
     def _ask(self, ask: Callable[[ClientConnection], None]) -> Answer:
         """The answer to one frame; the connection has seen to it that its type is right."""
         with self._turn() as engine:
-            # What comes behind the answer is the next call's business, and no reason to lose the answer.
-            [answer] = next(engine.exchange(Once(ask)))
+            [[answer]] = engine.exchange(Once(ask))
         if isinstance(answer, ErrorReceived):
             raise AnswerError(answer.code, answer.text)
         return answer
@@ -191,8 +189,7 @@ class Client:
                 raise ConnectionStateError(message) from error
             raise
         finally:
-            if not self._engine.in_step:
-                self._closed = self._closed or str(self._engine.end or _LEFT)
+            self._closed = self._closed or self._engine.out_of_step
             self._turn_lock.release()
             self._release()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -26,9 +27,21 @@ def _code(match: re.Match[str]) -> str:
 
 
 def complain(line: str) -> None:
-    """Write one line to standard error, if there is one."""
-    if sys.stderr is not None:  # closed with 2>&-; print would take standard output instead
-        print(line, file=sys.stderr, flush=True)  # noqa: T201 - the command line speaks here
+    """Write one line to standard error, if there is one that takes it."""
+    if sys.stderr is not None:  # it is closed with 2>&-
+        data = f"{line}\n".encode(sys.stderr.encoding, "backslashreplace")
+        with contextlib.suppress(OSError):  # there is nobody left to tell
+            _write(sys.stderr.fileno(), data)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """Write everything.  Nothing is buffered, so nothing is left that could fail when the process ends."""
+    left = memoryview(data)
+    while left:
+        try:
+            left = left[os.write(descriptor, left) :]
+        except BlockingIOError:  # somebody else has made it non-blocking
+            select.select([], [descriptor], [])
 
 
 class OutputError(Exception):
@@ -49,7 +62,6 @@ class Output:
             raise OutputError("standard output is closed")
         self._is_terminal = sys.stdout.isatty()
         self._encoding = sys.stdout.encoding or "utf-8"
-        # Nothing is buffered behind our back, so nothing is left that could fail when the process ends.
         self._descriptor = sys.stdout.fileno()
 
     def write_lines(self, texts: Iterable[str]) -> None:
@@ -58,13 +70,8 @@ class Output:
             data = "".join(f"{escape(text)}\n" for text in texts).encode(self._encoding, "backslashreplace")
         else:
             data = "".join(f"{text}\n" for text in texts).encode()
-        left = memoryview(data)
         try:
-            while left:
-                try:
-                    left = left[os.write(self._descriptor, left) :]
-                except BlockingIOError:  # somebody else has made it non-blocking
-                    select.select([], [self._descriptor], [])
+            _write(self._descriptor, data)
         except OSError as error:
             message = f"standard output failed: {error.strerror}"
             raise OutputError(message, quiet=isinstance(error, BrokenPipeError)) from error

@@ -68,6 +68,7 @@ class Channel:
         "_paused",
         "_sock",
         "_timer",
+        "_undelivered",
         "_unsent",
         "_unsent_since",
         "_unsent_size",
@@ -88,6 +89,7 @@ class Channel:
         self._paused = False  # not read, because too much is unsent
         self._eof = False  # the client has ended its stream
         self._fin_sent = False
+        self._undelivered = 0  # octets that the system still had for the client when last asked
         self._drain_left: int | None = None  # octets still to be read in a drain
         self._lock = threading.Lock()  # guards the next four
         self._owned = True
@@ -146,19 +148,19 @@ class Channel:
             return True
 
     def _release(self) -> None:
-        """Give the channel up, armed for what it waits for."""
+        """Give the channel up, armed for what it waits for; end it where it was cut off meanwhile."""
         with self._lock:
-            if self._closed:
+            if not (self._closed or self.cut):
+                self._owned = False
+                self._set_timer()
+                # Nothing is read behind the last answer before that is sent: it would wake us for ever.
+                ending = self._connection.finished and self._unsent_size > 0
+                read = self._kicked or not (self._paused or self._eof or ending)
+                write = self._kicked or self._unsent_size > 0
+                self._kicked = False
+                self._house.poller.arm(self._sock, read=read, write=write)
                 return
-            self._owned = False
-            self._set_timer()
-            # Nothing is read behind the last answer before that is sent: input would wake us again and again.
-            ending = self._connection.finished and self._unsent_size > 0
-            read = not (self._paused or self._eof or ending)
-            self._house.poller.arm(
-                self._sock, read=read or self._kicked, write=self._unsent_size > 0 or self._kicked
-            )
-            self._kicked = False
+        self._abort("the server ends")
 
     def _guard(self, work: Callable[[], None]) -> None:
         """Do something that the client, or a fault of our own, may spoil; the channel ends then."""
@@ -222,9 +224,16 @@ class Channel:
                 return
             self.cut = True
             self._abort("the client took nothing of its answers within the write timeout")
+        elif self._connection.state is State.CLOSING and self._delivers():
+            self._connection.resume(time.monotonic())
         else:
             self._connection.check_deadlines(time.monotonic())
             self._end_turn()
+
+    def _delivers(self) -> bool:
+        """Whether the last answers are on their way: the client has taken some since this was last asked."""
+        before, self._undelivered = self._undelivered, _octets(self._sock, termios.TIOCOUTQ)
+        return 0 < self._undelivered < before
 
     # A turn.
 
@@ -272,7 +281,7 @@ class Channel:
             return False
         if self._drain_left is None:
             # What the system holds now is what came before; the client may go on sending for ever.
-            (self._drain_left,) = struct.unpack("i", fcntl.ioctl(self._sock, termios.FIONREAD, bytes(4)))
+            self._drain_left = _octets(self._sock, termios.FIONREAD)
         return self._drain_left == 0
 
     def _answer(self) -> bool:
@@ -367,6 +376,7 @@ class Channel:
             self._fin_sent = True
             self._connection.resume(time.monotonic())
             self._sock.shutdown(socket.SHUT_WR)
+            self._undelivered = _octets(self._sock, termios.TIOCOUTQ)
             self._house.channel_finished(self)
         budget = self._house.limits.turn_octets
         while self._connection.state is State.CLOSING and budget > 0:
@@ -411,3 +421,9 @@ class Channel:
                 self._timer = None
             self._house.poller.discard(self._sock)
         self._house.channel_closed(self)
+
+
+def _octets(sock: socket.socket, direction: int) -> int:
+    """How many octets the system holds for us (FIONREAD) or for the client (TIOCOUTQ)."""
+    (count,) = struct.unpack("i", fcntl.ioctl(sock, direction, bytes(4)))
+    return int(count)

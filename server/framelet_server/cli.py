@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import logging
 import os
 import resource
@@ -27,8 +28,15 @@ if TYPE_CHECKING:
 
 TOKEN_VARIABLE = "FRAMELET_STOP_TOKEN"  # noqa: S105 - the name of a variable, no secret
 
-_SPARE_DESCRIPTORS = 64
-"""Descriptors that the process needs beside those of its clients."""
+_SPARE_DESCRIPTORS = 128
+"""Descriptors that the process needs beside those of its clients, the refused ones among them."""
+
+_SIGNAL_CHECK = 0.25
+"""Seconds after which a signal is noticed at the latest.
+
+Python calls the handlers of signals on the main thread, but where two signals come at once the system may
+give both to another thread, and then nothing wakes the main one.
+"""
 
 _log = logging.getLogger("framelet_server")
 
@@ -114,7 +122,8 @@ def command(  # noqa: PLR0913 - one parameter for each option
     _drain_on_signals(server)
     click.echo(f"framelet-server listening on {', '.join(map(str, server.addresses))}")
     sys.stdout.flush()
-    server.wait()
+    while not server.wait(_SIGNAL_CHECK):
+        pass
     if server.stuck:
         # Threads that never return from a handler would keep the interpreter from ending.
         logging.shutdown()
@@ -218,20 +227,23 @@ def _raise_descriptor_limit(max_connections: int) -> None:
 
 def _drain_on_signals(server: Server) -> None:
     """Drain on SIGTERM and SIGINT; a second signal hastens it."""
-    seen = threading.Event()
+    signals = itertools.count()
 
     def on_signal(number: int, frame: object) -> None:
         del frame
         # A signal handler interrupts the main thread anywhere, also while it holds a lock; so the work
         # is done on a thread of its own.
-        if seen.is_set():
-            _in_background(server.hasten)
-        else:
-            seen.set()
-            _in_background(lambda: server.begin_drain(signal.Signals(number).name))
+        hasten = next(signals) > 0  # in one step, as another signal can interrupt this function too
+        _in_background(lambda: _drain(server, signal.Signals(number).name, hasten=hasten))
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
+
+
+def _drain(server: Server, reason: str, *, hasten: bool) -> None:
+    server.begin_drain(reason)
+    if hasten:  # the thread that was to begin the drain may not have got so far; now it has begun
+        server.hasten()
 
 
 def _in_background(work: Callable[[], None]) -> None:

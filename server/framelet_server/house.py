@@ -54,6 +54,7 @@ class House:
         self._lock = threading.Lock()  # guards everything below
         self._channels: set[Channel] = set()
         self._active: set[Channel] = set()  # those that have not sent their last octet
+        self._refused: set[Channel] = set()
         self._draining = False
         self._drained: tuple[int, int] | None = None
         self._closed = 0
@@ -79,16 +80,16 @@ class House:
         """Take a new client in, or refuse it when there are too many (REQ-FLOW-6)."""
         channel = Channel(self, sock, name, local=local)
         with self._lock:
-            crowd = len(self._channels) - self.limits.max_connections
-            if self._draining or crowd >= _REFUSALS:
+            # Those who were refused and have not left yet take no room from others.
+            full = len(self._channels) - len(self._refused) >= self.limits.max_connections
+            if self._draining or (full and len(self._refused) >= _REFUSALS):
                 sock.close()
                 return
             self._channels.add(channel)
-            if crowd < 0:
-                self._active.add(channel)
-        if crowd >= 0:
+            (self._refused if full else self._active).add(channel)
+        if full:
             _log.warning("%s: refused: %d connections are open already", name, self.limits.max_connections)
-        channel.begin(refusal=None if crowd < 0 else ErrorCode.TOO_MANY_CONNECTIONS)
+        channel.begin(refusal=ErrorCode.TOO_MANY_CONNECTIONS if full else None)
 
     def stop_asked(self, channel: Channel, token: str) -> bool:
         """Decide on a STOP, and begin the drain where it is allowed (REQ-STOP-1)."""
@@ -98,6 +99,7 @@ class House:
             channel.stopper = True
             self._active.discard(channel)
         self.begin_drain(f"{channel.name} sent STOP")
+        self._advance()  # it may have been the last one that a drain under way was waiting for
         return True
 
     def begin_drain(self, reason: str) -> None:
@@ -142,6 +144,7 @@ class House:
         self.channel_finished(channel)
         with self._lock:
             self._channels.discard(channel)
+            self._refused.discard(channel)
         self._advance()
 
     def _advance(self) -> None:

@@ -153,6 +153,7 @@ class SelectorPoller:
                     owner = self._owners.get(key.fd)
                     if owner is not None:
                         self._ready.append(owner)
+            self._apply_changes()
             return None
 
     def close(self) -> None:
@@ -169,7 +170,13 @@ class SelectorPoller:
 
     def _change(self, sock: socket.socket, mask: int, *, close: bool) -> None:
         self._changes.append((sock, mask, close))
-        self._wake()
+        if self._leading.acquire(blocking=False):  # nobody waits; all threads may be busy for long
+            try:
+                self._apply_changes()
+            finally:
+                self._leading.release()
+        else:
+            self._wake()
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):  # the leader has wake-ups enough to read

@@ -61,6 +61,7 @@ class Server:
         self._house: House | None = None
         self._addresses: list[Address] = []
         self._workers: list[concurrent.futures.Future[None]] = []
+        self._working = self._limits.threads
         self._tidied = False
 
     @property
@@ -150,8 +151,17 @@ class Server:
             _, stuck = concurrent.futures.wait(self._workers, _LAST_TURN)
             if stuck:
                 _log.warning("%d handlers have not returned; their threads are left behind", len(stuck))
-            else:
-                house.poller.release()
+        for worker in self._workers:
+            worker.add_done_callback(self._worker_ended)
+
+    def _worker_ended(self, worker: concurrent.futures.Future[None]) -> None:
+        """Free the poller behind the last worker, however late that is."""
+        del worker
+        with self._state_lock:
+            self._working -= 1
+            last = self._working == 0
+        if last:
+            self._running().poller.release()
 
 
 def _work(house: House) -> None:

@@ -15,8 +15,9 @@ import pytest
 
 from . import launch
 from .options import Output, read_address, read_token, shared, split
-from .play import Options
-from .plugin import Plugin
+from .play import Case, Options
+from .plugin import Plugin, attempt
+from .replay import Replay
 from .report_terminal import Terminal
 from .requirements import read_requirements
 from .results import CaseEnded, Results
@@ -24,7 +25,6 @@ from .results import CaseEnded, Results
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .play import Case
     from .plugin import Peer
 
 _FOLDER = Path(__file__).parent
@@ -113,7 +113,7 @@ def client(*, launch: str, **values: Any) -> int:  # noqa: ANN401 - the shared o
     options = Options(role="client", launch=launch, command=_command_line(), **values)
 
     def make_peer() -> Peer:
-        from .client_cases.adapter import Adapter  # noqa: PLC0415 - the other role does without
+        from .adapter import Adapter  # noqa: PLC0415 - the other role does without
 
         return Adapter(options)
 
@@ -142,11 +142,7 @@ def run(options: Options, output: Output, make_peer: Callable[[], Peer], name: s
     results = Results(options.role, name, options.command, strict=options.strict, started=time.time())
     terminal = Terminal(quiet=output.quiet)
     if output.list_only:
-        plugin = Plugin(options, None, results, terminal)
-        _pytest(options, plugin)
-        if plugin.error:
-            raise click.UsageError(plugin.error)
-        _print_list(plugin.selected, as_json=output.as_json)
+        _print_list(_collect(options), as_json=output.as_json)
         return 0
     began = time.monotonic()
     try:
@@ -157,7 +153,7 @@ def run(options: Options, output: Output, make_peer: Callable[[], Peer], name: s
         _write_reports(results, output)
         return 3
     if output.replay is not None:
-        raise click.UsageError("--replay is not there yet")
+        return _replay(output.replay, options, peer, results, terminal)
     plugin = Plugin(options, peer, results, terminal)
     try:
         _pytest(options, plugin)
@@ -168,6 +164,45 @@ def run(options: Options, output: Output, make_peer: Callable[[], Peer], name: s
     results.duration = time.monotonic() - began
     terminal.summary(results)
     _write_reports(results, output)
+    return results.exit_code
+
+
+def collect(role: str) -> list[Case]:
+    """All cases of a role; raises click.UsageError where the suite itself is at fault."""
+    return _collect(Options(role))
+
+
+def _collect(options: Options) -> list[Case]:
+    plugin = Plugin(options, None, Results(options.role, ""), Terminal(quiet=True))
+    _pytest(options, plugin)
+    if plugin.error:
+        raise click.UsageError(plugin.error)
+    return plugin.selected
+
+
+def _replay(
+    path: Path, options: Options, peer: Peer, results: Results, terminal: Terminal
+) -> int:
+    """Play a replay file, and show what was said; 0 where the peer now does what is expected."""
+    try:
+        replay = Replay.load(path)
+        if replay.role != options.role:
+            message = f"{path} is a replay for a {replay.role}"
+            raise ValueError(message)
+    except ValueError as error:
+        peer.close()
+        raise click.UsageError(str(error)) from None
+    which = Case(
+        replay.case, f"replay of {path}", tuple(replay.requirements), alone=True, stops=False, reruns=0, slow=False
+    )
+    try:
+        result, _ = attempt(which, options, peer, lambda play: peer.replay(play, replay))
+    finally:
+        peer.close()
+    results.add(result)
+    terminal.wire(result)
+    terminal.case(result)
+    terminal.summary(results)
     return results.exit_code
 
 

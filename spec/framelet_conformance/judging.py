@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from construct import ConstructError
@@ -103,6 +104,9 @@ def _difference(frame: Frame, item: Expectation) -> tuple[str, tuple[str, ...]]:
     return _body(frame.body, octets(item["body"])), ()
 
 
+_INTERNAL = re.compile(rb"Traceback|File \"|/(?:home|usr|opt|root|tmp|var|src)/|[a-z]\.(?:py|go|rs|c|java):")
+
+
 def error_fault(body: bytes) -> tuple[str, tuple[str, ...]]:
     """What is wrong with the form of an ERROR's body, and which requirement says so."""
     if len(body) > limits.MAX_ERROR_BODY:
@@ -115,6 +119,8 @@ def error_fault(body: bytes) -> tuple[str, tuple[str, ...]]:
         except UnicodeDecodeError:
             return "the body of an ERROR is not well-formed UTF-8", ("REQ-ERROR-1", "REQ-TEXT-1")
         return "the body of an ERROR is not of the form error-body", ("REQ-ERROR-1",)
+    if _INTERNAL.search(body):
+        return "the text of an ERROR shows internal detail of the server", ("REQ-SEC-2",)
     return "", ()
 
 
@@ -155,7 +161,7 @@ def judge(
 ) -> None:
     """Read the answers and then see that the connection goes on (``open``) or ends (``closed``).
 
-    Raises Failed.  A missing fatal ERROR before an end of the stream is noted with ``play`` as non-strict.
+    ``silent`` looks at the answers alone, as is right inside a frame, where no PING can be sent.  Raises Failed.  A missing fatal ERROR before an end of the stream is noted with ``play`` as non-strict.
     """
     items = list(unroll(expect))
     for place, item in enumerate(items, 1):
@@ -172,7 +178,7 @@ def judge(
         compare(frame, item, place)
     if then == "open":
         _expect_open(conversation, play)
-    else:
+    elif then == "closed":
         _expect_end(conversation, items, play)
 
 

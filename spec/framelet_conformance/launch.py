@@ -75,6 +75,11 @@ class Process:
         self.words = words
 
     @property
+    def pid(self) -> int:
+        """The process, as the system numbers it."""
+        return self._process.pid
+
+    @property
     def status(self) -> int | None:
         """The exit status, None while it runs."""
         return self._process.poll()
@@ -86,19 +91,23 @@ class Process:
         except subprocess.TimeoutExpired:
             return None
 
-    def await_port(self, port: int, seconds: float) -> None:
-        """Wait until it listens; raises SetupFailed where it ends or takes too long."""
+    def await_port(self, port: int, seconds: float) -> socket.socket:
+        """Wait until it listens; raises SetupFailed where it ends or takes too long.
+
+        Returns the connection that shows it, to be used for the first conversation: one more would count
+        in a STOPPED.
+        """
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if self.status is not None:
                 message = f"{shlex.join(self.words)} ended with status {self.status}:\n{self.output()}"
                 raise SetupFailed(message)
             try:
-                socket.create_connection(("127.0.0.1", port), 1.0).close()
+                sock = socket.create_connection(("127.0.0.1", port), 1.0)
             except OSError:
                 self.wait(0.02)
             else:
-                return
+                return sock
         self.end()
         message = f"{shlex.join(self.words)} does not listen on port {port} after {seconds:.3g} s"
         raise SetupFailed(message)

@@ -55,7 +55,7 @@ _SHARED = [
     click.option(
         "--examples",
         type=click.IntRange(1, 1_000_000),
-        default=60,
+        default=100,
         show_default=True,
         help="Generated conversations of each kind.",
     ),

@@ -12,7 +12,10 @@ from .results import Ending, Verdict
 from .wire import Conversation, Times
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .replay import Replay
+    from .target import Server
 
 _LOGS_KEPT = 4
 
@@ -89,8 +92,15 @@ class Play:
     its end, and their logs go into the report.
     """
 
-    def __init__(self, which: Case, options: Options, peer: Any) -> None:  # noqa: ANN401 - either role's
-        """Begin with nothing said."""
+    def __init__(
+        self,
+        which: Case,
+        options: Options,
+        peer: Any,  # noqa: ANN401 - either role's
+        verdicts: Mapping[str, Verdict],
+    ) -> None:
+        """``verdicts`` are those of the cases that are done."""
+        self.verdicts = verdicts
         self.case = which
         self.options = options
         self.times = options.times
@@ -116,9 +126,14 @@ class Play:
         Raises Skipped where the suite has no server with this setup and cannot launch one, and SetupFailed
         where it cannot be reached.
         """
-        address = self.peer.server(**setup).address
+        return self.open(self.peer.server(**setup), name, receive_buffer=receive_buffer)
+
+    def open(self, server: Server, name: str = "", *, receive_buffer: int = 0) -> Conversation:
+        """A new connection to this server; raises SetupFailed where it cannot be reached."""
+        if server.spare and not receive_buffer:
+            return self.attach(Conversation(server.spare.pop(), self.times, name))
         return self.attach(
-            Conversation.connect(address, self.times, name, receive_buffer=receive_buffer)
+            Conversation.connect(server.address, self.times, name, receive_buffer=receive_buffer)
         )
 
     def ended(self, ending: Ending, verdict: Verdict) -> None:

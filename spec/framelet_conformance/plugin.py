@@ -7,8 +7,8 @@ share the peer's time beforehand on threads, repeats what fails, and turns the o
 from __future__ import annotations
 
 import concurrent.futures
-import dataclasses
 import fnmatch
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,11 +16,11 @@ import pytest
 
 from .play import Case, Options, Play
 from .replay import Replay, steps_of
-from .results import CaseEnded, CaseResult, Failed, Results, SetupFailed, Skipped, Verdict
+from .results import CaseEnded, CaseResult, Results, Verdict
 from .wire import Silence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 
 class Peer(Protocol):
@@ -28,6 +28,9 @@ class Peer(Protocol):
 
     def sanity(self) -> None:
         """Hold a plain conversation; raises CaseEnded where that fails."""
+
+    def replay(self, play: Play, replay: Replay) -> None:
+        """Say again what a replay file says; raises CaseEnded where it fails again."""
 
     def facts(self) -> dict[str, str]:
         """What was found out about it, for the reports."""
@@ -44,6 +47,11 @@ class Watcher(Protocol):
 
     def case(self, result: CaseResult) -> None:
         """One is done."""
+
+
+_MOST_WAITING = 64
+_KEPT, _KEPT_OF_GOOD = 65_536, 512  # octets of each entry of a log
+_FAILURES_BETWEEN_CHECKS = 8
 
 
 class SelectionError(Exception):
@@ -63,7 +71,12 @@ class Plugin:
         self.error = ""
         self._cases: dict[str, Case] = {}
         self._expected: set[str] = set()
-        self._pool: concurrent.futures.ThreadPoolExecutor | None = None
+        self._stopping: dict[str, bool] = {}
+        self._verdicts: dict[str, Verdict] = {}
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._gone = ""
+        self._pools: list[concurrent.futures.ThreadPoolExecutor] = []
         self._ahead: dict[str, concurrent.futures.Future[CaseResult]] = {}
 
     # Collection.
@@ -95,10 +108,13 @@ class Plugin:
             return
         order = {which.id: place for place, which in enumerate(chosen)}
         kept = [(item, which) for item, which in found if which.id in order]
-        kept.sort(key=lambda pair: (pair[1].stops, pair[1].alone, order[pair[1].id]))
+        kept.sort(
+            key=lambda pair: (pair[1].stops, pair[1].alone, not pair[1].slow, order[pair[1].id])
+        )
         items[:] = [item for item, _ in kept]
         self._cases = {item.nodeid: which for item, which in kept}
         self.selected = [which for _, which in kept]
+        self._stopping = {which.id: which.stops for which in self.selected}
 
     def _select(self, cases: list[Case]) -> list[Case]:
         options = self.options
@@ -120,15 +136,18 @@ class Plugin:
         if not self._sane("before the first case"):
             return True
         self.watcher.begin(len(session.items))
-        self._pool = concurrent.futures.ThreadPoolExecutor(self.options.workers)
-        ahead = [item for item in session.items if not self._alone(item)]
-        ahead.sort(key=lambda item: not self._cases[item.nodeid].slow)
-        slow = concurrent.futures.ThreadPoolExecutor(64)
-        for item in ahead:
-            pool = slow if self._cases[item.nodeid].slow else self._pool
-            self._ahead[item.nodeid] = pool.submit(self._run, item)
-        slow.shutdown(wait=False)
+        # Those that wait for deadlines wait together, before the others make the machine busy.
+        self._submit(session.items, slow=True)
         return None
+
+    def _submit(self, items: list[pytest.Item], *, slow: bool) -> None:
+        """Begin cases that may run beside each other."""
+        chosen = [item for item in items if not self._alone(item) and self._cases[item.nodeid].slow is slow]
+        workers = max(self.options.workers, len(chosen)) if slow else self.options.workers
+        pool = concurrent.futures.ThreadPoolExecutor(min(workers, _MOST_WAITING) or 1)
+        self._pools.append(pool)
+        for item in chosen:
+            self._ahead[item.nodeid] = pool.submit(self._run, item)
 
     def _alone(self, item: pytest.Item) -> bool:
         which = self._cases[item.nodeid]
@@ -141,6 +160,9 @@ class Plugin:
     def pytest_runtest_protocol(self, item: pytest.Item) -> object:
         """Take the result of a case that ran ahead, or run it now."""
         future = self._ahead.pop(item.nodeid, None)
+        if future is None and not self._alone(item):
+            self._submit(item.session.items, slow=False)
+            future = self._ahead.pop(item.nodeid)
         result = self._run(item) if future is None else future.result()
         result.expected = result.id in self._expected
         self.results.add(result)
@@ -149,11 +171,10 @@ class Plugin:
 
     def pytest_sessionfinish(self) -> None:
         """End with a sanity conversation."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            stopped = any(which.stops for which in self.selected) and self.options.launch is None
-            if not stopped:
-                self._sane("after the last case")
+        for pool in self._pools:
+            pool.shutdown(cancel_futures=True)
+        if self._pools and not self._stopped:
+            self._sane("after the last case")
         if self.peer is not None:
             self.results.facts = self.peer.facts()
             self.peer.close()
@@ -167,11 +188,37 @@ class Plugin:
             return False
         return True
 
+    @property
+    def _stopped(self) -> bool:
+        """Whether the peer was stopped on purpose."""
+        return self.options.address is not None and any(
+            case.verdict is not Verdict.SKIPPED and self._stopping.get(case.id, False) for case in self.results.cases
+        )
+
+    def _watch(self, result: CaseResult) -> None:
+        """Look after the peer where cases go wrong, so that a dead one does not cost the time of each case."""
+        if result.verdict not in {Verdict.FAIL, Verdict.SETUP_ERROR} or self._stopping.get(result.id, False):
+            return
+        with self._lock:
+            self._failures += 1
+            due = result.verdict is Verdict.SETUP_ERROR or self._failures % _FAILURES_BETWEEN_CHECKS == 0
+            if due and not self._gone and not self._sane(f"after {result.id}"):
+                self._gone = self.results.trouble
+
     # One case.
 
     def _run(self, item: pytest.Item) -> CaseResult:
         """A case, repeated where it fails."""
         which = self._cases[item.nodeid]
+        if self._gone:
+            reason = "not asked: the peer is gone"
+            return CaseResult(which.id, which.title, which.requirements, Verdict.SETUP_ERROR, reason)
+        result = self._repeat(item, which)
+        self._verdicts[which.id] = result.verdict
+        self._watch(result)
+        return result
+
+    def _repeat(self, item: pytest.Item, which: Case) -> CaseResult:
         began = time.monotonic()
         result, play = self._attempt(item, which)
         for _ in range(which.reruns):
@@ -184,31 +231,12 @@ class Plugin:
         if result.verdict in {Verdict.FAIL, Verdict.FLAKY}:
             result.replay = self._save_replay(play, result)
         for log in result.logs:
-            log.trim()
+            log.trim(_KEPT if result.verdict in {Verdict.FAIL, Verdict.FLAKY} else _KEPT_OF_GOOD)
         result.duration = time.monotonic() - began
         return result
 
     def _attempt(self, item: pytest.Item, which: Case) -> tuple[CaseResult, Play]:
-        play = Play(which, self.options, self.peer)
-        result = CaseResult(which.id, which.title, which.requirements, Verdict.PASS)
-        try:
-            _call(item, play)
-        except CaseEnded as error:
-            result.verdict, result.reason, result.broken = error.verdict, error.reason, error.broken
-        except Silence:
-            result.verdict, result.reason = Verdict.FAIL, "the peer was silent where something was due"
-        except Exception as error:  # noqa: BLE001 - a fault of the suite must not pass for one of the peer
-            result.verdict = Verdict.SETUP_ERROR
-            result.reason = f"the suite itself failed: {type(error).__name__}: {error}"
-        finally:
-            play.finish()
-        result.close, result.close_verdict = play.close, play.close_verdict
-        if result.verdict is Verdict.PASS and play.close_verdict is Verdict.NON_STRICT:
-            result.verdict = Verdict.NON_STRICT
-            result.reason = play.remark or f"the connection ended by {play.close}"
-        result.logs = [conversation.log for conversation in play.conversations]
-        result.conversations = play.count
-        return result, play
+        return attempt(which, self.options, self.peer, lambda play: _call(item, play), self._verdicts)
 
     def _save_replay(self, play: Play, result: CaseResult) -> str | None:
         logs = [log for log in result.logs if log.entries]
@@ -226,6 +254,36 @@ class Plugin:
             return str(replay.save(self.options.replay_folder))
         except OSError as error:
             return f"(cannot write the replay file: {error.strerror})"
+
+
+def attempt(
+    which: Case,
+    options: Options,
+    peer: Peer | None,
+    action: Callable[[Play], None],
+    verdicts: Mapping[str, Verdict] | None = None,
+) -> tuple[CaseResult, Play]:
+    """Do once what a case does, and say what came of it."""
+    play = Play(which, options, peer, verdicts or {})
+    result = CaseResult(which.id, which.title, which.requirements, Verdict.PASS)
+    try:
+        action(play)
+    except CaseEnded as error:
+        result.verdict, result.reason, result.broken = error.verdict, error.reason, error.broken
+    except Silence:
+        result.verdict, result.reason = Verdict.FAIL, "the peer was silent where something was due"
+    except Exception as error:  # noqa: BLE001 - a fault of the suite must not pass for one of the peer
+        result.verdict = Verdict.SETUP_ERROR
+        result.reason = f"the suite itself failed: {type(error).__name__}: {error}"
+    finally:
+        play.finish()
+    result.close, result.close_verdict = play.close, play.close_verdict
+    if result.verdict is Verdict.PASS and play.close_verdict is Verdict.NON_STRICT:
+        result.verdict = Verdict.NON_STRICT
+        result.reason = play.remark or f"the connection ended by {play.close}"
+    result.logs = [conversation.log for conversation in play.conversations]
+    result.conversations = play.count
+    return result, play
 
 
 def _call(item: pytest.Item, play: Play) -> None:
@@ -250,7 +308,3 @@ def _matching(cases: Iterable[Case], patterns: Iterable[str], option: str) -> se
             raise SelectionError(message)
         found |= hits
     return found
-
-
-__all__ = ["Failed", "Peer", "Plugin", "SelectionError", "SetupFailed", "Skipped", "Watcher"]
-_ = dataclasses

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from .decode import lines
 from .requirements import read_requirements
 from .results import Verdict, worst
 
@@ -71,6 +72,16 @@ class Terminal:
         self._console.print(Text("\n".join(f"    {row}" for row in result.reason.splitlines())))
         if result.replay and not result.expected:
             self._console.print(Text(f"    replay: {result.replay}", "dim"))
+
+    def wire(self, result: CaseResult) -> None:
+        """Everything that was said in a case."""
+        for log in result.logs:
+            for line in lines(log, joined=False):
+                arrow = {"sent": "->", "received": "<-"}.get(line.way, "  ")
+                offset = "" if line.offset is None else f"{line.offset}"
+                text = Text(f"{line.time * 1000:9.1f} ms {arrow} {offset:>8}  ", "dim")
+                text.append(f"{line.octets}  ").append(line.meaning, "cyan")
+                self._console.print(text)
 
     def summary(self, results: Results) -> None:
         """The end of the run."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 import tempfile
 import threading
-import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from construct import ConstructError
 
@@ -16,11 +16,13 @@ from framelet.registry import FrameType, TypeRange
 
 from . import launch
 from .judging import judge
-from .play import Options
-from .results import CaseEnded, Failed, SetupFailed, Skipped
+from .results import CaseEnded, Ending, Failed, SetupFailed, Skipped
 from .wire import Conversation, Silence
 
-TOKEN = "secret"  # noqa: S105 - the token that launched servers are given
+if TYPE_CHECKING:
+    from .play import Options, Play
+    from .replay import Replay
+
 APPLICATION = sorted(TypeRange.APPLICATION.types)
 
 
@@ -60,12 +62,16 @@ class Setup:
 
 @dataclasses.dataclass(slots=True)
 class Server:
-    """A server that can be spoken to; ``process`` is None for one that the suite did not launch."""
+    """A server that can be spoken to; ``process`` is None for one that the suite did not launch.
+
+    ``spare`` holds the connection by which the suite saw that it listens, until a conversation takes it.
+    """
 
     address: tuple[str, int] | str
     process: launch.Process | None = None
     parameters: dict[str, str] = dataclasses.field(default_factory=dict)
     application: dict[int, str] = dataclasses.field(default_factory=dict)
+    spare: list[socket.socket] = dataclasses.field(default_factory=list)
 
     @property
     def max_body(self) -> int | None:
@@ -90,6 +96,7 @@ class Servers:
         self._locks: dict[Setup, threading.Lock] = {}
         self._launched: dict[Setup, Server] = {}
         self._all: list[Server] = []
+        self._files: list[Path] = []
         self._templates = launch.places(options.launch or "")
         if options.address is not None:
             self.main = Server(options.address)
@@ -172,6 +179,8 @@ class Servers:
 
     def connect(self, server: Server, name: str = "") -> Conversation:
         """A new connection to a server; raises SetupFailed."""
+        if server.spare:
+            return Conversation(server.spare.pop(), self.times, name)
         return Conversation.connect(server.address, self.times, name)
 
     def _learn(self, server: Server) -> None:
@@ -198,6 +207,32 @@ class Servers:
             except (Silence, CaseEnded):
                 pass
 
+    def replay(self, play: Play, replay: Replay) -> None:
+        """Say again what a replay file says, octet for octet; raises CaseEnded where it fails again."""
+        with play.dial(**replay.setup) as conversation:
+            for step in replay.steps:
+                if "pause" in step:
+                    conversation.pause(step["pause"])
+                elif "send" in step:
+                    conversation.send(bytes.fromhex(step["send"]))
+                elif "fin" in step:
+                    conversation.send_fin()
+                elif "rst" in step:
+                    conversation.reset()
+                    return
+            if replay.expect is not None and replay.then is not None:
+                judge(conversation, replay.expect, replay.then, play=play)
+                return
+            observed = bytes.fromhex(replay.observed)
+            try:
+                while len(conversation.waiting) < len(observed) and conversation.ending is Ending.OPEN:
+                    conversation.read_more()
+            except Silence:
+                pass
+            if conversation.waiting[: len(observed)] == observed:
+                message = f"the peer sent the same octets again; then the case failed: {replay.reason}"
+                raise Failed(message)
+
     def facts(self) -> dict[str, str]:
         """What was found out, for the reports."""
         kinds = sorted(set(self.main.application.values()))
@@ -220,7 +255,7 @@ class Servers:
         server = Server(("127.0.0.1", port), process)
         with self._lock:
             self._all.append(server)
-        process.await_port(port, self.times.launch)
+        server.spare.append(process.await_port(port, self.times.launch))
         return server
 
     def _token_file(self, token: str) -> Path:
@@ -232,25 +267,15 @@ class Servers:
     def close(self) -> None:
         """End all servers that were launched."""
         for server in self._all:
+            for sock in server.spare:
+                sock.close()
             if server.process is not None:
                 server.process.end()
         for path in self._files:
             path.unlink(missing_ok=True)
-
-    @property
-    def _files(self) -> list[Path]:
-        return self.__dict__.setdefault("files", [])  # type: ignore[no-any-return]  # set here alone
 
 
 def _stated(options: Options) -> str:
     if options.stop_policy is not None:
         return f"{options.stop_policy}, as stated"
     return "not stated"
-
-
-def await_status(server: Server, seconds: float) -> int | None:
-    """The exit status of a launched server that should end, None where it does not in time."""
-    if server.process is None:
-        return None
-    end = time.monotonic() + seconds
-    return server.process.wait(max(0.0, end - time.monotonic()))

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 HEADER = 5
 _CHUNK = 1 << 18
-_KEPT = 4_096  # octets that a log keeps of one entry, once nobody needs all of them
 _JOINED = 1 << 16
 _AT_ONCE = 0.001
 _FLOOD = 1 << 26  # more than this, waiting to be taken as frames, is no answer to anything
@@ -130,10 +129,10 @@ class Log:
         """All octets of one direction."""
         return b"".join(entry.octets for entry in self.entries if entry.way == way)
 
-    def trim(self) -> None:
-        """Keep no more than the first octets of each entry."""
+    def trim(self, kept: int) -> None:
+        """Keep no more than so many octets of each entry."""
         for entry in self.entries:
-            entry.octets = entry.octets[:_KEPT]
+            entry.octets = entry.octets[:kept]
 
     def as_document(self) -> dict[str, Any]:
         """The log as plain data."""

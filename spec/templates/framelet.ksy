@@ -95,7 +95,8 @@ types:
     seq:
       - id: parameters
         type: parameter(_index == 0)
-        repeat: eos
+        repeat: until
+        repeat-until: _io.eof
   version:
     seq:
       - id: first

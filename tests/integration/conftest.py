@@ -464,11 +464,12 @@ def connect(serve: object) -> Iterator[Callable[..., Peer]]:
             target = tuple(address)
             sock = socket.socket(family)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        peers.append(Peer(sock))
+        peer = Peer(sock)
+        peers.append(peer)
         for option in options:
             sock.setsockopt(*option)
         sock.connect(target)
-        return peers[-1]
+        return peer
 
     yield open_peer
     for peer in peers:

@@ -37,11 +37,6 @@ def is_application(kind: int) -> bool:
     return kind >= 0xC0
 
 
-def is_assigned(kind: int) -> bool:
-    """Whether this document gives the type a meaning, or leaves it to be discarded or to the application."""
-    return REQUEST <= kind <= HELLO or is_ignorable(kind) or is_application(kind)
-
-
 def pack(kind: int, body: bytes) -> bytes:
     """The octets of one frame (REQ-FRAME-1 to 3)."""
     length = len(body)

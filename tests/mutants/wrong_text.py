@@ -17,7 +17,9 @@ def read(body: bytes) -> str | None:
     if bug("accepts-above-10ffff"):
         return re.sub(rb"\xf4[\x90-\xbf][\x80-\xbf]{2}|[\xf5-\xf7][\x80-\xbf]{3}", b"?", body).decode()
     if bug("accepts-cut-short"):
-        return re.sub(rb"(?:[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})$", b"", body).decode()
+        return re.sub(
+            rb"(?:[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})$", b"", body
+        ).decode()
     if bug("checks-only-the-start"):
         return body.decode("utf-8", "strict" if len(body) <= _PROLOGUE else "surrogateescape")
     if bug("repairs-text"):
@@ -56,6 +58,10 @@ def has_noncharacter(text: str) -> bool:
 
 def reverse(text: str) -> bytes | None:
     """The reverse as the active bug makes it, or None where the right way is to be taken (REQ-REV-1)."""
+    if bug("accepts-surrogates"):
+        return text[::-1].encode("utf-8", "surrogatepass")
+    if bug("checks-only-the-start"):
+        return text[::-1].encode("utf-8", "surrogateescape")
     if bug("reverses-octets"):
         return text.encode()[::-1]
     if bug("reverses-utf16"):

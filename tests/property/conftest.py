@@ -99,7 +99,7 @@ class ServerModel:
         self.owed: deque[Sent | Answer] = deque()
         self.output: deque[Answer] = deque()
         self.events: deque[object] = deque()
-        self.taking, self.draining, self.fatal, self.lingered = True, False, False, False
+        self.taking, self.draining, self.silent, self.lingered = True, False, False, False
         self.touched = 0.0
         self.started: float | None = None
         self.closing: float | None = None
@@ -159,7 +159,7 @@ class ServerModel:
             self.output.append(answer)
 
     def fault(self, code: int, *, silent: bool = False) -> object:
-        self.taking, self.fatal = False, True
+        self.taking, self.silent = False, silent
         if not silent:
             self.ready(Answer(ERROR, code))
         return "refused", code
@@ -172,7 +172,7 @@ class ServerModel:
             self.owed.popleft()
 
     def fail(self) -> None:
-        if self.state in (State.OPEN, State.DRAINING):
+        if self.state in (State.OPEN, State.DRAINING) and not self.silent:
             self.output.append(Answer(ERROR, 500))
         self.owed.clear()
         self.taking = False

@@ -223,6 +223,7 @@ bodies = st.one_of(
     st.binary(max_size=20),
     st.lists(st.sampled_from(edges), max_size=6).map(bytes),
     st.text(max_size=10).map(lambda text: text.encode()),
+    st.text(max_size=4).map(lambda text: b"\xef\xbb\xbf" + text.encode()),
     st.builds(lambda text, cut: text.encode()[:cut], st.text(max_size=6), st.integers(0, 12)),
 )
 

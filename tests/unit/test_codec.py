@@ -210,7 +210,6 @@ def test_decoder_takes_any_buffer_and_does_not_look_at_it_again(kind: Callable[[
         assert all(type(frame.body) is bytes for frame in frames)
 
 
-@pytest.mark.xfail(strict=True, reason="a buffer of wide items is counted in items, not octets")
 def test_decoder_counts_a_buffer_of_wide_items_in_octets() -> None:
     octets = encode(0x01, b"abcdefg") * 2
     decoder = fed(octets[:8])

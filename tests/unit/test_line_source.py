@@ -114,16 +114,18 @@ def test_bad_lines_are_skipped_and_counted(feed: Feed) -> None:
 )
 def test_the_longest_line(tmp_path: Path, size: int, *, sent: bool) -> None:
     file = tmp_path / "lines"
-    for tail in (b"\nab\n", b""):
-        file.write_bytes(b"x" * size + tail)
+    for head, tail in ((b"", b"\nab\n"), (b"", b""), (b"ab\n", b"\n")):
+        file.write_bytes(head + b"x" * size + tail)
         skipped: dict[int, str] = {}
         with file.open("rb") as stream:
             source = LineSource(stream.fileno(), MAX, skipped.__setitem__)
             connection = ClientConnection(ClientLimits(max_body=MAX), now=0.0)
             while not source.exhausted:
                 source.feed(connection, 1, 10**9)
-        assert skipped == ({} if sent else {1: f"longer than {MAX} octets"})
-        assert list(source.unanswered) == [1][: int(sent)] + [2][: len(tail)]
+        line = 2 if head else 1
+        assert skipped == ({} if sent else {line: f"longer than {MAX} octets"})
+        lines = (head + b"x" + tail).count(b"\n") + (not tail)
+        assert list(source.unanswered) == [number for number in range(1, lines + 1) if sent or number != line]
 
 
 def test_a_long_line_is_not_held(feed: Feed) -> None:

@@ -1,0 +1,286 @@
+"""STOP and drain, each on a server of its own; the vectors about STOP are in ``vectors``."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from construct import ConstructError
+
+from framelet import grammar
+from framelet_conformance.frames import STOP, error, frame, header, pong, reply, text_of
+from framelet_conformance.judging import judge
+from framelet_conformance.play import case
+from framelet_conformance.results import Ending, Failed, SetupFailed, Verdict
+from framelet_conformance.wire import Conversation, Silence
+
+if TYPE_CHECKING:
+    from framelet_conformance.play import Play
+    from framelet_conformance.target import Server
+
+
+def await_stopped(conversation: Conversation, within: float | None = None) -> dict[str, str]:
+    """Read the STOPPED and the end behind it; its parameters."""
+    try:
+        found = conversation.read_frame(within)
+    except Silence:
+        raise Failed("no STOPPED came") from None
+    if found is None or found.type != 0x04:  # noqa: PLR2004 - STOPPED
+        message = f"in place of STOPPED came {found or conversation.ending}"
+        raise Failed(message)
+    try:
+        parameters: dict[str, str] = grammar.StoppedBody.parse(found.body)
+    except ConstructError:
+        message = f"the body of STOPPED is no stopped-body: {found.body[:100]!r}"
+        raise Failed(message, "REQ-STOP-9") from None
+    if conversation.read_end() is Ending.SILENCE:
+        raise Failed("the stream went on behind STOPPED", "REQ-STOP-8")
+    return parameters
+
+
+def refuses(play: Play, server: Server) -> bool:
+    """Whether the server takes no connection any more."""
+    try:
+        conversation = Conversation.connect(server.address, play.times, "after the STOP")
+    except SetupFailed:
+        return True
+    with conversation:
+        conversation.send(frame(6, "p"))
+        try:
+            return conversation.read_frame(play.times.answer) is None
+        except Silence:
+            return True
+
+
+@case(
+    "stop.drains",
+    "an allowed STOP: what others sent is answered, they are closed, no new ones are taken, STOPPED is last",
+    "REQ-STOP-6",
+    "REQ-STOP-7",
+    "REQ-STOP-8",
+    "REQ-STOP-9",
+    stops=True,
+)
+def case_drains(play: Play) -> None:
+    """Three others: one idle, one with answers on their way, one inside a frame."""
+    server = play.peer.server(fresh=True, stop="local")
+    idle, busy, partial, stopper = (play.open(server, name) for name in ("idle", "busy", "inside", "stopper"))
+    texts = [text_of(2_000, number) for number in range(50)]
+    partial.send(frame(6, "p") + header(1, 100) + b"part")
+    judge_first(partial)
+    for conversation in (idle, busy):
+        conversation.send(frame(6, "p"))
+        judge_first(conversation)
+    busy.send(b"".join(frame(1, text) for text in texts) + frame(6, "end"))
+    judge(busy, [*map(reply, texts), pong("end")], "open")
+    stopper.send(frame(1, "ab") + frame(STOP))
+    for conversation in (idle, busy, partial):
+        ending = conversation.read_end()
+        if ending is not Ending.FIN:
+            message = f"a draining server ended another connection by {ending}"
+            raise Failed(message, "REQ-STOP-7")
+        conversation.close()
+    found = stopper.read_frame()
+    if found is None or found.body != b"ba":
+        message = f"the REQUEST before the STOP was answered with {found}"
+        raise Failed(message, "REQ-STOP-7")
+    parameters = await_stopped(stopper)
+    play.ended(stopper.ending, Verdict.PASS)
+    if (parameters["closed"], parameters["cut"]) != ("3", "0"):
+        message = f"three connections were closed in order, and STOPPED says {parameters}"
+        raise Failed(message, "REQ-STOP-8")
+    if not refuses(play, server):
+        raise Failed("a new connection was served after the drain", "REQ-STOP-6")
+
+
+def judge_first(conversation: Conversation) -> None:
+    """The PONG of the PING that shows that the server has this connection."""
+    found = conversation.read_frame()
+    if found is None or found.body != b"p":
+        message = f"a PING was answered with {found}"
+        raise Failed(message, "REQ-PING-1")
+
+
+@case(
+    "stop.answers-what-was-received",
+    "frames received in full before the drain are answered, however slowly the client reads them",
+    "REQ-STOP-7",
+    "REQ-STOP-8",
+    stops=True,
+)
+def case_answers_received(play: Play) -> None:
+    """The answers to 4 MiB wait in the server while another client stops it."""
+    server = play.peer.server(fresh=True, stop="local")
+    other, stopper = play.open(server, "other"), play.open(server, "stopper")
+    text = text_of(65_536)
+    other.send(frame(1, text) * 8)
+    judge(other, [reply(text)] * 8, "open")
+    other.send(frame(6, "one") + frame(1, text) * 4)
+    found = other.read_frame()
+    if found is None or found.body != b"one":
+        message = f"a PING was answered with {found}"
+        raise Failed(message, "REQ-PING-1")
+    # The first of the four has come in full when its answer does; the others may have.
+    first = other.read_frame()
+    if first is None or first.body != text[::-1].encode():
+        raise Failed("a REQUEST before the STOP was not answered", "REQ-STOP-7")
+    stopper.send(frame(STOP))
+    while (frame_found := other.read_frame()) is not None:
+        if frame_found.body != text[::-1].encode():
+            raise Failed("an answer was changed or cut by the drain", "REQ-STOP-7")
+    if other.ending is not Ending.FIN or other.waiting:
+        message = f"the drain ended another connection by {other.ending}, {len(other.waiting)} octets into a frame"
+        raise Failed(message, "REQ-STOP-7")
+    other.close()
+    await_stopped(stopper)
+    play.ended(stopper.ending, Verdict.PASS)
+
+
+@case(
+    "stop.ends-at-its-deadline",
+    "a client that takes none of its answers does not hold up the drain beyond its deadline",
+    "REQ-STOP-12",
+    "REQ-STOP-8",
+    stops=True,
+    slow=True,
+)
+def case_deadline(play: Play) -> None:
+    """STOPPED says that one was cut off."""
+    timeout = 0.8 * play.times.scale
+    server = play.peer.server(fresh=True, stop="local", drain_timeout=timeout)
+    stuck = play.open(server, "stuck", receive_buffer=8_192)
+    stuck.send(frame(1, text_of(65_536)) * 200, reading=False, within=play.times.answer / 2)
+    stopper = play.open(server, "stopper")
+    began = time.monotonic()
+    stopper.send(frame(STOP))
+    parameters = await_stopped(stopper, timeout + play.times.grace)
+    elapsed = time.monotonic() - began
+    play.ended(stopper.ending, Verdict.PASS)
+    if elapsed < timeout - 0.05:
+        message = f"STOPPED came after {elapsed:.3f} s although a client still had answers to take"
+        raise Failed(message, "REQ-STOP-7")
+    if parameters["cut"] != "1":
+        message = f"one connection had to be cut off, and STOPPED says {parameters}"
+        raise Failed(message, "REQ-STOP-8")
+
+
+@case(
+    "stop.refused-changes-nothing",
+    "a refused STOP is answered with 403, and all goes on, for old and new connections",
+    "REQ-STOP-3",
+    "REQ-STOP-1",
+)
+def case_refused(play: Play) -> None:
+    """Policy ``off``."""
+    server = play.peer.server(stop="off")
+    refused(play, server, [b"", b"secret", b"x" * 1_000])
+
+
+@case(
+    "stop.wrong-token",
+    "policy token: an empty token, a part of it, more than it, other case, are all refused",
+    "REQ-STOP-3",
+    "REQ-STOP-5",
+    "REQ-STOP-1",
+    "REQ-SEC-3",
+)
+def case_wrong_token(play: Play) -> None:
+    """None of these is the token."""
+    token = play.options.stop_token or "secret"
+    server = play.peer.server(stop=f"token:{token}")
+    wrong = ["", token[:-1], token + " ", token + "\n", " " + token, token + token, token[:-1] + "\0"]
+    wrong.append(token.swapcase() if token.swapcase() != token else token + "x")
+    refused(play, server, [text.encode() for text in wrong])
+    for conversation in play.conversations:
+        if token.encode() in conversation.log.stream("received"):
+            raise Failed("the ERROR that refuses a STOP shows the token", "REQ-SEC-3")
+
+
+def refused(play: Play, server: Server, tokens: list[bytes]) -> None:
+    """Each is refused, without a trace of the token, and nothing has changed behind it."""
+    with play.open(server, "neighbour") as neighbour:
+        for token in tokens:
+            with play.open(server) as conversation:
+                conversation.send(frame(STOP, token) + frame(1, "ab"))
+                judge(conversation, [error(403), reply("ab")], "open", play=play)
+            neighbour.send(frame(1, "cd"))
+            judge(neighbour, [reply("cd")], "open", play=play)
+
+
+@case(
+    "stop.right-token",
+    "policy token: the token stops the server",
+    "REQ-STOP-1",
+    "REQ-STOP-8",
+    stops=True,
+)
+def case_right_token(play: Play) -> None:
+    """A wrong one before it does not."""
+    token = play.options.stop_token or "secret"
+    server = play.peer.server(fresh=True, stop=f"token:{token}")
+    with play.open(server) as conversation:
+        conversation.send(frame(STOP, "wrong") + frame(1, "ab"))
+        judge(conversation, [error(403), reply("ab")], "open")
+        conversation.send(frame(STOP, token))
+        await_stopped(conversation)
+        play.ended(conversation.ending, Verdict.PASS)
+
+
+@case(
+    "stop.local-unless-told",
+    "the policy is local unless the operator chose otherwise: a STOP from this machine is allowed",
+    "REQ-STOP-2",
+    stops=True,
+)
+def case_default(play: Play) -> None:
+    """A server launched with no word about STOP."""
+    server = play.peer.server(fresh=True)
+    with play.open(server) as conversation:
+        conversation.send(frame(STOP))
+        await_stopped(conversation)
+        play.ended(conversation.ending, Verdict.PASS)
+
+
+@case(
+    "stop.twice",
+    "of two clients that send STOP at once both get STOPPED, or the later one only the end of the stream",
+    "REQ-STOP-11",
+    "REQ-STOP-8",
+    stops=True,
+)
+def case_twice(play: Play) -> None:
+    """Whether the second STOP was received before the drain began cannot be known from here."""
+    server = play.peer.server(fresh=True, stop="local")
+    first, second = play.open(server, "first"), play.open(server, "second")
+    for conversation in (first, second):
+        conversation.send(frame(6, "p"))
+        judge_first(conversation)
+    for conversation in (first, second):
+        conversation.send(frame(STOP))
+    stopped = 0
+    for conversation in (first, second):
+        try:
+            found = conversation.read_frame()
+        except Silence:
+            raise Failed("neither STOPPED nor the end of the stream came") from None
+        stopped += found is not None
+        if found is not None and found.type != 0x04:  # noqa: PLR2004 - STOPPED
+            message = f"a STOP among two was answered with {found}"
+            raise Failed(message)
+    if not stopped:
+        raise Failed("neither of two STOPs was answered with STOPPED", "REQ-STOP-8")
+
+
+@case(
+    "stop.discards-what-follows",
+    "frames behind an allowed STOP are not answered, and do not spoil the STOPPED",
+    "REQ-STOP-10",
+    stops=True,
+)
+def case_discards(play: Play) -> None:
+    """Good frames, a fault and garbage."""
+    server = play.peer.server(fresh=True, stop="local")
+    with play.open(server) as conversation:
+        conversation.send(frame(STOP) + frame(1, "ab") * 100 + header(0, 0) + b"\xff" * 10_000)
+        await_stopped(conversation)
+        play.ended(conversation.ending, Verdict.PASS)

@@ -1,0 +1,86 @@
+"""The model by which generated conversations are judged agrees with every vector."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from framelet_conformance import coverage, decode, launch
+from framelet_conformance.judging import octets, unroll
+from framelet_conformance.model import Facts, predict
+from framelet_conformance.requirements import data_path, read_requirements
+from framelet_conformance.wire import Log
+
+VECTORS = [
+    vector
+    for path in sorted(data_path("vectors").glob("*.json"))
+    for vector in json.loads(path.read_text(encoding="utf-8"))["vectors"]
+    if vector["role"] == "server"
+]
+
+
+def plain(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Expectations one by one, with plain bodies and without parameters."""
+    found = []
+    for item in unroll(items):
+        body = {"body": octets(item["body"]).hex()} if "body" in item else {}
+        found.append({"type": item["type"], **({"code": item["code"]} if "code" in item else {}), **body})
+    return found
+
+
+@pytest.mark.parametrize("vector", [pytest.param(vector, id=vector["id"]) for vector in VECTORS])
+def test_the_model_agrees_with_the_vector(vector: dict[str, Any]) -> None:
+    needs = vector.get("needs", {})
+    application = dict.fromkeys(range(0xC0, 0x100), needs.get("application", "none"))
+    facts = Facts(needs.get("max_body", 16_777_216), needs.get("stop", "off"), application)
+    outcome = predict(octets(vector["send"]), facts, eof=vector["eof"])
+    assert plain(outcome.expect) == plain(vector["expect"])
+    assert outcome.then == vector["then"]
+
+
+def test_every_requirement_is_covered_or_says_why_not() -> None:
+    reasons = coverage.tomllib.loads(coverage.UNCOVERED.read_text(encoding="utf-8"))
+    cases = coverage.covered()
+    assert coverage.faults(cases, reasons) == []
+    assert all(len(reason.split()) > 3 for reason in reasons.values())
+    known = next(name for name, ids in cases.items() if ids)
+    assert coverage.faults({**cases, "REQ-NONE-1": ["x"]}, reasons)
+    assert coverage.faults({**cases, known: []}, reasons)
+    assert coverage.faults(cases, {**reasons, known: "because"})
+    assert coverage.faults(cases, {**reasons, "REQ-NONE-1": "because"})
+
+
+def test_requirements_are_read_with_section_sentence_and_level() -> None:
+    found = read_requirements()
+    assert len(found) > 90
+    assert found["REQ-SIZE-3"].level == "SHOULD"
+    assert found["REQ-SIZE-3"].section.startswith("3. ")
+    assert found["REQ-FLOW-2"].level == "MAY"
+    assert found["REQ-REV-2"].sentence == "The reverse of the empty text MUST be the empty text."
+
+
+def test_optional_parts_of_a_template_are_left_out() -> None:
+    template = "serve {port} [--max {max_body}] [--stop {stop} --token '{stop_token}'] 'a b'"
+    assert launch.fill(template, {"port": 1}) == ["serve", "1", "a b"]
+    assert launch.fill(template, {"port": 1, "stop": "off"}) == ["serve", "1", "a b"]
+    assert launch.fill(template, {"port": 1, "stop": "token", "stop_token": "x y"}) == [
+        *("serve", "1", "--stop", "token", "--token", "x y", "a b")
+    ]
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 100])
+def test_a_log_is_decoded_however_it_is_cut(step: int) -> None:
+    stream = bytes.fromhex("01 00000002 6162  80 00000001 ff  06 00000003 656e64  01 00000009 6162")
+    log = Log()
+    for place in range(0, len(stream), step):
+        log.octets("sent", stream[place : place + step])
+    lines = [line for line in decode.lines(log) if line.way == "sent"]
+    assert [line.meaning for line in lines] == [
+        'REQUEST "ab"',
+        "ignorable type 80, 1 octets",
+        'PING "end"',
+        "REQUEST, 9 octets, 2 of them here",
+    ]
+    assert [line.offset for line in lines] == [0, 7, 13, 21]

@@ -1,0 +1,116 @@
+"""No error on the way in ends a server: RPyC's ended at any accept error that it did not expect."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from framelet_server import house
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from framelet_server import Server
+    from tests.integration.conftest import Peer
+
+    Serve = Callable[..., Server]
+    Connect = Callable[..., Peer]
+
+
+def system_error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+FAULTS = [
+    *map(
+        system_error,
+        [
+            errno.ECONNABORTED,
+            errno.EPROTO,
+            errno.EPERM,
+            errno.ENETDOWN,
+            errno.EHOSTUNREACH,
+            errno.EMFILE,
+            errno.ENFILE,
+            errno.ENOBUFS,
+            errno.ENOMEM,
+        ],
+    ),
+    MemoryError("out of memory"),
+    RuntimeError("a fault of the server"),
+]
+
+IDS = [errno.errorcode[fault.errno] if isinstance(fault, OSError) else type(fault).__name__ for fault in FAULTS]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=IDS)
+@pytest.mark.parametrize("times", [1, 4])
+def test_accept_fails(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, *, fault: Exception, times: int
+) -> None:
+    server = serve()
+    first = connect(server)
+    assert first.ask("ab") == "ba"
+    accept = socket.socket.accept
+    left = [fault] * times
+
+    def failing(self: socket.socket) -> Any:
+        if left:
+            raise left.pop()
+        return accept(self)
+
+    monkeypatch.setattr(socket.socket, "accept", failing)
+    peer = connect(server)
+    assert peer.ask("ab") == "ba"
+    assert not left
+    assert first.ask("ab") == "ba"
+
+
+@pytest.mark.parametrize("fault", [system_error(errno.ENOSPC), MemoryError()], ids=["ENOSPC", "MemoryError"])
+def test_a_client_cannot_be_watched(
+    serve: Serve, connect: Connect, poller: Any, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    server = serve(poller=poller, max_connections=2)
+    first = connect(server)
+    assert first.ask("ab") == "ba"
+    left = [fault] * 3
+    add = poller.add
+
+    def failing(self: Any, sock: socket.socket, owner: Any, *, read: bool, write: bool) -> None:
+        if left:
+            raise left.pop()
+        add(self, sock, owner, read=read, write=write)
+
+    monkeypatch.setattr(poller, "add", failing)
+    for _ in range(3):
+        with pytest.raises(ConnectionError):
+            connect(server).ask("lost")
+    # Neither is the room gone that they would have had, nor does the drain wait for them.
+    assert connect(server).ask("ab") == "ba"
+    server.begin_drain()
+    assert first.receive() is None
+    first.close()
+    assert server.wait(20)
+
+
+def test_a_channel_cannot_be_made(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    made = house.Channel
+    left = [MemoryError()] * 3
+
+    def failing(*args: Any, **keywords: Any) -> Any:
+        if left:
+            raise left.pop()
+        return made(*args, **keywords)
+
+    monkeypatch.setattr(house, "Channel", failing)
+    for _ in range(3):
+        with pytest.raises(ConnectionError):
+            connect(server).ask("lost")
+    assert connect(server).ask("ab") == "ba"

@@ -1,0 +1,223 @@
+"""``framelet ping``, ``hello`` and ``stop``, and the command line as such."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from framelet import ClientLimits, FrameType, encode
+from framelet_client.exit_codes import ExitCode
+from framelet_server import Server, StopPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.integration.conftest import FrameletCommand, Script
+
+    from framelet import Address
+
+PATIENCE = 20.0
+
+
+def error(body: str) -> bytes:
+    return encode(FrameType.ERROR, body.encode())
+
+
+def port_of(address: Address) -> str:
+    return str(address).rpartition(":")[2]
+
+
+@pytest.fixture
+def address() -> Iterator[Address]:
+    """Where a real server reverses texts."""
+    with Server(("127.0.0.1", 0)) as server:
+        yield server.address
+
+
+def ended(result: subprocess.CompletedProcess[bytes]) -> tuple[int, str, str]:
+    return result.returncode, result.stdout.decode(), result.stderr.decode()
+
+
+# ping, hello and stop.
+
+
+def test_ping(framelet: FrameletCommand, address: Address) -> None:
+    code, stdout, stderr = ended(framelet("ping", address, "--count", 3, "--interval", 0))
+    assert (code, stderr) == (0, "")
+    *lines, summary = stdout.splitlines()
+    assert [re.sub(r"[\d.]+ ms$", "T ms", line) for line in lines] == [
+        f"{address}: answer {number} in T ms" for number in (1, 2, 3)
+    ]
+    assert re.fullmatch(r"3 answered: min [\d.]+, mean [\d.]+, max [\d.]+ ms", summary)
+
+
+def test_ping_a_server_that_leaves(framelet: FrameletCommand, scripted_server: Script) -> None:
+    server = scripted_server(6, encode(FrameType.PONG, b"1"), 6, scripted_server.fin)
+    code, stdout, stderr = ended(framelet("ping", *server.arguments, "--interval", 0))
+    assert code == 3
+    assert stdout.splitlines()[1].startswith("1 answered: min ")
+    assert stderr.startswith(
+        "Couldn't get connection to 127.0.0.1: the server closed the connection; 1 frame"
+    )
+    server = scripted_server(6)
+    result = framelet("ping", *server.arguments, "--answer-timeout", 0.1)
+    assert ended(result) == (4, "no answer\n", "framelet: no answer came within 0.1 seconds\n")
+
+
+def test_hello(framelet: FrameletCommand, scripted_server: Script) -> None:
+    with Server(("127.0.0.1", 0)) as server:
+        code, stdout, _ = ended(framelet("hello", server.address))
+        assert code == 0
+        assert stdout.splitlines()[:2] == ["version: 1", "max-body: 16777216"]
+    size = len(encode(FrameType.HELLO, b"framelet/1 max-body=65536"))
+    other = scripted_server(size, encode(FrameType.HELLO, b"framelet/2"))
+    assert framelet("hello", *other.arguments, "--max-body", 65_536).returncode == 5
+
+
+@pytest.mark.parametrize("command", ["stop", "send"])
+def test_stop(framelet: FrameletCommand, tmp_path: Path, command: str) -> None:
+    with Server(f"unix:{tmp_path}/sock") as server:
+        arguments = ("stop", server.address) if command == "stop" else ("send", server.address, 1, "stop")
+        assert ended(framelet(*arguments)) == (
+            0,
+            "stopped: 0 other connections closed in order, 0 cut off\n",
+            "",
+        )
+        assert server.wait(PATIENCE)
+
+
+def test_stop_with_a_token(framelet: FrameletCommand, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    policy = StopPolicy.with_token("sésame")
+    with Server(("127.0.0.1", 0), stop_policy=policy) as server:
+        for wrong in (b"", b"other\n", b"s\xc3\xa9same \n"):
+            token.write_bytes(wrong)
+            code, stdout, stderr = ended(framelet("stop", server.address, "--token-file", token))
+            assert (code, stdout) == (6, "")
+            assert "ERROR 403" in stderr
+            assert "other" not in stderr
+        assert framelet("stop", server.address).returncode == 6
+        token.write_text("sésame\n", encoding="utf-8")
+        assert framelet("stop", server.address, "--token-file", token).returncode == 0
+        assert server.wait(PATIENCE)
+    for arguments in (["stop"], ["send"]):
+        with Server(("127.0.0.1", 0), stop_policy=policy) as server:
+            tail = (
+                [server.address]
+                if arguments == ["stop"]
+                else [server.address, port_of(server.address), "stop"]
+            )
+            environment = {"FRAMELET_STOP_TOKEN": "sésame", "LC_ALL": "C.UTF-8"}
+            assert framelet(*arguments, *tail, env=environment).returncode == 0
+            assert server.wait(PATIENCE)
+
+
+@pytest.mark.req("REQ-SEC-3")
+def test_a_token_file_that_is_none(framelet: FrameletCommand, tmp_path: Path) -> None:
+    (tmp_path / "token").write_bytes(b"secret\xff")
+    code, stdout, stderr = ended(framelet("stop", "127.0.0.1", 1, "--token-file", tmp_path / "token"))
+    assert (code, stdout) == (2, "")
+    assert "secret" not in stderr
+    for path in (tmp_path / "none", tmp_path):
+        result = framelet("stop", "127.0.0.1", 1, "--token-file", path)
+        assert result.returncode == 2
+        assert result.stderr.count(b"\n") == 1
+
+
+def test_stop_counts_the_connections(framelet: FrameletCommand, scripted_server: Script) -> None:
+    server = scripted_server(5, encode(FrameType.STOPPED, b"closed=1 new=x cut=2"), scripted_server.fin)
+    result = framelet("stop", *server.arguments)
+    assert ended(result) == (0, "stopped: 1 other connection closed in order, 2 cut off\n", "")
+
+
+# The command line itself.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["bogus"], "No such command 'bogus'. (see framelet --help)"),
+        (["--bogus"], "No such option"),
+        (["send", "--bogus"], "No such option"),
+        (["send", "a", "1", "b", "c"], "Got unexpected extra argument (c) (see framelet send --help)"),
+        (["send", "ftp://a"], "'ftp://a' has the scheme ftp: expected framelet, tcp, http or none"),
+        (["send", "framelet://a:1", "2"], "'framelet://a:1' names port 1, but port 2 is given as well"),
+        (["send", "a:1", "2"], "'a:1' names port 1, but port 2 is given as well (see framelet send --help)"),
+        (["send", "a", "70000"], "'70000' is no port: expected a number from 0 to 65535"),
+        (["send", "a", "hello"], "'hello' is no port: expected a number from 0 to 65535"),
+        (["send", ""], "'' names no host"),
+        (["send", "--window", "0"], "Invalid value for '--window': 0 is not in the range"),
+        (["send", "--answer-timeout", "nan"], "answer_timeout is nan"),
+        (["send", "--max-body", "x"], "Invalid value for '--max-body': 'x' is not a valid integer"),
+        (["send", "a", "1", b"\xff"], "PAYLOAD cannot be sent: it is not well-formed text"),
+        (["send", "a", "1", "x" * 65_537, "--max-body", "65536"], "PAYLOAD is 65537 octets long"),
+        (["ping", "--count", "0"], "Invalid value for '--count'"),
+        (["stop", "--token-file"], "Option '--token-file' requires an argument"),
+    ],
+)
+def test_wrong_usage_is_said_in_one_line(arguments: list[str | bytes], words: str) -> None:
+    # Octets that are no text reach a program on systems whose file names are octets.
+    command: list[str | bytes] = [sys.executable, "-m", "framelet_client", *arguments]
+    result = subprocess.run(
+        command, check=False, capture_output=True, timeout=PATIENCE, env=os.environ | {"PYTHONUTF8": "1"}
+    )
+    code, stdout, stderr = ended(result)
+    assert (code, stdout) == (2, "")
+    assert stderr.startswith(f"framelet: error: {words}")
+    assert stderr.count("\n") == 1
+
+
+def test_without_a_command_there_is_help(framelet: FrameletCommand) -> None:
+    code, stdout, stderr = ended(framelet())
+    assert (code, stderr) == (0, "")
+    assert stdout == ended(framelet("--help"))[1]
+    assert stdout.startswith("Usage: framelet ")
+    for exit_code in ExitCode:
+        assert f"{exit_code:>3}  {exit_code.meaning}" in stdout
+    for command in ("send", "ping", "hello", "stop", "decode"):
+        assert re.search(rf"^  {command} ", stdout, re.MULTILINE)
+
+
+def test_each_limit_has_an_option(framelet: FrameletCommand) -> None:
+    for command in ("send", "ping", "hello", "stop"):
+        words = " ".join(ended(framelet(command, "--help"))[1].split())
+        for info in ClientLimits.describe():
+            assert f"{info.option} {info.unit.upper()} " in words
+            assert f"[default: {info.default};" in words
+    assert 'http://127.0.0.1, 6666, "default payload"' in " ".join(ended(framelet("send", "-h"))[1].split())
+
+
+def test_the_version(framelet: FrameletCommand) -> None:
+    code, stdout, stderr = ended(framelet("--version"))
+    assert (code, stderr) == (0, "")
+    assert re.fullmatch(r"framelet \d+\.\d+\.\d+\S*\n", stdout)
+
+
+def test_without_click_there_is_one_clear_line(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['click'] = None; from framelet_client.__main__ import main; sys.exit(main())"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, timeout=PATIENCE, cwd=tmp_path
+    )
+    words = """framelet: the command line needs the extra "cli": pip install 'framelet[cli]'\n"""
+    assert ended(result) == (2, "", words)
+
+
+def test_the_library_needs_neither_click_nor_rich() -> None:
+    program = "import sys, framelet_client; print({'click', 'rich'} & set(sys.modules))"
+    result = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, timeout=PATIENCE
+    )
+    assert ended(result) == (0, "set()\n", "")
+    program = "import sys; from framelet_client import cli; print({'rich', 'asyncio'} & set(sys.modules))"
+    result = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, timeout=PATIENCE
+    )
+    assert ended(result) == (0, "set()\n", "")

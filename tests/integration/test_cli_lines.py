@@ -1,0 +1,284 @@
+"""``framelet send HOST PORT -``: every line its reply, in order, at once, and in constant memory."""
+
+from __future__ import annotations
+
+import re
+import select
+import subprocess
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from framelet import FrameType, encode
+from framelet_server import Server
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+
+    from tests.integration.conftest import FrameletCommand, Script
+
+    from framelet import Address
+
+PATIENCE = 20.0
+ASK = len(encode(FrameType.REQUEST, b"ab"))
+
+
+def reply(text: str) -> bytes:
+    return encode(FrameType.REPLY, text.encode())
+
+
+def error(body: str) -> bytes:
+    return encode(FrameType.ERROR, body.encode())
+
+
+def port_of(address: Address) -> str:
+    return str(address).rpartition(":")[2]
+
+
+def lines_to(address: Address) -> tuple[object, ...]:
+    """The arguments that send lines to a server."""
+    return "send", address, port_of(address), "-"
+
+
+@pytest.fixture
+def address() -> Iterator[Address]:
+    """Where a real server reverses texts."""
+    with Server(("127.0.0.1", 0)) as server:
+        yield server.address
+
+
+def ended(result: subprocess.CompletedProcess[bytes]) -> tuple[int, str, str]:
+    return result.returncode, result.stdout.decode(), result.stderr.decode()
+
+
+def read_line(process: subprocess.Popen[bytes]) -> bytes:
+    """One line of its output, which must come by itself."""
+    assert process.stdout is not None
+    line = b""
+    while not line.endswith(b"\n"):
+        assert select.select([process.stdout], [], [], PATIENCE)[0], f"nothing behind {line!r}"
+        piece = process.stdout.read(1)
+        assert piece, f"the output ended behind {line!r}"
+        line += piece
+    return line
+
+
+def finish(process: subprocess.Popen[bytes]) -> tuple[int, bytes, bytes]:
+    """Close its input, and see how it ends."""
+    stdout, stderr = process.communicate(timeout=PATIENCE)
+    return process.returncode, stdout, stderr
+
+
+def test_no_reply_is_lost(framelet: FrameletCommand, address: Address) -> None:
+    command = framelet.command(*lines_to(address))
+    for _ in range(50):
+        printf = subprocess.Popen(["/usr/bin/env", "printf", "hello\\nworld\\n"], stdout=subprocess.PIPE)
+        result = subprocess.run(
+            command, stdin=printf.stdout, capture_output=True, check=False, timeout=PATIENCE
+        )
+        assert printf.stdout is not None
+        printf.stdout.close()
+        assert printf.wait(PATIENCE) == 0
+        assert ended(result) == (0, "olleh\ndlrow\n", "")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (b"", b""),
+        (b"\n", b"\n"),
+        (b"ab", b"ba\n"),
+        (b"ab\n\ncd", b"ba\n\ndc\n"),
+        (b"a\rb\r\n\xc2\x85\xe2\x80\xa8x\n", b"\rb\ra\nx\xe2\x80\xa8\xc2\x85\n"),
+        (b"stop\n-\n", b"pots\n-\n"),
+        (b"\0\n\xef\xbb\xbfab\n", b"\0\nba\xef\xbb\xbf\n"),
+    ],
+)
+@pytest.mark.req("REQ-TEXT-4")
+def test_lines_end_at_newline_alone(
+    framelet: FrameletCommand, address: Address, given: bytes, expected: bytes
+) -> None:
+    result = framelet(*lines_to(address), input=given)
+    assert (result.returncode, result.stdout, result.stderr) == (0, expected, b"")
+
+
+def test_what_is_wrong_with_a_line_does_not_concern_the_others(
+    framelet: FrameletCommand, address: Address
+) -> None:
+    lines = [b"ab", b"\xff", b"x" * 65_537, b"cd", b"x" * 1_000_000, b"e\xcc", b"x" * 65_536, b"\xed\xa0\x80"]
+    result = framelet(*lines_to(address), "--max-body", 65_536, input=b"\n".join(lines))
+    assert result.returncode == 7
+    assert result.stdout == b"ba\ndc\n" + b"x" * 65_536 + b"\n"
+    assert result.stderr.decode().splitlines() == [
+        "framelet: line 2: skipped: not well-formed UTF-8: invalid start byte at octet 0 of the body",
+        "framelet: line 3: skipped: longer than 65536 octets",
+        "framelet: line 5: skipped: longer than 65536 octets",
+        "framelet: line 6: skipped: not well-formed UTF-8: unexpected end of data at octet 1 of the body",
+        "framelet: line 8: skipped: not well-formed UTF-8: invalid continuation byte at octet 0 of the body",
+    ]
+
+
+@pytest.mark.req("REQ-SEC-1", "REQ-ERROR-12")
+def test_an_error_for_a_line_names_it(framelet: FrameletCommand, scripted_server: Script) -> None:
+    server = scripted_server(3 * ASK, reply("1") + error("450 n\x1bo") + reply("3"))
+    result = framelet("send", *server.arguments, "-", input=b"ab\nab\nab")
+    assert ended(result) == (7, "1\n3\n", "framelet: line 2: ERROR 450: n\\x1bo\n")
+
+
+@pytest.mark.req("REQ-CLOSE-3", "REQ-STOP-13")
+def test_a_connection_lost_midway_names_the_first_line_without_reply(
+    framelet: FrameletCommand, scripted_server: Script
+) -> None:
+    server = scripted_server(3 * ASK, reply("1"), scripted_server.fin)
+    result = framelet("send", *server.arguments, "-", input=b"ab\nab\nab")
+    words = "the server closed the connection; 2 frames are unanswered; no answer from line 2 on"
+    assert ended(result) == (7, "1\n", f"Couldn't get connection to 127.0.0.1: {words}\n")
+    server = scripted_server(3 * ASK, reply("1") + error("500 over"), scripted_server.fin)
+    result = framelet("send", *server.arguments, "-", input=b"ab\nab\nab")
+    words = "the server ended the connection with ERROR 500: over; 2 frames are unanswered"
+    assert ended(result) == (7, "1\n", f"framelet: {words}; no answer from line 2 on\n")
+
+
+def test_silence_and_faults_midway(framelet: FrameletCommand, scripted_server: Script) -> None:
+    left = threading.Event()
+    server = scripted_server(2 * ASK, reply("1"), lambda _: left.wait(PATIENCE))
+    result = framelet("send", *server.arguments, "-", "--answer-timeout", "0.1", input=b"ab\nab\n")
+    left.set()
+    words = "framelet: no answer came within 0.1 seconds; no answer from line 2 on\n"
+    assert ended(result) == (4, "1\n", words)
+    server = scripted_server(2 * ASK, reply("1") + encode(0x09))
+    code, stdout, stderr = ended(framelet("send", *server.arguments, "-", input=b"ab\nab\n"))
+    assert (code, stdout) == (5, "1\n")
+    assert stderr.startswith("framelet: the server broke the protocol: ")
+
+
+@pytest.mark.req("REQ-CLOSE-1")
+def test_the_end_of_the_input_is_sent_and_answers_still_come(
+    framelet: FrameletCommand, scripted_server: Script
+) -> None:
+    ended_first = threading.Event()
+
+    def wait_for_fin(sock: socket.socket) -> None:
+        assert sock.recv(1) == b""
+        ended_first.set()
+
+    server = scripted_server(ASK, wait_for_fin, reply("1"), scripted_server.fin)
+    assert ended(framelet("send", *server.arguments, "-", input=b"ab\n")) == (0, "1\n", "")
+    assert ended_first.is_set()
+
+
+def test_each_line_is_answered_at_once(framelet: FrameletCommand, address: Address) -> None:
+    process = framelet.start(*lines_to(address))
+    assert process.stdin is not None
+    for given, expected in ((b"hello\n", b"olleh\n"), (b"\n", b"\n"), (b"a\nb\n", b"a\n")):
+        process.stdin.write(given)
+        assert read_line(process) == expected
+    assert read_line(process) == b"b\n"
+    process.stdin.write(b"unfinish")
+    process.stdin.write(b"ed")
+    assert finish(process) == (0, b"dehsinifnu\n", b"")
+
+
+def test_the_loss_of_the_connection_does_not_wait_for_input(
+    framelet: FrameletCommand, scripted_server: Script
+) -> None:
+    server = scripted_server(ASK, reply("1"), scripted_server.fin)
+    process = framelet.start("send", *server.arguments, "-")
+    assert process.stdin is not None
+    process.stdin.write(b"ab\n")
+    assert read_line(process) == b"1\n"
+    assert process.wait(PATIENCE) == 7  # its input is still open
+    _, _, stderr = finish(process)
+    assert stderr.endswith(b"0 frames are unanswered; no answer from line 2 on\n")
+
+
+@pytest.mark.req("REQ-FLOW-4")
+def test_a_server_that_writes_before_it_reads_on_is_no_deadlock(
+    framelet: FrameletCommand, scripted_server: Script, tmp_path: Path
+) -> None:
+    line = b"x" * 65_000
+    count = 200
+    file = tmp_path / "lines"
+    file.write_bytes((line + b"\n") * count)
+
+    def serve(sock: socket.socket) -> None:
+        for _ in range(count):
+            size = 5 + len(line)
+            while size:
+                size -= len(sock.recv(size))
+            sock.sendall(reply(line.decode()))
+
+    server = scripted_server(serve)
+    with file.open("rb") as stream:
+        process = framelet.start("send", *server.arguments, "-", stdin=stream.fileno())
+    code, stdout, stderr = finish(process)
+    assert (code, len(stdout), stderr) == (0, (len(line) + 1) * count, b"")
+
+
+def peak_memory(process: subprocess.Popen[bytes]) -> int:
+    """The most memory that the process has had so far, in octets."""
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert found
+    return int(found[1]) * 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_memory_does_not_grow_with_the_input(framelet: FrameletCommand, address: Address) -> None:
+    process = framelet.start(*lines_to(address))
+    assert process.stdin is not None
+    lines = (b"y" * 499 + b"\n") * 1_000
+
+    def exchange(thousands: int) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        stdin, stdout = process.stdin, process.stdout
+
+        def write() -> None:
+            for _ in range(thousands):
+                left = memoryview(lines)
+                while left:
+                    left = left[stdin.write(left) :]
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        pending = thousands * len(lines)
+        while pending:
+            piece = stdout.read(min(pending, 1_000_000))
+            assert piece
+            assert not piece.strip(b"y\n")
+            pending -= len(piece)
+        writer.join(PATIENCE)
+
+    exchange(20)
+    before = peak_memory(process)
+    exchange(200)  # 100 megabytes
+    grown = peak_memory(process) - before
+    assert finish(process) == (0, b"", b"")
+    assert grown < 8_000_000
+
+
+def test_a_line_without_end_is_not_held(framelet: FrameletCommand, address: Address) -> None:
+    process = framelet.start(*lines_to(address), "--max-body", 65_536)
+    assert process.stdin is not None
+    process.stdin.write(b"ab\n")
+    assert read_line(process) == b"ba\n"
+    before = peak_memory(process)
+    left = memoryview(b"z" * 30_000_000 + b"\ncd\n")
+    while left:
+        left = left[process.stdin.write(left) :]
+    assert read_line(process) == b"dc\n"
+    assert peak_memory(process) - before < 8_000_000
+    assert finish(process)[0] == 7
+
+
+@pytest.mark.parametrize("name", ["/dev/null", "empty"])
+def test_input_that_is_empty(framelet: FrameletCommand, address: Address, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name  # which is /dev/null itself where the name is absolute
+    path.touch()
+    with path.open("rb") as stream:
+        process = framelet.start(*lines_to(address), stdin=stream.fileno())
+    assert finish(process) == (0, b"", b"")

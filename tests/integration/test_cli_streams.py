@@ -1,0 +1,238 @@
+"""The standard streams of ``framelet``: full, closed, interrupted, or a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import socket
+import subprocess
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from framelet import FrameType, encode
+from framelet_server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.integration.conftest import FrameletCommand, Script
+
+    from framelet import Address
+
+PATIENCE = 20.0
+ASK = len(encode(FrameType.REQUEST, b"ab"))
+
+
+def reply(text: str) -> bytes:
+    return encode(FrameType.REPLY, text.encode())
+
+
+def error(body: str) -> bytes:
+    return encode(FrameType.ERROR, body.encode())
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def port_of(address: Address) -> str:
+    return str(address).rpartition(":")[2]
+
+
+def lines_to(address: Address) -> tuple[object, ...]:
+    """The arguments that send lines to a server."""
+    return "send", address, port_of(address), "-"
+
+
+@pytest.fixture
+def address() -> Iterator[Address]:
+    """Where a real server reverses texts."""
+    with Server(("127.0.0.1", 0)) as server:
+        yield server.address
+
+
+def ended(result: subprocess.CompletedProcess[bytes]) -> tuple[int, str, str]:
+    return result.returncode, result.stdout.decode(), result.stderr.decode()
+
+
+def read_line(process: subprocess.Popen[bytes]) -> bytes:
+    """One line of its output, which must come by itself."""
+    assert process.stdout is not None
+    line = b""
+    while not line.endswith(b"\n"):
+        assert select.select([process.stdout], [], [], PATIENCE)[0], f"nothing behind {line!r}"
+        piece = process.stdout.read(1)
+        assert piece, f"the output ended behind {line!r}"
+        line += piece
+    return line
+
+
+def finish(process: subprocess.Popen[bytes]) -> tuple[int, bytes, bytes]:
+    """Close its input, and see how it ends."""
+    stdout, stderr = process.communicate(timeout=PATIENCE)
+    return process.returncode, stdout, stderr
+
+
+# Standard streams that fail.
+
+
+def shell(framelet: FrameletCommand, line: str, *arguments: object) -> tuple[int, str, str]:
+    """Run ``line`` with bash, with ``"$@"`` for the command."""
+    command = ["bash", "-c", f"set -o pipefail; {line}", "bash", *framelet.command(*arguments)]
+    return ended(subprocess.run(command, check=False, capture_output=True, timeout=PATIENCE))
+
+
+def test_the_reader_of_the_output_leaves(framelet: FrameletCommand, address: Address) -> None:
+    arguments = lines_to(address)
+    code, stdout, stderr = shell(framelet, 'seq 1000000 | "$@" | head -1', *arguments)
+    assert (stdout, stderr) == ("1\n", "")
+    assert code in {7, 128 + signal.SIGPIPE}  # of ours, or of seq, which loses its reader in turn
+
+
+def test_the_output_is_full_or_closed(framelet: FrameletCommand, address: Address) -> None:
+    arguments = ("send", address, port_of(address), "ab")
+    full = "framelet: error: standard output failed: No space left on device\n"
+    assert shell(framelet, '"$@" > /dev/full', *arguments) == (7, "", full)
+    assert shell(framelet, '"$@" >&-', *arguments) == (7, "", "framelet: error: standard output is closed\n")
+    for line in ('"$@" 2>&-', '"$@" 2>/dev/full'):
+        assert shell(framelet, line, "send", "127.0.0.1", free_port(), "ab") == (3, "", "")
+    lines = lines_to(address)
+    code, stdout, stderr = shell(framelet, '"$@" <&-', *lines)
+    assert (code, stdout) == (2, "")
+    assert stderr == "framelet: error: standard input is closed (see framelet send --help)\n"
+
+
+def test_input_that_cannot_be_read(framelet: FrameletCommand, address: Address) -> None:
+    code, stdout, stderr = shell(framelet, '"$@" 0>/dev/null', *lines_to(address))
+    assert (code, stdout, stderr) == (7, "", "framelet: error: standard input failed: Bad file descriptor\n")
+
+
+def test_output_that_does_not_take_everything_at_once(framelet: FrameletCommand, address: Address) -> None:
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    process = framelet.start(*lines_to(address), stdout=write_end, stderr=subprocess.DEVNULL)
+    os.close(write_end)
+    assert process.stdin is not None
+    stdin = process.stdin
+    lines = [b"%0999d" % number for number in range(2_000)]
+    given = b"".join(line + b"\n" for line in lines)
+
+    def write() -> None:
+        left = memoryview(given)
+        while left:
+            left = left[stdin.write(left) :]
+        stdin.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    with os.fdopen(read_end, "rb") as output:
+        printed = output.read()
+    writer.join(PATIENCE)
+    assert printed == b"".join(line[::-1] + b"\n" for line in lines)
+    assert process.wait(PATIENCE) == 0
+
+
+def test_ctrl_c_is_quiet(framelet: FrameletCommand, scripted_server: Script) -> None:
+    received = threading.Event()
+    server = scripted_server(ASK, received)
+    for arguments in (["ab"], ["-"]):
+        received.clear()
+        process = framelet.start("send", *server.arguments, *arguments)
+        if arguments == ["-"]:
+            assert process.stdin is not None
+            process.stdin.write(b"ab\n")
+        assert received.wait(PATIENCE)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 130
+        assert finish(process) == (130, b"", b"")
+
+
+# Terminals.
+
+
+def run_in_terminal(command: list[str], *, stdin: bool = False, stderr: bool = False) -> tuple[int, bytes]:
+    """Run with output, or what is named, on a terminal; what the terminal got."""
+    ours, theirs = pty.openpty()
+    stdout = subprocess.DEVNULL if stderr else theirs
+    process = subprocess.Popen(
+        command,
+        stdin=theirs if stdin else subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=theirs if stderr else subprocess.DEVNULL,
+    )
+    os.close(theirs)
+    got = b""
+    while select.select([ours], [], [], PATIENCE)[0]:
+        try:
+            piece = os.read(ours, 65_536)
+        except OSError:  # Linux's way of saying that nobody has the terminal open any more
+            break
+        if not piece:
+            break
+        got += piece
+    os.close(ours)
+    return process.wait(PATIENCE), got.replace(b"\r\n", b"\n")
+
+
+HOSTILE = "\x1b]0;t\x07\x9b2J\x7f\n\u202e\u2066\u2028é"
+HARMLESS = "\\x1b]0;t\\x07\\x9b2J\\x7f\\x0a\\u202e\\u2066\\u2028é"
+
+
+@pytest.mark.req("REQ-SEC-1")
+def test_a_reply_is_escaped_for_a_terminal(framelet: FrameletCommand, scripted_server: Script) -> None:
+    server = scripted_server(ASK, reply(HOSTILE))
+    command = ["env", "PYTHONIOENCODING=utf-8", *framelet.command("send", *server.arguments, "ab")]
+    assert run_in_terminal(command) == (0, HARMLESS.encode() + b"\n")
+    command[1] = "PYTHONIOENCODING=ascii"
+    assert run_in_terminal(command) == (0, HARMLESS.replace("é", "\\xe9").encode() + b"\n")
+
+
+@pytest.mark.req("REQ-SEC-1")
+def test_replies_to_lines_are_escaped_for_a_terminal(
+    framelet: FrameletCommand, scripted_server: Script, tmp_path: Path
+) -> None:
+    server = scripted_server(2 * ASK, reply(HOSTILE) + reply("ok"))
+    (tmp_path / "lines").write_bytes(b"ab\nab\n")
+    command = framelet.command("send", *server.arguments, "-")
+    line = ["bash", "-c", f'PYTHONIOENCODING=utf-8 "$@" < {tmp_path}/lines', "bash", *command]
+    assert run_in_terminal(line) == (0, HARMLESS.encode() + b"\nok\n")
+
+
+def test_a_line_typed_at_a_terminal_is_answered(framelet: FrameletCommand, address: Address) -> None:
+    ours, theirs = pty.openpty()
+    process = framelet.start(*lines_to(address), stdin=theirs)
+    os.close(theirs)
+    os.write(ours, b"hello\n")
+    assert read_line(process) == b"olleh\n"
+    os.write(ours, b"\x04")  # Ctrl-D
+    assert process.wait(PATIENCE) == 0
+    os.close(ours)
+    finish(process)
+
+
+def test_progress_is_shown_when_it_takes_a_while(
+    framelet: FrameletCommand, scripted_server: Script, tmp_path: Path
+) -> None:
+    go_on = threading.Event()
+
+    def answer_slowly(sock: socket.socket) -> None:
+        for number in range(14):
+            sock.sendall(reply(str(number)))
+            go_on.wait(0.1)  # a slow server
+
+    (tmp_path / "lines").write_bytes(b"ab\n" * 14)
+    server = scripted_server(14 * ASK, answer_slowly)
+    command = framelet.command("send", *server.arguments, "-")
+    line = ["bash", "-c", f'TERM=xterm "$@" < {tmp_path}/lines', "bash", *command]
+    code, shown = run_in_terminal(line, stderr=True)
+    assert code == 0
+    assert b"42/42 bytes" in shown
+    # Quick work shows nothing.
+    go_on.set()
+    assert run_in_terminal(line, stderr=True) == (0, b"")
