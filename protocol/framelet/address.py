@@ -97,10 +97,11 @@ def _split(rest: str, text: str) -> tuple[str, int | None]:
 
 def _is_host(text: str, *, literal: bool) -> bool:
     """Whether this can be a host: an IPv6 literal where it has colons or brackets, else any name."""
+    if not text or any(character.isspace() or character in "/?#@[]\0" for character in text):
+        return False
     if literal or ":" in text:
         try:
             ipaddress.IPv6Address(text)
         except ValueError:
             return False
-        return True
-    return bool(text) and not any(character.isspace() or character in "/?#@[]\0" for character in text)
+    return True

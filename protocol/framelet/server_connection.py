@@ -281,7 +281,7 @@ class ServerConnection(Connection):
 
     def _write_own(self, ready: _Ready) -> None:
         self._write(ready.type, ready.body)
-        self._last_word = ready.last
+        self._last_word |= ready.last
         if ready.peer_max_body is not None:
             self._peer_max_body = ready.peer_max_body
 

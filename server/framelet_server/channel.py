@@ -30,6 +30,8 @@ from framelet import (
     StopReceived,
 )
 
+from .outbox import Outbox
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -47,8 +49,6 @@ _RECEIVE_MOST = 262_144
 _RECHECK = 0.25
 """Seconds until a deadline is looked at again when a worker has the channel, or is due to."""
 
-_NOTHING = memoryview(b"")
-
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close at once, with RST
 
 
@@ -64,14 +64,12 @@ class Channel:
         "_house",
         "_kicked",
         "_lock",
+        "_outbox",
         "_owned",
         "_paused",
         "_sock",
         "_timer",
         "_undelivered",
-        "_unsent",
-        "_unsent_since",
-        "_unsent_size",
         "cut",
         "local",
         "name",
@@ -83,9 +81,7 @@ class Channel:
         self._house = house
         self._sock = sock
         self._connection = ServerConnection(house.limits, now=time.monotonic())
-        self._unsent = _NOTHING  # answers of which the system took no more
-        self._unsent_size = 0
-        self._unsent_since = 0.0  # when octets were last taken, or first waited
+        self._outbox = Outbox()
         self._paused = False  # not read, because too much is unsent
         self._eof = False  # the client has ended its stream
         self._fin_sent = False
@@ -103,7 +99,12 @@ class Channel:
 
     def begin(self, *, refusal: ErrorCode | None = None) -> None:
         """Let the poller watch the new channel, or refuse its client first."""
-        self._house.poller.add(self._sock, self, read=False, write=False)
+        try:
+            self._house.poller.add(self._sock, self, read=False, write=False)
+        except BaseException:
+            self._closed = True
+            self._house.channel_closed(self)
+            raise
         if refusal is not None:
             self._connection.fail(refusal)
             self._guard(self._end_turn)
@@ -154,9 +155,9 @@ class Channel:
                 self._owned = False
                 self._set_timer()
                 # Nothing is read behind the last answer before that is sent: it would wake us for ever.
-                ending = self._connection.finished and self._unsent_size > 0
+                ending = self._connection.finished and self._outbox.size > 0
                 read = self._kicked or not (self._paused or self._eof or ending)
-                write = self._kicked or self._unsent_size > 0
+                write = self._kicked or self._outbox.size > 0
                 self._kicked = False
                 self._house.poller.arm(self._sock, read=read, write=write)
                 return
@@ -175,8 +176,8 @@ class Channel:
     # Deadlines.
 
     def _deadline(self) -> float:
-        if self._unsent_size:
-            return self._unsent_since + self._house.limits.write_timeout
+        if self._outbox.size:
+            return self._outbox.since + self._house.limits.write_timeout
         due = self._connection.next_deadline()
         return math.inf if due is None else due
 
@@ -209,7 +210,7 @@ class Channel:
 
     def _input_waits(self) -> bool:
         """Whether the client has sent something that bears on its deadline and was not read yet."""
-        if self._unsent_size or self._connection.state is not State.OPEN:
+        if self._outbox.size or self._connection.state is not State.OPEN:
             return False
         try:
             return bool(self._sock.recv(1, socket.MSG_PEEK))
@@ -217,7 +218,7 @@ class Channel:
             return False
 
     def _enforce(self) -> None:
-        if self._unsent_size:  # REQ-TIME-5
+        if self._outbox.size:  # REQ-TIME-5
             self._flush()  # the client may have made room while the workers were busy
             if time.monotonic() < self._deadline():
                 self.kick()
@@ -300,10 +301,10 @@ class Channel:
     def _has_room(self) -> bool:
         """Whether more answers may be made: read no further above the bound (REQ-FLOW-1 to 3)."""
         bound = self._house.limits.max_unsent
-        waiting = self._unsent_size + self._connection.output_size
+        waiting = self._outbox.size + self._connection.output_size
         if waiting > bound:
             self._flush()
-            waiting = self._unsent_size + self._connection.output_size
+            waiting = self._outbox.size + self._connection.output_size
         paused, self._paused = self._paused, waiting > bound
         if paused and not self._paused:
             self._connection.resume(time.monotonic())
@@ -342,35 +343,13 @@ class Channel:
             _log.info("%s: %s", self.name, event.error)
 
     def _flush(self) -> None:
-        """Write what the system takes of the answers, without waiting.
-
-        Answers that find others waiting stay in the connection until those are gone, so that a client that
-        stalls gets them in large pieces, and small ones do not cost more memory than they hold.
-        """
-        now = time.monotonic()
-        waited = self._unsent_size > 0
-        if not waited:
-            self._unsent_since = now
-        while self._unsent_size or self._connection.output_size:
-            if not self._unsent_size:
-                self._unsent = memoryview(self._connection.data_to_send(now))
-            try:
-                sent = self._sock.send(self._unsent)
-            except BlockingIOError:
-                sent = 0
-            self._unsent = self._unsent[sent:] if sent < len(self._unsent) else _NOTHING
-            self._unsent_size = len(self._unsent)
-            if not sent:
-                return
-            self._unsent_since = now
-        if waited:
-            self._connection.resume(now)  # the client has its answers only now
+        self._outbox.flush(self._sock, self._connection)
 
     # The end.
 
     def _finish(self) -> None:
         """Behind the last answer send FIN; then discard until the client closes too (REQ-ERROR-8)."""
-        if self._unsent_size:
+        if self._outbox.size:
             return
         if not self._fin_sent:
             self._fin_sent = True

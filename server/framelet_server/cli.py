@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from framelet import Address, ConfigurationError, FrameletError, ServerLimits, UnixAddress, reverse
+from framelet import (
+    Address,
+    AddressError,
+    ConfigurationError,
+    FrameletError,
+    ServerLimits,
+    UnixAddress,
+    reverse,
+)
 from framelet.address import DEFAULT_HOST, DEFAULT_PORT, TcpAddress
 
 from .server import Server
@@ -118,12 +126,11 @@ def command(  # noqa: PLR0913 - one parameter for each option
         stop_policy=_stop_policy(StopKind(stop), stop_token_file),
     )
     _raise_descriptor_limit(limits["max_connections"])
-    server.start()
-    _drain_on_signals(server)
-    click.echo(f"framelet-server listening on {', '.join(map(str, server.addresses))}")
-    sys.stdout.flush()
-    while not server.wait(_SIGNAL_CHECK):
-        pass
+    with server:
+        _drain_on_signals(server)
+        _announce(server)
+        while not server.wait(_SIGNAL_CHECK):
+            pass
     if server.stuck:
         # Threads that never return from a handler would keep the interpreter from ending.
         logging.shutdown()
@@ -137,12 +144,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(command.main(arguments, prog_name="framelet-server", standalone_mode=False) or 0)
     except click.ClickException as error:
         return _complain(error.format_message() + " (see framelet-server --help)", error.exit_code)
-    except ConfigurationError as error:
+    except (AddressError, ConfigurationError) as error:
         return _complain(str(error), 2)
     except FrameletError as error:
         return _complain(str(error), 1)
     except (click.Abort, KeyboardInterrupt):
         return 130
+
+
+def _announce(server: Server) -> None:
+    """Print the one line that says where the server listens, if stdout is open."""
+    if sys.stdout is None:
+        return
+    line = f"framelet-server listening on {', '.join(map(str, server.addresses))}\n"
+    try:
+        os.write(sys.stdout.fileno(), os.fsencode(line))  # so that nothing is left to fail at the end
+    except OSError as error:
+        message = f"cannot write to standard output: {error.strerror}"
+        raise FrameletError(message) from error
 
 
 def _complain(message: str, status: int) -> int:
@@ -152,7 +171,7 @@ def _complain(message: str, status: int) -> int:
 
 def _address(host: str | None, port: int | None, unix: str | None) -> Address:
     if unix is None:
-        return TcpAddress(host or DEFAULT_HOST, DEFAULT_PORT if port is None else port)
+        return TcpAddress(DEFAULT_HOST if host is None else host, DEFAULT_PORT if port is None else port)
     if host is not None or port is not None:
         raise click.UsageError("--unix cannot be combined with --host or --port")
     return UnixAddress(unix)
@@ -170,7 +189,7 @@ def _load(text: str) -> Handler:
         found: Any = importlib.import_module(module_name)
         for part in name.split("."):
             found = getattr(found, part)
-    except Exception as error:  # noqa: BLE001 - a module may raise anything when it is imported
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a module may raise anything, or try to exit
         message = f"cannot load handler {text!r}: {type(error).__name__}: {error}"
         raise click.UsageError(message) from None
     if not callable(found):

@@ -132,10 +132,10 @@ class Listener:
                 for _ in range(_BATCH):
                     if not self._accept():
                         break
-                self._pause = 0.0
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, others will want to come in
                 self._back_off(error)
             else:
+                self._pause = 0.0
                 self._house.poller.arm(self._sock, read=True, write=False)
 
     def close(self) -> None:
@@ -171,17 +171,22 @@ class Listener:
             if error.errno in _EXHAUSTED:
                 raise
             return True  # this client went away while it waited; there may be others
-        sock.settimeout(0)
-        if sock.family != socket.AF_UNIX:
-            # Answers are written in one piece per turn; waiting for more would only delay them.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._house.admit(sock, peer_name(sock.family, peer), local=is_local(sock.family, peer))
+        try:
+            sock.settimeout(0)
+            if sock.family != socket.AF_UNIX:
+                # Answers are written in one piece per turn; waiting for more would only delay them.
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._house.admit(sock, peer_name(sock.family, peer), local=is_local(sock.family, peer))
+        except BaseException:
+            sock.close()
+            raise
         return True
 
-    def _back_off(self, error: OSError) -> None:
+    def _back_off(self, error: Exception) -> None:
         """Out of descriptors or memory: stop accepting for a moment instead of spinning."""
         if self._pause == 0.0:
-            _log.error("cannot accept: %s; trying again until it works", error.strerror)
+            reason = getattr(error, "strerror", None) or repr(error)
+            _log.error("cannot accept: %s; trying again until it works", reason)
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
         self._house.deadlines.schedule(time.monotonic() + self._pause, self._resume)
 

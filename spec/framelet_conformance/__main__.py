@@ -12,8 +12,8 @@ def main() -> int:
     except ModuleNotFoundError as error:
         if error.name not in {"click", "hypothesis", "jinja2", "pytest", "rich"}:
             raise
-        print(  # noqa: T201 - the user's terminal
-            "framelet-conformance: the suite needs the extra \"conformance\": "
+        print(
+            'framelet-conformance: the suite needs the extra "conformance": '
             "pip install 'framelet[conformance]'",
             file=sys.stderr,
         )

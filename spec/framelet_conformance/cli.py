@@ -144,21 +144,11 @@ def run(options: Options, output: Output, make_peer: Callable[[], Peer], name: s
     if output.list_only:
         _print_list(_collect(options), as_json=output.as_json)
         return 0
-    began = time.monotonic()
-    try:
-        peer = make_peer()
-    except CaseEnded as error:
-        results.trouble = error.reason
-        terminal.summary(results)
-        _write_reports(results, output)
-        return 3
     if output.replay is not None:
-        return _replay(output.replay, options, peer, results, terminal)
-    plugin = Plugin(options, peer, results, terminal)
-    try:
-        _pytest(options, plugin)
-    finally:
-        peer.close()
+        return _replay(output.replay, options, make_peer, results, terminal)
+    began = time.monotonic()
+    plugin = Plugin(options, make_peer, results, terminal)
+    _pytest(options, plugin)
     if plugin.error:
         raise click.UsageError(plugin.error)
     results.duration = time.monotonic() - began
@@ -181,20 +171,24 @@ def _collect(options: Options) -> list[Case]:
 
 
 def _replay(
-    path: Path, options: Options, peer: Peer, results: Results, terminal: Terminal
+    path: Path, options: Options, make_peer: Callable[[], Peer], results: Results, terminal: Terminal
 ) -> int:
     """Play a replay file, and show what was said; 0 where the peer now does what is expected."""
     try:
         replay = Replay.load(path)
-        if replay.role != options.role:
-            message = f"{path} is a replay for a {replay.role}"
-            raise ValueError(message)
     except ValueError as error:
-        peer.close()
         raise click.UsageError(str(error)) from None
-    which = Case(
-        replay.case, f"replay of {path}", tuple(replay.requirements), alone=True, stops=False, reruns=0, slow=False
-    )
+    if replay.role != options.role:
+        message = f"{path} is a replay for a {replay.role}"
+        raise click.UsageError(message)
+    title, names = f"replay of {path}", tuple(replay.requirements)
+    which = Case(replay.case, title, names, alone=True, stops=False, reruns=0, slow=False)
+    try:
+        peer = make_peer()
+    except CaseEnded as error:
+        results.trouble = error.reason
+        terminal.summary(results)
+        return results.exit_code
     try:
         result, _ = attempt(which, options, peer, lambda play: peer.replay(play, replay))
     finally:
@@ -236,7 +230,8 @@ def _pytest(options: Options, plugin: Plugin) -> None:
 def _print_list(cases: list[Case], *, as_json: bool) -> None:
     if as_json:
         rows = [
-            {"id": which.id, "title": which.title, "requirements": list(which.requirements)} for which in cases
+            {"id": which.id, "title": which.title, "requirements": list(which.requirements)}
+            for which in cases
         ]
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
         return
@@ -266,15 +261,13 @@ def _write_reports(results: Results, output: Output) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit status."""
     try:
-        return int(
-            command.main(arguments, prog_name="framelet-conformance", standalone_mode=False) or 0
-        )
+        return int(command.main(arguments, prog_name="framelet-conformance", standalone_mode=False) or 0)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return 2
     except click.ClickException as error:
         text = " ".join(error.format_message().split())
-        print(f"framelet-conformance: error: {text} (see --help)", file=sys.stderr)  # noqa: T201 - the user's terminal
+        print(f"framelet-conformance: error: {text} (see --help)", file=sys.stderr)
         return 2
     except (click.Abort, KeyboardInterrupt):
         return 130

@@ -26,12 +26,22 @@ def covered() -> dict[str, list[str]]:
     return found
 
 
+def read_reasons() -> dict[str, str]:
+    """Why no case covers a requirement, by its name."""
+    reasons: dict[str, str] = tomllib.loads(UNCOVERED.read_text(encoding="utf-8"))
+    return reasons
+
+
 def faults(cases: dict[str, list[str]], reasons: dict[str, str]) -> list[str]:
     """What is wrong with the coverage, each as a line; ``reasons`` are those of uncovered requirements."""
     known = read_requirements()
-    found = [f"{name} does not exist, but {ids[0]} names it" for name, ids in cases.items() if name not in known]
+    found = [
+        f"{name} does not exist, but {ids[0]} names it" for name, ids in cases.items() if name not in known
+    ]
     found += [f"uncovered.toml names {name}, which does not exist" for name in reasons if name not in known]
-    found += [f"uncovered.toml names {name}, which {cases[name][0]} covers" for name in reasons if cases.get(name)]
+    found += [
+        f"uncovered.toml names {name}, which {cases[name][0]} covers" for name in reasons if cases.get(name)
+    ]
     found += [
         f"no case covers {name}, and uncovered.toml gives no reason"
         for name, item in known.items()
@@ -42,14 +52,13 @@ def faults(cases: dict[str, list[str]], reasons: dict[str, str]) -> list[str]:
 
 def main() -> int:
     """Print the coverage and its faults; the exit status."""
-    cases = covered()
-    reasons = tomllib.loads(UNCOVERED.read_text(encoding="utf-8"))
+    cases, reasons = covered(), read_reasons()
     for name in read_requirements():
         ids = cases[name]
-        print(f"{name:16} {len(ids):5} {ids[0] if ids else reasons.get(name, '-')}")  # noqa: T201 - its output
+        print(f"{name:16} {len(ids):5} {ids[0] if ids else reasons.get(name, '-')}")
     found = faults(cases, reasons)
     for fault in found:
-        print(fault, file=sys.stderr)  # noqa: T201 - its output
+        print(fault, file=sys.stderr)
     return int(bool(found))
 
 

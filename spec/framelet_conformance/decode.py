@@ -91,7 +91,9 @@ def lines(log: Log, *, joined: bool = True) -> Iterator[Line]:
             yield Line(entry.time, entry.way, None, "", entry.note)
             continue
         if segments > 1:
-            yield Line(entry.time, "event", None, "", f"the next {entry.size:,} octets in {segments} segments")
+            yield Line(
+                entry.time, "event", None, "", f"the next {entry.size:,} octets in {segments} segments"
+            )
         for offset, size, octets, meaning in streams[entry.way].read(entry):
             yield Line(entry.time, entry.way, offset, show(octets, size), meaning)
 

@@ -161,7 +161,8 @@ def judge(
 ) -> None:
     """Read the answers and then see that the connection goes on (``open``) or ends (``closed``).
 
-    ``silent`` looks at the answers alone, as is right inside a frame, where no PING can be sent.  Raises Failed.  A missing fatal ERROR before an end of the stream is noted with ``play`` as non-strict.
+    ``silent`` looks at the answers alone, as is right inside a frame, where no PING can be sent.  Raises
+    Failed.  A missing fatal ERROR before an end of the stream is noted with ``play`` as non-strict.
     """
     items = list(unroll(expect))
     for place, item in enumerate(items, 1):
@@ -182,9 +183,7 @@ def judge(
         _expect_end(conversation, items, play)
 
 
-def _missing(
-    conversation: Conversation, items: list[Expectation], place: int, play: Play | None
-) -> None:
+def _missing(conversation: Conversation, items: list[Expectation], place: int, play: Play | None) -> None:
     item = items[place - 1]
     last = place == len(items) and item.get("code", 0) >= _FATAL
     if last and not conversation.waiting and play is not None:
@@ -234,5 +233,3 @@ def _expect_end(conversation: Conversation, items: list[Expectation], play: Play
         behind = " behind the fatal ERROR" if fatal else ""
         message = f"the server did not close its side{behind}"
         raise Failed(message, *(("REQ-ERROR-8",) if fatal else ()))
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -38,9 +39,7 @@ def fill(template: str, values: Mapping[str, object]) -> list[str]:
         return match[1] if places(match[1]) <= values.keys() else ""
 
     text = _OPTIONAL.sub(optional, template)
-    return [
-        _PLACE.sub(lambda match: str(values.get(match[1], match[0])), word) for word in shlex.split(text)
-    ]
+    return [_PLACE.sub(lambda match: str(values.get(match[1], match[0])), word) for word in shlex.split(text)]
 
 
 def free_port() -> int:
@@ -119,14 +118,14 @@ class Process:
 
     def end(self) -> None:
         """Ask it to end, and make it."""
+        if self._output.closed:
+            return
         if self.status is None:
             self._process.terminate()
             if self.wait(2.0) is None:
                 self._process.kill()
                 self._process.wait()
         # Whatever it started in its turn belongs to its process group.
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
         self._output.close()

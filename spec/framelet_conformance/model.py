@@ -7,7 +7,6 @@ Generated conversations are judged by it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from construct import ConstructError
@@ -17,6 +16,8 @@ from framelet.limits import DEFAULT_MAX_BODY, MAX_HELLO_BODY, MAX_PING_BODY
 from framelet.registry import FrameType, TypeRange, type_kinds
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .judging import Expectation
 
 _HEADER = 5
@@ -88,7 +89,9 @@ def _error(code: int) -> Expectation:
     return {"type": "ERROR", "code": code}
 
 
-def _answer(frame_type: int, body: bytes, facts: Facts) -> Expectation:
+def _answer(  # noqa: PLR0911 - one for each type
+    frame_type: int, body: bytes, facts: Facts
+) -> Expectation:
     """The answer to one whole frame."""
     try:
         text = body.decode()

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .results import Ending, Verdict
 from .wire import Conversation, Times
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .replay import Replay
+    from .results import Ending, Verdict
     from .target import Server
 
 _LOGS_KEPT = 4
@@ -30,7 +30,7 @@ class Options:
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     expect_fail: tuple[str, ...] = ()
-    times: Times = Times()
+    times: Times = dataclasses.field(default_factory=Times)
     stop_policy: str | None = None
     stop_token: str | None = None
     allow_stop: bool = False

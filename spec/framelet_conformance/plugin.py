@@ -61,10 +61,13 @@ class SelectionError(Exception):
 class Plugin:
     """One run of the suite; hand it to ``pytest.main``."""
 
-    def __init__(self, options: Options, peer: Peer | None, results: Results, watcher: Watcher) -> None:
-        """``peer`` is None where cases are only listed."""
+    def __init__(
+        self, options: Options, make_peer: Callable[[], Peer] | None, results: Results, watcher: Watcher
+    ) -> None:
+        """``make_peer`` reaches or launches the peer; it is None where cases are only listed."""
         self.options = options
-        self.peer = peer
+        self.peer: Peer | None = None
+        self._make_peer = make_peer
         self.results = results
         self.watcher = watcher
         self.selected: list[Case] = []
@@ -108,9 +111,7 @@ class Plugin:
             return
         order = {which.id: place for place, which in enumerate(chosen)}
         kept = [(item, which) for item, which in found if which.id in order]
-        kept.sort(
-            key=lambda pair: (pair[1].stops, pair[1].alone, not pair[1].slow, order[pair[1].id])
-        )
+        kept.sort(key=lambda pair: (pair[1].stops, pair[1].alone, not pair[1].slow, order[pair[1].id]))
         items[:] = [item for item, _ in kept]
         self._cases = {item.nodeid: which for item, which in kept}
         self.selected = [which for _, which in kept]
@@ -131,7 +132,12 @@ class Plugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> object:
         """Begin with a sanity conversation, and with what may run ahead; None lets pytest go on."""
-        if self.error or self.peer is None:
+        if self.error or self._make_peer is None:
+            return True
+        try:
+            self.peer = self._make_peer()
+        except CaseEnded as error:
+            self.results.trouble = error.reason
             return True
         if not self._sane("before the first case"):
             return True
@@ -191,12 +197,13 @@ class Plugin:
     @property
     def _stopped(self) -> bool:
         """Whether the peer was stopped on purpose."""
-        return self.options.address is not None and any(
-            case.verdict is not Verdict.SKIPPED and self._stopping.get(case.id, False) for case in self.results.cases
+        return self.options.launch is None and any(
+            case.verdict is not Verdict.SKIPPED and self._stopping.get(case.id, False)
+            for case in self.results.cases
         )
 
     def _watch(self, result: CaseResult) -> None:
-        """Look after the peer where cases go wrong, so that a dead one does not cost the time of each case."""
+        """Look after the peer where cases go wrong: a dead one must not cost the time of each case."""
         if result.verdict not in {Verdict.FAIL, Verdict.SETUP_ERROR} or self._stopping.get(result.id, False):
             return
         with self._lock:
@@ -225,7 +232,7 @@ class Plugin:
             if result.verdict is not Verdict.FAIL:
                 break
             again, _play = self._attempt(item, which)
-            if again.verdict is not Verdict.FAIL:
+            if again.verdict in {Verdict.PASS, Verdict.NON_STRICT, Verdict.INFORMATIONAL}:
                 result.verdict = Verdict.FLAKY
                 result.reason += "\nThe same case did not fail when it was run again."
         if result.verdict in {Verdict.FAIL, Verdict.FLAKY}:

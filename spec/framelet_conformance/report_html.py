@@ -58,7 +58,7 @@ def _sections(
     by_requirement = results.by_requirement()
     found = []
     for section, items in itertools.groupby(requirements.values(), key=lambda item: item.section):
-        rows = []
+        rows: list[dict[str, Any]] = []
         for item in items:
             cases = by_requirement.get(item.name, [])
             judged = [case for case in cases if case.verdict is not Verdict.SKIPPED]
@@ -66,7 +66,8 @@ def _sections(
             rows.append({"item": item, "cases": cases, "judged": len(judged), "verdict": str(verdict)})
         tally: dict[str, int] = {}
         for row in rows:
-            tally[row["verdict"]] = tally.get(row["verdict"], 0) + 1
+            verdict_name = str(row["verdict"])
+            tally[verdict_name] = tally.get(verdict_name, 0) + 1
         found.append((section, rows, tally))
     return found
 
@@ -121,5 +122,7 @@ def _size(case: CaseResult) -> int:
 def _replay_command(results: Results, case: CaseResult) -> str:
     if not case.replay:
         return ""
-    target = "--launch " + shlex.quote(results.peer) if "{port}" in results.peer else shlex.quote(results.peer)
+    target = (
+        "--launch " + shlex.quote(results.peer) if "{port}" in results.peer else shlex.quote(results.peer)
+    )
     return f"framelet-conformance {results.role} {target} --replay {shlex.quote(case.replay)}"

@@ -60,9 +60,9 @@ class Terminal:
         """One is done; what needs a look is shown at once."""
         if self._progress is not None and self._task is not None:
             self._progress.advance(self._task)
-        if self._quiet or result.verdict in {Verdict.PASS, Verdict.SKIPPED, Verdict.INFORMATIONAL}:
-            if not result.stale:
-                return
+        unremarkable = {Verdict.PASS, Verdict.SKIPPED, Verdict.INFORMATIONAL}
+        if not result.stale and (self._quiet or result.verdict in unremarkable):
+            return
         line = Text(f"{'STALE' if result.stale else result.verdict.upper():12}", STYLES[result.verdict])
         line.append(f"{result.id}", "bold")
         line.append(f"  {' '.join(result.broken or result.requirements)}", "dim")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import socket
 import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from construct import ConstructError
 
 from framelet import grammar
 from framelet.registry import FrameType, TypeRange
@@ -20,6 +17,8 @@ from .results import CaseEnded, Ending, Failed, SetupFailed, Skipped
 from .wire import Conversation, Silence
 
 if TYPE_CHECKING:
+    import socket
+
     from .play import Options, Play
     from .replay import Replay
 
@@ -48,7 +47,9 @@ class Setup:
     def values(self) -> dict[str, object]:
         """The placeholders of a launch template that this setup needs, with their values."""
         values = {
-            key: value for key, value in dataclasses.asdict(self).items() if value is not None and key != "fresh"
+            key: value
+            for key, value in dataclasses.asdict(self).items()
+            if value is not None and key != "fresh"
         }
         if self.stop is not None:
             policy, _, token = self.stop.partition(":")
@@ -97,13 +98,15 @@ class Servers:
         self._launched: dict[Setup, Server] = {}
         self._all: list[Server] = []
         self._files: list[Path] = []
+        self._spent = False
         self._templates = launch.places(options.launch or "")
-        if options.address is not None:
-            self.main = Server(options.address)
-        else:
-            self.main = self._launch(Setup())
-        self.sanity()
-        self._learn(self.main)
+        try:
+            self.main = Server(options.address) if options.address is not None else self._launch(Setup())
+            self.sanity()
+            self._learn(self.main)
+        except BaseException:
+            self.close()
+            raise
 
     # Which server for which setup.
 
@@ -113,6 +116,8 @@ class Servers:
         reason = self._unsuited(setup)
         if reason is None:
             return self.main
+        if setup.fresh and self.options.launch is None and self.options.allow_stop:
+            return self._last_resort(setup)
         if self.options.launch is None:
             message = f"{reason} (--launch with the right placeholders lets the suite set that up)"
             raise Skipped(message)
@@ -132,18 +137,31 @@ class Servers:
                 self._launched[setup] = server
         return self._launched[setup]
 
-    def _unsuited(self, setup: Setup) -> str | None:
+    def _last_resort(self, setup: Setup) -> Server:
+        """The main server for the one case that may end it; raises Skipped for any other."""
+        reason = self._unsuited(dataclasses.replace(setup, fresh=False))
+        with self._lock:
+            if reason is None and self._spent:
+                reason = "the server was stopped by an earlier case; only --launch gives each one of its own"
+            if reason is not None:
+                raise Skipped(reason)
+            self._spent = True
+        return self.main
+
+    def _unsuited(self, setup: Setup) -> str | None:  # noqa: PLR0911 - a reason each
         """Why the main server will not do, None where it will."""
         main, options = self.main, self.options
         if setup.fresh:
             return "the case ends the server"
         if setup.max_body is not None and setup.max_body != main.max_body:
-            return f"needs a maximum body size of {setup.max_body:,} octets, and the server states {main.max_body}"
+            return f"needs a maximum body of {setup.max_body:,} octets, and the server states {main.max_body}"
         if setup.application is not None:
             others = sorted({kind for kind in main.application.values() if kind != setup.application})
             if others or not main.application:
                 seen = ", ".join(others) or "unknown"
-                return f"needs {setup.application} as handler of all application types, and the server has {seen}"
+                return (
+                    f"needs the handler {setup.application} for application types, and the server has {seen}"
+                )
         if setup.stop is not None and not self._stop_suits(setup.stop):
             return f"needs the STOP policy {setup.stop.partition(':')[0]} ({_stated(options)})"
         for name in ("frame_timeout", "idle_timeout", "linger_timeout", "write_timeout", "drain_timeout"):
@@ -155,7 +173,7 @@ class Servers:
 
     def _stop_suits(self, stop: str) -> bool:
         policy, _, token = stop.partition(":")
-        if policy != self.options.stop_policy:
+        if policy != (self.options.stop_policy or ("local" if self.options.allow_stop else None)):
             return False
         return policy != "token" or token == self.options.stop_token
 
@@ -174,7 +192,7 @@ class Servers:
             except Failed as error:
                 status = self.main.process.status if self.main.process is not None else None
                 ended = f" (the server ended with status {status})" if status is not None else ""
-                message = f"REQUEST \"abc\" and PING \"end\": {error.reason}{ended}"
+                message = f'REQUEST "abc" and PING "end": {error.reason}{ended}'
                 raise SetupFailed(message) from None
 
     def connect(self, server: Server, name: str = "") -> Conversation:
@@ -190,8 +208,8 @@ class Servers:
             try:
                 frame = conversation.read_frame()
                 if frame is not None and frame.type == FrameType.HELLO:
-                    server.parameters = dict(grammar.HelloBody.parse(frame.body).parameters)
-            except (Silence, CaseEnded, ConstructError):
+                    server.parameters = dict(grammar.parse_body(grammar.HelloBody, frame.body).parameters)
+            except (Silence, CaseEnded, ValueError):
                 pass
         with self.connect(server) as conversation:
             for octet in APPLICATION:
@@ -259,7 +277,9 @@ class Servers:
         return server
 
     def _token_file(self, token: str) -> Path:
-        with tempfile.NamedTemporaryFile("w", prefix="framelet-token-", delete=False, encoding="utf-8") as file:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="framelet-token-", delete=False, encoding="utf-8"
+        ) as file:
             file.write(token)
         self._files.append(Path(file.name))
         return Path(file.name)

@@ -173,7 +173,7 @@ class Conversation:
         self._socket = sock
         self._received = bytearray()
         self._end = time.monotonic() + times.whole
-        sock.setblocking(False)
+        sock.settimeout(0.0)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

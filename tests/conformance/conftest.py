@@ -58,9 +58,6 @@ def suite(tmp_path: Path) -> Callable[..., Run]:
     return run
 
 
-Serve = "Callable[[socket.socket, int], None]"
-
-
 class Fake:
     """A server that serves each connection as a function does; the function gets its number, from 0."""
 
@@ -134,7 +131,7 @@ class Manners(NamedTuple):
 
 
 @pytest.fixture
-def polite() -> Callable[..., None]:
+def polite() -> Callable[..., None]:  # noqa: C901 - a branch for each type
     """Serves a connection by hand, with the given manners: enough of the protocol for a few cases."""
 
     def serve(sock: socket.socket, **manners: Any) -> None:

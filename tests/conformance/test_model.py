@@ -33,7 +33,7 @@ def plain(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("vector", [pytest.param(vector, id=vector["id"]) for vector in VECTORS])
 def test_the_model_agrees_with_the_vector(vector: dict[str, Any]) -> None:
     needs = vector.get("needs", {})
-    application = dict.fromkeys(range(0xC0, 0x100), needs.get("application", "none"))
+    application = {octet: str(needs.get("application", "none")) for octet in range(0xC0, 0x100)}
     facts = Facts(needs.get("max_body", 16_777_216), needs.get("stop", "off"), application)
     outcome = predict(octets(vector["send"]), facts, eof=vector["eof"])
     assert plain(outcome.expect) == plain(vector["expect"])
@@ -41,7 +41,7 @@ def test_the_model_agrees_with_the_vector(vector: dict[str, Any]) -> None:
 
 
 def test_every_requirement_is_covered_or_says_why_not() -> None:
-    reasons = coverage.tomllib.loads(coverage.UNCOVERED.read_text(encoding="utf-8"))
+    reasons = coverage.read_reasons()
     cases = coverage.covered()
     assert coverage.faults(cases, reasons) == []
     assert all(len(reason.split()) > 3 for reason in reasons.values())

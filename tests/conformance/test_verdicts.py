@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import struct
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 FEW = ("--only", "order.first-*", "--time-scale", "0.3")
@@ -164,7 +166,8 @@ def test_a_generated_failure_is_shrunk_and_can_be_replayed(
 
 
 def test_a_launched_server(suite: Fixture) -> None:
-    command = "python -m framelet_server --port {port} [--stop {stop}] [--idle-timeout {idle_timeout}]"
+    serve = f"{shlex.quote(sys.executable)} -m framelet_server --port {{port}}"
+    command = serve + " [--stop {stop}] [--idle-timeout {idle_timeout}]"
     run = suite(
         "server",
         "--launch",
@@ -178,3 +181,26 @@ def test_a_launched_server(suite: Fixture) -> None:
     }
     assert run.status == 0
     assert "{max_connections}" in run.output
+
+
+def test_a_server_that_may_be_stopped_is_stopped_last_and_once(suite: Fixture) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "framelet_server", "--port", "0"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().rsplit("/", 1)[1].strip()
+        run = suite(
+            *("server", address, "--allow-stop", "--only", "stop.*", "--only", "vector.stop-*.whole"),
+            *("--only", "order.no-greeting", "--exclude", "REQ-STOP-12"),
+        )
+        assert run.status == 0
+        passed = [name for name, verdict in run.verdicts.items() if verdict == "pass"]
+        assert passed[-1].startswith(("stop.", "vector.stop"))
+        assert sum(name.startswith(("stop.", "vector.stop")) for name in passed) == 1
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait(5)
+        if process.stdout is not None:
+            process.stdout.close()

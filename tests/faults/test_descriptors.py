@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import select
-import socket
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from framelet import Frame, FrameType, encode, parse_address
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from tests.integration.conftest import Command, Peer

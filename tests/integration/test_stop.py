@@ -335,6 +335,20 @@ class TestDrain:
         until(lambda: server.stuck == 0)
         assert "never served" not in gate.seen
 
+    @pytest.mark.req("REQ-STOP-7", "REQ-STOP-12")
+    def test_clients_that_do_not_close_hold_the_end_for_the_linger_timeout_only(
+        self, serve: Serve, connect: Connect, poller: Any
+    ) -> None:
+        # CPython's and hypercorn's servers waited for an idle client for ever.
+        server = serve(poller=poller, drain_timeout=1_000, linger_timeout=0.1, idle_timeout=1_000)
+        idle, served, partial = connect(server), connect(server), connect(server)
+        assert served.ask("ab") == "ba"
+        partial.send(encode(FrameType.REQUEST, b"ab")[:3])
+        partial.await_receipt()
+        server.begin_drain()
+        assert server.wait(20)
+        assert [peer.receive() for peer in (idle, served, partial)] == [None] * 3
+
     def test_hastening_ends_a_drain_that_would_take_long(
         self, serve: Serve, connect: Connect, poller: Any
     ) -> None:

@@ -246,14 +246,6 @@ def lingers_for_a_time(bug: str | None) -> None:
             raise AssertionError("the server reads for ever")
 
 
-@probe("end-drops-answers")
-def half_close_with_answers_waiting(bug: str | None) -> None:
-    with server(bug=bug) as (port, _), connect(port) as wire:
-        wire.sock.sendall(LARGE * 4)
-        wire.sock.shutdown(socket.SHUT_WR)
-        assert wire.frames() == [(TYPES["REPLY"], LARGE[5:])] * 4
-
-
 @probe("too-many-closed-silently", "one-connection-too-many")
 def too_many(bug: str | None) -> None:
     with server("--max-connections=1", bug=bug) as (port, _), connect(port) as first:

@@ -15,7 +15,7 @@ from framelet_conformance.scripted_server import FAILED, FIN, RESET, Scenario, a
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
 
-_UNANSWERED = ("REQ-CLOSE-3", "REQ-CLOSE-4")
+_UNANSWERED = ("REQ-CLOSE-3", "REQ-CLOSE-4", "REQ-FRAME-6")
 _PARTIAL = {
     **ANSWERS,
     "fatal-error": (REQUEST, 0x05, "500 no"),

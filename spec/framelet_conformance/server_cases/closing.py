@@ -110,7 +110,9 @@ def case_linger_ends(play: Play) -> None:
         latest = 0.5 * 2 + play.times.grace
         while conversation.writable:
             if time.monotonic() - began > latest:
-                message = f"the server still reads {latest:.3g} s after its FIN, with a linger timeout of 0.5 s"
+                message = (
+                    f"the server still reads {latest:.3g} s after its FIN, with a linger timeout of 0.5 s"
+                )
                 raise Failed(message)
             conversation.pause(0.05)
             conversation.send(b"x")

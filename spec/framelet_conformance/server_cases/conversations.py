@@ -6,6 +6,7 @@ What fails is shrunk to the smallest failing conversation, which must fail again
 from __future__ import annotations
 
 import functools
+import itertools
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -43,34 +44,35 @@ class Conversed(NamedTuple):
 _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 _short = st.text(st.characters(exclude_categories=["Cs"], max_codepoint=0x7FF), max_size=32)
 _octets = st.binary(max_size=24)
-_parameters = st.lists(
-    st.sampled_from(["max-body=65536", "max-body=4294967295", "max-body=9", "max-body=070000", "x=y", "k-1=~", "K=v", "x"]),
-    max_size=3,
-)  # fmt: skip
+_PARAMETERS = (
+    *("max-body=65536", "max-body=4294967295", "max-body=9", "max-body=070000"),
+    *("x=y", "k-1=~", "K=v", "x"),
+)
+_parameters = st.lists(st.sampled_from(_PARAMETERS), max_size=3)
 _versions = st.sampled_from(["1", "2", "99999", "01", "0", "100000", ""])
 _hello_text = st.builds(
     lambda version, parameters: " ".join([f"framelet/{version}", *parameters]), _versions, _parameters
 )
 
 _good = st.one_of(
-    st.builds(lambda text: frame(REQUEST, text), _text),
-    st.builds(lambda text: frame(PING, text), _short.filter(lambda text: len(text.encode()) <= 64)),  # noqa: PLR2004 - REQ-PING-1
+    st.builds(functools.partial(frame, REQUEST), _text),
+    st.builds(functools.partial(frame, PING), _short.filter(lambda text: len(text.encode()) <= 64)),  # noqa: PLR2004 - REQ-PING-1
     st.just(frame(HELLO, "framelet/1")),
-    st.builds(lambda octet, body: frame(octet, body), st.integers(IGNORABLE, 0xBF), _octets),
-    st.builds(lambda octet, text: frame(octet, text), st.integers(APPLICATION, 0xFF), _text),
+    st.builds(frame, st.integers(IGNORABLE, 0xBF), _octets),
+    st.builds(frame, st.integers(APPLICATION, 0xFF), _text),
 )
 _recoverable = st.one_of(
-    st.builds(lambda body: frame(REQUEST, body), _octets),
-    st.builds(lambda body: frame(PING, body), st.binary(min_size=60, max_size=70)),
+    st.builds(functools.partial(frame, REQUEST), _octets),
+    st.builds(functools.partial(frame, PING), st.binary(min_size=60, max_size=70)),
     st.builds(lambda count: frame(PING, "x" * count), st.integers(63, 70)),
-    st.builds(lambda text: frame(HELLO, text), _hello_text),
-    st.builds(lambda body: frame(HELLO, body), _octets),
-    st.builds(lambda octet, body: frame(octet, body), st.integers(APPLICATION, 0xFF), _octets),
+    st.builds(functools.partial(frame, HELLO), _hello_text),
+    st.builds(functools.partial(frame, HELLO), _octets),
+    st.builds(frame, st.integers(APPLICATION, 0xFF), _octets),
 )
 _not_stop = st.integers(0, 255).filter(lambda octet: octet != 0x03)  # noqa: PLR2004 - STOP
 _fatal = st.one_of(
-    st.builds(lambda octet, body: frame(octet, body), _not_stop, _octets),
-    st.builds(lambda octet, size: header(octet, size), _not_stop, st.integers(0, 0xFFFF_FFFF)),
+    st.builds(frame, _not_stop, _octets),
+    st.builds(header, _not_stop, st.integers(0, 0xFFFF_FFFF)),
     st.binary(max_size=12).filter(lambda octets: b"\x03" not in octets),
 )
 
@@ -79,7 +81,9 @@ def _conversed(frames: st.SearchStrategy[bytes], *, many: int, eof: bool) -> st.
     ends = st.booleans() if eof else st.just(value=False)
     return st.builds(
         lambda parts, cuts, fin: Conversed(
-            (sent := b"".join(parts)), tuple(sorted({cut % len(sent) for cut in cuts} - {0}) if sent else ()), fin
+            (sent := b"".join(parts)),
+            tuple(sorted({cut % len(sent) for cut in cuts} - {0}) if sent else ()),
+            fin,
         ),
         st.lists(frames, min_size=1, max_size=many),
         st.lists(st.integers(1, 10_000), max_size=6),
@@ -89,7 +93,10 @@ def _conversed(frames: st.SearchStrategy[bytes], *, many: int, eof: bool) -> st.
 
 _KINDS = {
     "good": ("good frames", _conversed(_good, many=20, eof=False)),
-    "recoverable": ("good frames and recoverable faults", _conversed(_good | _recoverable, many=20, eof=False)),
+    "recoverable": (
+        "good frames and recoverable faults",
+        _conversed(_good | _recoverable, many=20, eof=False),
+    ),
     "any": ("frames of all kinds", _conversed(_good | _recoverable | _fatal, many=12, eof=True)),
     "fatal": ("mostly fatal faults", _conversed(_fatal | _good, many=4, eof=True)),
     "half-close": ("frames, and the end of the stream", _conversed(_good | _recoverable, many=12, eof=True)),
@@ -167,8 +174,13 @@ class Search:
         """Hold a conversation; raises Failed where it fails."""
         if conversed not in self.known:
             # Past its patience the search takes what it does not know for good, and so comes to an end.
-            late = self.smallest is not None and time.monotonic() - self.since > _PATIENCE * self.play.times.scale
-            self.known[conversed] = None if late else self.hold(conversed, shrinking=self.smallest is not None)
+            late = (
+                self.smallest is not None
+                and time.monotonic() - self.since > _PATIENCE * self.play.times.scale
+            )
+            self.known[conversed] = (
+                None if late else self.hold(conversed, shrinking=self.smallest is not None)
+            )
         failure = self.known[conversed]
         if failure is not None:
             if self.smallest is None:
@@ -183,11 +195,13 @@ class Search:
         outcome = predict(conversed.sent, self.facts, eof=conversed.eof)
         # Behind part of a frame no PING can tell whether the connection is open.
         then = "silent" if outcome.then == "open" and _partial(conversed.sent) else outcome.then
-        play.replay = Replay(play.case.id, "server", list(play.case.requirements), "", [], outcome.expect, then)
+        play.replay = Replay(
+            play.case.id, "server", list(play.case.requirements), "", [], outcome.expect, then
+        )
         try:
             with play.open(self.server) as conversation:
                 places = [0, *conversed.cuts, len(conversed.sent)]
-                for start, end in zip(places, places[1:], strict=False):
+                for start, end in itertools.pairwise(places):
                     if start:
                         conversation.pause(times.pause)
                     conversation.send(conversed.sent[start:end])

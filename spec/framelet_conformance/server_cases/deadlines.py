@@ -71,7 +71,7 @@ _PARTS = {
             part,
             marks=case(
                 f"deadlines.frame-timeout.{name}",
-                f"a frame of which only part comes ({part.hex(' ')}) is refused when the frame timeout is over",
+                f"a frame of which only part comes ({part.hex(' ')}) is refused at the frame timeout",
                 "REQ-TIME-1",
                 *(["REQ-TYPE-4"] if name == "ignorable" else []),
                 slow=True,
@@ -133,7 +133,7 @@ def trickle(play: Play, server: Server, timeout: float, octets: bytes) -> None:
 
 @case(
     "deadlines.each-frame-has-its-own",
-    "the frame timeout counts from a frame's own first octet, not from the connection's or an earlier frame's",
+    "the frame timeout counts from the first octet of each frame, not of the connection or an earlier frame",
     "REQ-TIME-1",
     slow=True,
 )
@@ -265,7 +265,9 @@ def case_write_timeout(play: Play) -> None:
                 if conversation.read_frame() is None:
                     break
         except Silence:
-            message = f"the server held on to a client that read nothing for {timeout + play.times.grace:.3g} s"
+            message = (
+                f"the server held on to a client that read nothing for {timeout + play.times.grace:.3g} s"
+            )
             raise Failed(message) from None
         play.ended(conversation.ending, Verdict.PASS)
 
@@ -298,7 +300,9 @@ def case_slow_reader(play: Play) -> None:
             for _ in range(8):
                 found = conversation.read_frame()
                 if found is None or found.body != expected:
-                    message = f"a slow reader lost its connection ({conversation.ending}) at answer {answers + 1}"
+                    message = (
+                        f"a slow reader lost its connection ({conversation.ending}) at answer {answers + 1}"
+                    )
                     raise Failed(message)
                 answers += 1
             time.sleep(timeout / 8)

@@ -46,8 +46,8 @@ def limited(play: Play, *, small: bool = False) -> tuple[Server, int]:
             length,
             marks=case(
                 f"limits.header-{label}.{name}",
-                f"a header of type {octet:02X} that announces "
-                f"{'one octet above the maximum' if length is None else f'{length:,} octets'} is refused at once",
+                f"a header of type {octet:02X} is refused at once when it announces "
+                f"{'one octet above the maximum' if length is None else f'{length:,} octets'}",
                 "REQ-SIZE-2",
                 "REQ-SIZE-4",
                 "REQ-FRAME-2",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -38,7 +38,9 @@ def case_no_greeting(play: Play) -> None:
         judge(conversation, [reply("ab")], "open", play=play)
 
 
-@case("order.nothing-behind", "nothing follows the answers while nothing is asked", "REQ-ORDER-1", "REQ-ORDER-3")
+@case(
+    "order.nothing-behind", "nothing follows the answers while nothing is asked", "REQ-ORDER-1", "REQ-ORDER-3"
+)
 def case_nothing_behind(play: Play) -> None:
     """Every answer, then quiet."""
     with play.dial() as conversation:
@@ -62,7 +64,7 @@ def case_nothing_behind(play: Play) -> None:
         for name, (sent, expect) in _FIRST.items()
     ],
 )
-def case_first(play: Play, sent: bytes, expect: list[dict[str, object]]) -> None:
+def case_first(play: Play, sent: bytes, expect: list[dict[str, Any]]) -> None:
     """No other frame before it."""
     with play.dial() as conversation:
         conversation.send(sent)
@@ -148,7 +150,8 @@ def case_error_in_place(play: Play) -> None:
         (frame(8, "framelet/2"), 426),
         (frame(8, "framelet"), 422),
     ]
-    sent, expect = b"", []
+    sent = b""
+    expect: list[dict[str, Any]] = []
     for number in range(100):
         octets, code = bad[number % 4]
         sent += frame(1, f"n{number}") + octets

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from construct import ConstructError
-
 from framelet import grammar
 from framelet_conformance.frames import STOP, error, frame, header, pong, reply, text_of
 from framelet_conformance.judging import judge
@@ -29,8 +27,8 @@ def await_stopped(conversation: Conversation, within: float | None = None) -> di
         message = f"in place of STOPPED came {found or conversation.ending}"
         raise Failed(message)
     try:
-        parameters: dict[str, str] = grammar.StoppedBody.parse(found.body)
-    except ConstructError:
+        parameters: dict[str, str] = grammar.parse_body(grammar.StoppedBody, found.body)
+    except ValueError:
         message = f"the body of STOPPED is no stopped-body: {found.body[:100]!r}"
         raise Failed(message, "REQ-STOP-9") from None
     if conversation.read_end() is Ending.SILENCE:
@@ -129,7 +127,9 @@ def case_answers_received(play: Play) -> None:
         if frame_found.body != text[::-1].encode():
             raise Failed("an answer was changed or cut by the drain", "REQ-STOP-7")
     if other.ending is not Ending.FIN or other.waiting:
-        message = f"the drain ended another connection by {other.ending}, {len(other.waiting)} octets into a frame"
+        message = (
+            f"the drain ended another connection by {other.ending}, {len(other.waiting)} octets into a frame"
+        )
         raise Failed(message, "REQ-STOP-7")
     other.close()
     await_stopped(stopper)

@@ -62,12 +62,12 @@ _PLACES = {"alone": b"%s", "first": b"%sz", "last": b"a%s", "between": b"a%sz"}
     ],
 )
 def case_malformed(play: Play, octet: int, malformed: bytes) -> None:
-    """Each place of the malformed octets in a frame of its own, each with its own answer between good ones."""
+    """Each place of the malformed octets in a frame of its own, with its own answer."""
     # A server that takes no notice of the text must not be ended by this STOP.
-    needs = {"stop": "off"} if octet == frames.STOP else {}
+    server = play.peer.server(stop="off") if octet == frames.STOP else play.peer.server()
     for place in _PLACES.values():
         prefix = b"framelet/1 k=" if octet == frames.HELLO else b""
-        with play.dial(**needs) as conversation:
+        with play.open(server) as conversation:
             conversation.send(frame(octet, prefix + place % malformed) + frame(1, "ab"))
             judge(conversation, [error(400), reply("ab")], "open", play=play)
 
@@ -79,7 +79,7 @@ def case_malformed(play: Play, octet: int, malformed: bytes) -> None:
             character,
             marks=case(
                 f"utf8.across-frames.u{ord(character):x}",
-                f"a character of {len(character.encode())} octets that two bodies share is ill-formed in both",
+                f"a character of {len(character.encode())} octets in two bodies is ill-formed in both",
                 "REQ-TEXT-2",
                 "REQ-FRAME-3",
             ),

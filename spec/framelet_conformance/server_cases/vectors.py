@@ -72,7 +72,13 @@ def converse(play: Play, vector: Vector, pieces: list[bytes], *, behind: bytes =
         raise Skipped(message)
     needs = dict(vector.get("needs", {}), fresh=stops(vector))
     play.replay = Replay(
-        play.case.id, "server", list(vector["requirements"]), "", [], list(vector["expect"]), vector["then"],
+        play.case.id,
+        "server",
+        list(vector["requirements"]),
+        "",
+        [],
+        list(vector["expect"]),
+        vector["then"],
         setup=vector.get("needs", {}),
     )
     expect = [*vector["expect"], *([PONG] if behind else [])]
@@ -92,7 +98,9 @@ def case_whole(play: Play, vector: Vector) -> None:
     converse(play, vector, [octets(vector["send"])])
 
 
-@each_vector("split", "cut in two at each octet", lambda v: not stops(v) and len(octets(v["send"])) > 1, "REQ-FRAME-4")
+@each_vector(
+    "split", "cut in two at each octet", lambda v: not stops(v) and len(octets(v["send"])) > 1, "REQ-FRAME-4"
+)
 def case_split(play: Play, vector: Vector) -> None:
     """Each cut on a connection of its own; the first failure counts."""
     sent = octets(vector["send"])
