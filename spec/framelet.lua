@@ -366,9 +366,7 @@ function framelet.dissector(tvb, pinfo, tree)
             pinfo.cols.info:clear() -- of what TCP wrote
             is_first = false
         end
-        local used = dissect_frame(...)
-        pinfo.cols.info:fence() -- against the next frame in this packet
-        return used
+        return dissect_frame(...)
     end)
     return tvb:len()
 end

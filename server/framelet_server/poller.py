@@ -145,11 +145,16 @@ class SelectorPoller:
                 if self._ready:
                     return Ready(self._ready.popleft(), hangup=False)
                 self._apply_changes()
-                for key, _ in self._selector.select():
+                found = self._selector.select()
+                self._apply_changes()  # what was asked for meanwhile has the last word
+                for key, mask in found:
                     if key.fileobj is self._wake_receiver:
                         self._drain_wakes()
                         continue
-                    self._selector.unregister(key.fileobj)  # one-shot
+                    watched = self._selector.get_map().get(key.fd)
+                    if watched is None or not watched.events & mask:
+                        continue
+                    self._selector.unregister(key.fd)  # one-shot
                     owner = self._owners.get(key.fd)
                     if owner is not None:
                         self._ready.append(owner)

@@ -34,6 +34,7 @@ class Peer(Protocol):
 
     def facts(self) -> dict[str, str]:
         """What was found out about it, for the reports."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """End what was launched."""

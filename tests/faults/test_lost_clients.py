@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from framelet import FrameType, encode
+from framelet_server.channel import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,6 +170,30 @@ def test_a_client_that_leaves_as_the_listener_is_about_to_accept_it(
     assert busy.replies(1) == ["kcolb"]
     assert connect(server).ask("ab") == "ba"
     until(lambda: descriptors() <= before + 2)
+
+
+def test_a_client_that_is_cut_off_as_its_turn_ends_is_closed(
+    serve: Serve, connect: Connect, until: Any, poller: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The server's end comes between the last look at the client and the moment it is let go of: after
+    # that no worker is woken any more.
+    turn = Channel._turn
+    server = serve(poller=poller)
+
+    def last_turn(self: Channel) -> None:
+        turn(self)
+        if self._fin_sent:
+            self._house._end()
+
+    monkeypatch.setattr(Channel, "_turn", last_turn)
+    before = descriptors()
+    peer = connect(server)
+    peer.send(encode(0x00))
+    assert peer.error() == 501
+    server.begin_drain()
+    assert server.wait(20)
+    peer.close()
+    until(lambda: descriptors() < before)
 
 
 def test_a_reset_in_the_middle_of_a_drain_counts_the_client_out(

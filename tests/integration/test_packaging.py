@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from framelet import TcpAddress
+from framelet_server import Server
+
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("framelet", "framelet_server", "framelet_client")
+PACKAGES = ("framelet", "framelet_server", "framelet_client", "framelet_conformance")
 
 
 def run(*command: str | Path, **options: str) -> str:
@@ -34,9 +37,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return sdist, wheel
 
 
-def test_the_wheel_holds_the_three_packages_and_nothing_else(built: tuple[Path, Path]) -> None:
+def test_the_wheel_holds_the_four_packages_and_nothing_else(built: tuple[Path, Path]) -> None:
     names = zipfile.ZipFile(built[1]).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == set(PACKAGES)
+    assert {f"framelet_conformance/{name}" for name in ("data/SPEC.md", "data/vectors/utf8.json")} <= {*names}
     for package in PACKAGES:
         assert f"{package}/py.typed" in names
         sources = {path.name for folder in ROOT.glob(f"*/{package}") for path in folder.glob("*.py")}
@@ -75,6 +79,20 @@ def test_the_base_install_needs_construct_alone(built: tuple[Path, Path], tmp_pa
         assert finished.returncode == 2
         assert finished.stderr.startswith(f"{name}: the command line needs the extra")
         assert finished.stderr.count("\n") == 1
+
+
+def test_the_suite_works_from_an_installed_wheel(built: tuple[Path, Path], tmp_path: Path) -> None:
+    python = install(tmp_path, f"{built[1]}[conformance]")
+    command = python.parent / "framelet-conformance"
+    listed = run(command, "server", "127.0.0.1:1", "--list", cwd=str(tmp_path))
+    assert "vector.utf8-" in listed
+    with Server(("127.0.0.1", 0)) as server:
+        assert isinstance(server.address, TcpAddress)
+        target = f"127.0.0.1:{server.address.port}"
+        report = tmp_path / "report.html"
+        only = ("--only", "vector.reversal-*.whole")
+        run(command, "server", target, *only, "--report-html", report, cwd=str(tmp_path))
+    assert "REQ-REV-1" in report.read_text()
 
 
 def test_the_commands_work_from_an_installed_wheel(built: tuple[Path, Path], tmp_path: Path) -> None:

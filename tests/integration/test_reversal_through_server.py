@@ -145,7 +145,7 @@ def comparable(frame: Frame) -> tuple[int, bytes]:
 @pytest.mark.req(
     "REQ-REV-1", "REQ-REV-2", "REQ-ORDER-1", "REQ-ORDER-2", "REQ-FRAME-4", "REQ-TEXT-4", "REQ-TEXT-5"
 )
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.lists(scripts, min_size=1, max_size=8))
 def test_every_answer_comes_in_order_and_octet_for_octet(server: Server, clients: list[Any]) -> None:
     assert isinstance(server.address, TcpAddress)

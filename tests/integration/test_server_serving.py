@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from framelet import Frame, FrameType, encode
+from framelet_server.channel import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,6 +140,24 @@ def test_a_client_that_floods_does_not_hold_up_another(serve: Serve, connect: Co
     assert {frame.body for frame in counted} == {b"x" * 100}
 
 
+@pytest.mark.req("REQ-FLOW-5")
+def test_a_client_with_much_to_serve_lets_others_in_between(
+    serve: Serve, connect: Connect, gate: Gate, poller: Any
+) -> None:
+    server = serve(gate, poller=poller, threads=1, turn_octets=5_000)
+    busy, flood, other = connect(server), connect(server), connect(server)
+    assert [flood.ask("first"), other.ask("first")] == ["tsrif"] * 2
+    busy.request("block")
+    gate.await_entry()
+    flood.request(*["flood" * 20] * 4_000)  # all of it is there when the only worker has time for it
+    other.request("other")
+    other.await_receipt()
+    gate.open()
+    assert other.replies(1) == ["rehto"]
+    assert flood.replies(4_000) == ["doolf" * 20] * 4_000
+    assert gate.seen.index("other") < len(gate.seen) // 2
+
+
 @pytest.mark.req("REQ-FLOW-1", "REQ-FLOW-2", "REQ-FLOW-3")
 @pytest.mark.parametrize("max_unsent", [1, 20_000, 1_048_576])
 def test_a_client_that_reads_late_is_not_read_and_then_gets_everything(
@@ -158,6 +177,28 @@ def test_a_client_that_reads_late_is_not_read_and_then_gets_everything(
         whole += 1
     assert peer.replies(whole) == ["hgfedcba" * 128] * whole
     assert peer.ask("on") == "no"
+
+
+@pytest.mark.req("REQ-FLOW-1")
+def test_small_answers_that_wait_cost_what_they_hold(
+    serve: Serve, connect: Connect, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One piece for each answer would take thirty times as much, and be one system call and packet each.
+    channels: list[Channel] = []
+    begin = Channel.begin
+
+    def remember(self: Channel, **keywords: Any) -> None:
+        channels.append(self)
+        begin(self, **keywords)
+
+    monkeypatch.setattr(Channel, "begin", remember)
+    peer = connect(serve(str.upper, max_unsent=200_000), (socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096))
+    thread = threading.Thread(target=peer.request, args=["ab"] * 200_000)
+    thread.start()
+    until(lambda: channels and channels[0]._paused)
+    assert len(channels[0]._outbox._pieces) < 10
+    assert peer.replies(200_000) == ["AB"] * 200_000
+    thread.join()
 
 
 def write_until_stuck(peer: Peer, data: bytes) -> int:

@@ -152,9 +152,10 @@ class TestDrain:
         busy, queued, idle, partial, stopper = (connect(server) for _ in range(5))
         for peer in (idle, partial, queued):
             assert peer.ask("ab") == "ba"
-        busy.request("block", *[f"request {number}" for number in range(500)])
-        busy.await_receipt()
+        busy.request("block")
         gate.await_entry()
+        busy.request(*[f"request {number}" for number in range(500)])
+        busy.await_receipt()
         partial.send(encode(FrameType.REQUEST, b"whole"), encode(FrameType.REQUEST, b"part")[:-1])
         partial.await_receipt()
         stopper.request("before")
@@ -265,6 +266,7 @@ class TestDrain:
     ) -> None:
         server = serve(gate, poller=poller)
         busy, gone, reset = connect(server), connect(server), connect(server)
+        assert [gone.ask("ab"), reset.ask("ab")] == ["ba", "ba"]
         busy.request("block")
         gate.await_entry()
         for peer in (gone, reset):
@@ -335,6 +337,19 @@ class TestDrain:
         until(lambda: server.stuck == 0)
         assert "never served" not in gate.seen
 
+    @pytest.mark.req("REQ-STOP-6")
+    def test_nobody_is_let_in_any_more_even_while_all_workers_are_busy(
+        self, serve: Serve, connect: Connect, gate: Gate, until: Any, poller: Any
+    ) -> None:
+        server = serve(gate, poller=poller, threads=1)
+        busy = connect(server)
+        busy.request("block")
+        gate.await_entry()
+        server.begin_drain()
+        until(lambda: refuses_connections(server.address))
+        gate.open()
+        assert busy.replies(1) == ["kcolb"]
+
     @pytest.mark.req("REQ-STOP-7", "REQ-STOP-12")
     def test_clients_that_do_not_close_hold_the_end_for_the_linger_timeout_only(
         self, serve: Serve, connect: Connect, poller: Any
@@ -342,7 +357,7 @@ class TestDrain:
         # CPython's and hypercorn's servers waited for an idle client for ever.
         server = serve(poller=poller, drain_timeout=1_000, linger_timeout=0.1, idle_timeout=1_000)
         idle, served, partial = connect(server), connect(server), connect(server)
-        assert served.ask("ab") == "ba"
+        assert [served.ask("ab"), partial.ask("ab")] == ["ba"] * 2
         partial.send(encode(FrameType.REQUEST, b"ab")[:3])
         partial.await_receipt()
         server.begin_drain()

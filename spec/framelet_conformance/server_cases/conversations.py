@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import hypothesis
 import pytest
 from hypothesis import strategies as st
+from hypothesis.errors import Flaky
 
 from framelet_conformance.frames import APPLICATION, HELLO, IGNORABLE, PING, REQUEST, frame, header
 from framelet_conformance.judging import judge
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from framelet_conformance.target import Server
 
 _REPEATED = 3
+_HEALTH = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.filter_too_much]
 _PATIENCE = 20.0  # seconds, scaled, for the shrinking of one failure
 
 
@@ -136,7 +138,7 @@ def case_generated(play: Play, strategy: st.SearchStrategy[Conversed]) -> None:
         derandomize=options.seed is None,
         report_multiple_bugs=False,
         print_blob=False,
-        suppress_health_check=list(hypothesis.HealthCheck),
+        suppress_health_check=_HEALTH,
         verbosity=hypothesis.Verbosity.quiet,
     )
     @hypothesis.given(strategy)
@@ -149,7 +151,7 @@ def case_generated(play: Play, strategy: st.SearchStrategy[Conversed]) -> None:
         look()
     except Failed:
         pass
-    except hypothesis.errors.Flaky:
+    except Flaky:
         pass  # the search has kept what failed
     search.conclude()
 
