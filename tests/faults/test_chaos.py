@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from framelet import FrameType, encode
+from framelet import FrameType, TcpAddress, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +105,6 @@ def test_a_crowd_of_all_kinds(  # noqa: PLR0913 - fixtures, and one parameter
         handler,
         poller=poller,
         threads=3,
-        stop_policy=None,
         max_unsent=50_000,
         turn_octets=20_000,
         frame_timeout=0.3,
@@ -114,7 +113,8 @@ def test_a_crowd_of_all_kinds(  # noqa: PLR0913 - fixtures, and one parameter
         max_connections=1_000,
         address=("0.0.0.0", 0),  # noqa: S104 - so that no STOP is allowed
     )
-    where = f"127.0.0.1:{server.address[1]}"
+    assert isinstance(server.address, TcpAddress)
+    where = TcpAddress("127.0.0.1", server.address.port)
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - only the number is wanted
     faults: list[BaseException] = []
 

@@ -471,7 +471,7 @@ class Capture:
         while not self.path.exists() or self.path.read_bytes().count(mark) < 2:
             if self._process.poll() is not None:
                 _, errors = self._process.communicate()
-                pytest.skip(f"tshark may not capture here: {errors.decode().strip()}")
+                pytest.skip(f"tshark may not capture here: {' '.join(errors.decode().split())}")
             assert time.monotonic() < deadline, "nothing is captured"
             self._probe.send(encode(FrameType.PING, mark))
             self._probe.take(1)

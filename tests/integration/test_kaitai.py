@@ -1,6 +1,6 @@
 """spec/framelet.ksy, compiled by the Kaitai compiler and run over the vectors, finds what the grammar finds.
 
-Needs node, and ``npm install --prefix build/kaitai kaitai-struct-compiler js-yaml``.
+Needs node, and ``npm install --prefix build/kaitai kaitai-struct-compiler@0.11 js-yaml@4``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ kaitaistruct = pytest.importorskip("kaitaistruct", reason="the Python package ka
 ROOT = Path(__file__).parents[2]
 MODULES = ROOT / "build" / "kaitai" / "node_modules"
 NODE = shutil.which("node") or ""
-INSTALL = "npm install --prefix build/kaitai kaitai-struct-compiler js-yaml"
+INSTALL = "npm install --prefix build/kaitai kaitai-struct-compiler@0.11 js-yaml@4"
 
 COMPILE = """
 const [modules, source] = process.argv.slice(1);

@@ -13,6 +13,7 @@ from framelet_server.channel import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.integration.conftest import Gate, Peer
 
@@ -181,7 +182,7 @@ def test_a_client_that_reads_late_is_not_read_and_then_gets_everything(
 
 @pytest.mark.req("REQ-FLOW-1")
 def test_small_answers_that_wait_cost_what_they_hold(
-    serve: Serve, connect: Connect, until: Any, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, connect: Connect, until: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # One piece for each answer would take thirty times as much, and be one system call and packet each.
     channels: list[Channel] = []
@@ -192,12 +193,13 @@ def test_small_answers_that_wait_cost_what_they_hold(
         begin(self, **keywords)
 
     monkeypatch.setattr(Channel, "begin", remember)
-    peer = connect(serve(str.upper, max_unsent=200_000), (socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096))
-    thread = threading.Thread(target=peer.request, args=["ab"] * 200_000)
+    # A unix socket holds little by itself, so that the server has to.
+    peer = connect(serve(str.upper, address=f"unix:{tmp_path / 'server.sock'}", max_unsent=100_000))
+    thread = threading.Thread(target=peer.request, args=["ab"] * 50_000)
     thread.start()
     until(lambda: channels and channels[0]._paused)
     assert len(channels[0]._outbox._pieces) < 10
-    assert peer.replies(200_000) == ["AB"] * 200_000
+    assert peer.replies(50_000) == ["AB"] * 50_000
     thread.join()
 
 

@@ -120,9 +120,7 @@ def options() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name}-timeout", type=float, default=getattr(default, f"{name}_timeout"))
     parser.add_argument("--stop", choices=("local", "off", "token"), default=default.stop)
     parser.add_argument("--stop-token", default=default.stop_token)
-    parser.add_argument(
-        "--echo-type", type=lambda text: int(text, 0), help="answer it with the same body"
-    )
+    parser.add_argument("--echo-type", type=lambda text: int(text, 0), help="answer it with the same body")
     parser.add_argument("--application", choices=("none", "reverse"), default=default.application)
     parser.add_argument("--max-connections", type=int, default=default.max_connections)
     bugs.add_options(parser)

@@ -1,8 +1,20 @@
 """Frames cut out of the octets that a server receives, and refused at their header (SPEC.md 2, 3, 5, 7)."""
 
 from .bugs import bug
-from .wire import ERROR, HEADER, HELLO, PING, PONG, REPLY, REQUEST, STOP, STOPPED
-from .wire import is_application, is_ignorable, unpack_header
+from .wire import (
+    ERROR,
+    HEADER,
+    HELLO,
+    PING,
+    PONG,
+    REPLY,
+    REQUEST,
+    STOP,
+    STOPPED,
+    is_application,
+    is_ignorable,
+    unpack_header,
+)
 
 
 class FaultError(Exception):

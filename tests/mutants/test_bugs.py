@@ -14,7 +14,11 @@ from .vectors import Vector, ends_server, load, play_to_client, play_to_server, 
 FOLDER = pathlib.Path(__file__).parent
 PROBES = {"server": server_probes.PROBES, "client": client_probes.PROBES}
 WAIT = 1.5  # seconds for what a peer with a bug may not send
-DEVIATION = (AssertionError, OSError, ValueError)  # a time-out and an end are OSErrors, ill-formed text is a ValueError
+DEVIATION = (
+    AssertionError,
+    OSError,
+    ValueError,
+)  # a time-out and an end are OSErrors, ill-formed text is a ValueError
 
 
 def name(bug: Bug) -> str:
@@ -76,7 +80,11 @@ def test_names_are_unique() -> None:
 
 @pytest.mark.parametrize("role", ["server", "client"])
 def test_every_switch_is_in_the_table(role: str) -> None:
-    own = ["server*.py", "reference_server.py", "wrong_text.py"] if role == "server" else ["reference_client.py"]
+    own = (
+        ["server*.py", "reference_server.py", "wrong_text.py"]
+        if role == "server"
+        else ["reference_client.py"]
+    )
     shared = re.findall(r'bug\("([a-z0-9-]+)"\)', (FOLDER / "wire.py").read_text(encoding="utf-8"))
     text = "".join(path.read_text(encoding="utf-8") for glob in own for path in FOLDER.glob(glob))
     switches = set(re.findall(r'bug\("([a-z0-9-]+)"\)', text))

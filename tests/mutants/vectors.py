@@ -157,7 +157,9 @@ def compare(entry: dict[str, Any], frame: Frame | None) -> None:
 
 
 @contextmanager
-def client(order: dict[str, Any], *, bug: str | None = None) -> Iterator[tuple[Wire, "subprocess.Popen[str]"]]:
+def client(
+    order: dict[str, Any], *, bug: str | None = None
+) -> Iterator[tuple[Wire, "subprocess.Popen[str]"]]:
     """A reference client at work on an order, and the server's end of its connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener, tempfile.TemporaryFile("w+") as stdin:
         json.dump(order, stdin)
@@ -173,7 +175,9 @@ def client(order: dict[str, Any], *, bug: str | None = None) -> Iterator[tuple[W
                 process.kill()
 
 
-def report(process: "subprocess.Popen[str]", wait: float = WAIT) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def report(
+    process: "subprocess.Popen[str]", wait: float = WAIT
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """What the client printed: one outcome for each frame, and how it ended."""
     lines = [json.loads(line) for line in process.communicate(timeout=wait)[0].splitlines()]
     assert lines, "the client printed nothing"

@@ -1,0 +1,210 @@
+"""Run the conformance suite against each mutant, and write the table of what caught it: `make mutants`.
+
+    python -m tests.mutants.run_mutants [--quick] [--jobs N] [NAME ...]
+
+A mutant is a reference peer with one bug.  It counts as killed only if a case fails that blames the very
+requirement which the bug breaks.  The peers without a bug come first, and must pass every case.  Exit
+status: 0 every mutant was killed; 1 one survived, or a correct peer did not pass; 2 no such mutant.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from .bugs import BUGS, Bug
+
+ROOT = pathlib.Path(__file__).parents[2]
+RESULTS = pathlib.Path(__file__).with_name("RESULTS.md")
+LONGEST = 900.0  # seconds for the suite to end
+SHOWN = 3  # cases named in the table for each mutant
+GOOD = {"pass", "informational"}
+
+_PEER = f"{shlex.quote(sys.executable)} -m tests.mutants."
+_TIMES = " ".join(
+    f"[--{name}-timeout {{{name}_timeout}}]" for name in ("frame", "idle", "linger", "write", "drain")
+)
+LAUNCH = {
+    "server": f"{_PEER}reference_server --port {{port}} [--max-body {{max_body}}] {_TIMES} "
+    "[--max-connections {max_connections}] [--stop {stop}] [--stop-token {stop_token}] "
+    "[--application {application}]",
+    "client": f"{_PEER}reference_client {{host}} {{port}}",
+}
+
+
+@dataclass
+class Run:
+    """One run of the suite: its exit status, why it could not go on, and the cases."""
+
+    status: int | None
+    trouble: str = ""
+    cases: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def failed(self) -> list[dict[str, Any]]:
+        """The cases that failed, each time that they were tried."""
+        return [case for case in self.cases if case["verdict"] == "fail"]
+
+    def blaming(self, requirement: str) -> list[str]:
+        """The failed cases that blame this requirement."""
+        return [case["id"] for case in self.failed() if requirement in blamed(case)]
+
+
+def blamed(case: dict[str, Any]) -> list[str]:
+    """The requirements that a failed case blames: those it singles out, else all that it checks."""
+    return list(case["broken"] or case["requirements"])
+
+
+def run_suite(role: str, bug: Bug | None, only: str | None = None) -> Run:
+    """Run the suite against a peer, with the cases of one requirement or all."""
+    launch = LAUNCH[role] + (f" --bug {bug.name}" if bug else "")
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="framelet-mutant-") as folder:
+        report = pathlib.Path(folder, "report.json")
+        command = [sys.executable, "-m", "framelet_conformance", role, "--launch", launch, "--quiet"]
+        command += ["--report-json", str(report), "--replay-dir", folder]
+        command += ["--only", only] if only else []
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            said, _ = process.communicate(timeout=LONGEST)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)  # it ends what it launched
+            process.communicate()
+            return Run(None, f"the suite did not end within {LONGEST:.0f} s")
+        seconds = time.monotonic() - began
+        if not report.exists():
+            return Run(process.returncode, said.strip()[-500:], seconds=seconds)
+        document = json.loads(report.read_text(encoding="utf-8"))
+    return Run(process.returncode, document["trouble"], document["cases"], seconds)
+
+
+def check_reference(role: str) -> str | None:
+    """Why the peer without a bug does not pass everything, None where it does."""
+    run = run_suite(role, None)
+    others = Counter(case["verdict"] for case in run.cases if case["verdict"] not in GOOD)
+    say(f"reference {role}: {len(run.cases)} cases, {run.seconds:.0f} s")
+    if run.status == 0 and run.cases and not others:
+        return None
+    named = ", ".join(case["id"] for case in run.cases if case["verdict"] in others)
+    return f"the reference {role} does not pass: status {run.status}, {dict(others)} {named} {run.trouble}"
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def row(bug: Bug, run: Run) -> str:
+    """The mutant's line of the table."""
+    killers = run.blaming(bug.requirement)
+    shown = ", ".join(f"`{name}`" for name in killers[:SHOWN])
+    more = f" and {len(killers) - SHOWN} more" if len(killers) > SHOWN else ""
+    others = Counter(itertools.chain.from_iterable(map(blamed, run.failed())))
+    del others[bug.requirement]
+    also = ", ".join(name.removeprefix("REQ-") for name, _ in others.most_common(SHOWN))
+    caught = f"{shown}{more}" if killers else f"**survived** {first_line(run.trouble)}".strip()
+    return f"| `{bug.name}` | {bug.description} | {bug.requirement} | {caught} | {also} |"
+
+
+def first_line(text: str) -> str:
+    """The first line, fit for a table."""
+    return text.partition("\n")[0].replace("|", "\\|")
+
+
+def table(runs: Iterable[tuple[Bug, Run]], *, quick: bool) -> str:
+    """The whole document."""
+    found = list(runs)
+    killed = sum(bool(run.blaming(bug.requirement)) for bug, run in found)
+    which = "the cases of the requirement that it breaks" if quick else "every case"
+    lines = [
+        "# Mutants",
+        "",
+        "A mutant is a reference peer with one bug (`bugs.py`). The conformance suite was run against each, "
+        f"with {which}; a mutant is killed",
+        "if a case fails that blames the very requirement which the bug breaks. `make mutants` writes this file.",
+        "",
+        f"**Killed: {killed} of {len(found)}.** The peers without a bug pass every case, and none is skipped.",
+    ]
+    for role in ("server", "client"):
+        of_role = [(bug, run) for bug, run in found if bug.role == role]
+        dead = sum(bool(run.blaming(bug.requirement)) for bug, run in of_role)
+        lines += ["", f"## {role.capitalize()}: {dead} of {len(of_role)}", ""]
+        lines += [
+            "| mutant | what it does | breaks | cases that blame it | also blamed most |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [row(bug, run) for bug, run in of_role]
+    return "\n".join(lines) + "\n"
+
+
+def chosen(names: list[str]) -> list[Bug]:
+    """The bugs of these names, `ROLE:NAME` or `NAME`; all without a name.  Raises SystemExit."""
+    known = {name for bug in BUGS for name in (bug.name, f"{bug.role}:{bug.name}", bug.role)}
+    unknown = set(names) - known
+    if unknown:
+        say(f"no such mutant: {', '.join(sorted(unknown))}")
+        raise SystemExit(2)
+    return [bug for bug in BUGS if not names or {bug.name, f"{bug.role}:{bug.name}", bug.role} & set(names)]
+
+
+def main() -> int:
+    """Run what the command line says."""
+    parser = argparse.ArgumentParser(description="Run the conformance suite against mutants.")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="a mutant, ROLE:NAME, or a role; all without"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="only the cases of the requirement that is broken"
+    )
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="mutants at a time")
+    parser.add_argument(
+        "--output", type=pathlib.Path, help="write the table here  [default: RESULTS.md for a whole run]"
+    )
+    given = parser.parse_args()
+    bugs = chosen(given.names)
+    faults = [fault for role in sorted({bug.role for bug in bugs}) if (fault := check_reference(role))]
+    if faults:
+        say("\n".join(faults))
+        return 1
+
+    def test(bug: Bug) -> Run:
+        run = run_suite(bug.role, bug, bug.requirement if given.quick else None)
+        dead = run.blaming(bug.requirement)
+        verdict = f"killed by {len(dead)} cases" if dead else f"SURVIVED {first_line(run.trouble)}"
+        say(
+            f"{bug.role} {bug.name}: {bug.requirement} {verdict}, {len(run.failed())} failed, {run.seconds:.0f} s"
+        )
+        return run
+
+    with ThreadPoolExecutor(given.jobs) as pool:
+        runs = list(zip(bugs, pool.map(test, bugs), strict=True))
+    output = given.output or (RESULTS if not given.names else None)
+    if output is not None:
+        output.write_text(table(runs, quick=given.quick), encoding="utf-8")
+    killed = sum(bool(run.blaming(bug.requirement)) for bug, run in runs)
+    say(f"killed {killed} of {len(runs)}")
+    return int(killed < len(runs))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
