@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 
-.PHONY: help demo test test-others lint format docs bench clean
+.PHONY: help demo test test-others mutants lint format docs bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,13 +46,20 @@ lint: $(VENV)/.installed-lint  ## check style, types and generated tables
 	@$(RUN) -m mypy
 	@$(RUN) -m pyright --pythonpath $(RUN)
 	@$(RUN) spec/tables.py --check
+	@$(RUN) spec/make_vectors.py --check
+	@$(RUN) spec/make_dissectors.py --check
 
 format: $(VENV)/.installed-lint  ## bring the code into its format
 	@$(RUN) -m ruff check --fix
 	@$(RUN) -m ruff format
 
-docs: $(VENV)/.installed-cli  ## write the generated tables into the documents
+docs: $(VENV)/.installed-cli  ## write the generated tables, vectors and dissectors
 	@$(RUN) spec/tables.py
+	@$(RUN) spec/make_vectors.py
+	@$(RUN) spec/make_dissectors.py
+
+mutants: $(VENV)/.installed-test  ## run the conformance suite against each known bug
+	@$(RUN) -m tests.mutants.run_mutants
 
 bench: $(VENV)/.installed-cli  ## measure the server and the codec
 	@$(RUN) benchmarks/bench.py

@@ -213,9 +213,10 @@ class Channel:
         if self._outbox.size or self._connection.state is not State.OPEN:
             return False
         try:
-            return bool(self._sock.recv(1, socket.MSG_PEEK))
+            self._sock.recv(1, socket.MSG_PEEK)  # the end of the stream counts as well
         except OSError:
             return False
+        return True
 
     def _enforce(self) -> None:
         if self._outbox.size:  # REQ-TIME-5

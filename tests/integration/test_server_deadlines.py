@@ -132,6 +132,23 @@ class TestFrame:
         assert begun.take(1) == [REPLY]
         assert fresh.take(1) == [REPLY]
 
+    @pytest.mark.req("REQ-CLOSE-1", "REQ-CLOSE-2")
+    def test_a_stream_that_ended_in_time_gets_no_error_however_late_the_workers_are(
+        self, serve: Serve, connect: Connect, gate: Gate, poller: Any
+    ) -> None:
+        server = serve(gate, poller=poller, threads=1, frame_timeout=0.2, idle_timeout=0.2)
+        begun, fresh, busy = connect(server), connect(server), connect(server)
+        begun.send(REQUEST, REQUEST[:3])
+        assert begun.take(1) == [REPLY]
+        assert fresh.ask("ab") == "ba"
+        busy.request("block")
+        gate.await_entry()
+        begun.end()
+        fresh.end()
+        pass_time(0.6)
+        gate.open()
+        assert [begun.receive(), fresh.receive()] == [None, None]
+
 
 class TestIdle:
     """The idle timeout."""

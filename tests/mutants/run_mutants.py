@@ -139,8 +139,10 @@ def table(runs: Iterable[tuple[Bug, Run]], *, quick: bool) -> str:
     lines = [
         "# Mutants",
         "",
-        "A mutant is a reference peer with one bug (`bugs.py`). The conformance suite was run against each, "
-        f"with {which}; a mutant is killed",
+        (
+            "A mutant is a reference peer with one bug (`bugs.py`). The conformance suite was run against each, "
+            f"with {which}; a mutant is killed"
+        ),
         "if a case fails that blames the very requirement which the bug breaks. `make mutants` writes this file.",
         "",
         f"**Killed: {killed} of {len(found)}.** The peers without a bug pass every case, and none is skipped.",
