@@ -178,6 +178,7 @@ def test_a_client_that_is_cut_off_as_its_turn_ends_is_closed(
     # The server's end comes between the last look at the client and the moment it is let go of: after
     # that no worker is woken any more.
     turn = Channel._turn
+    before = descriptors()
     server = serve(poller=poller)
 
     def last_turn(self: Channel) -> None:
@@ -186,14 +187,13 @@ def test_a_client_that_is_cut_off_as_its_turn_ends_is_closed(
             self._house._end()
 
     monkeypatch.setattr(Channel, "_turn", last_turn)
-    before = descriptors()
     peer = connect(server)
     peer.send(encode(0x00))
     assert peer.error() == 501
     server.begin_drain()
     assert server.wait(20)
     peer.close()
-    until(lambda: descriptors() < before)
+    until(lambda: descriptors() == before)
 
 
 def test_a_reset_in_the_middle_of_a_drain_counts_the_client_out(

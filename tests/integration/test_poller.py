@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from framelet_server import SelectorPoller
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -192,3 +194,17 @@ def test_a_discard_after_close_still_closes_the_socket(poller: Any, pair: Any) -
     waiting.poller.release()
     peer.settimeout(WAIT)
     assert peer.recv(1) == b""
+
+
+def test_what_is_discarded_just_before_the_end_is_closed_by_the_last_to_wait(pair: Any) -> None:
+    # Otherwise it would stay open for as long as one thread does not come back from its work.
+    watched, peer = pair()
+    poller = SelectorPoller()
+    poller.add(watched, Owner(), read=True, write=False)
+    with poller._leading:  # as while a thread waits
+        poller.discard(watched)
+        poller.close()
+    assert poller.wait() is None
+    peer.settimeout(WAIT)
+    assert peer.recv(1) == b""
+    poller.release()

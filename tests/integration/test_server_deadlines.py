@@ -105,7 +105,7 @@ class TestFrame:
     def test_the_time_of_a_handler_does_not_count(
         self, serve: Serve, connect: Connect, gate: Gate, poller: Any
     ) -> None:
-        peer = connect(serve(gate, poller=poller, frame_timeout=0.3))
+        peer = connect(serve(gate, poller=poller, frame_timeout=0.3, idle_timeout=0.3))
         peer.send(encode(FrameType.REQUEST, b"block"), REQUEST[:3])
         gate.await_entry()
         pass_time(0.4)

@@ -156,7 +156,7 @@ def test_a_client_with_much_to_serve_lets_others_in_between(
     gate.open()
     assert other.replies(1) == ["rehto"]
     assert flood.replies(4_000) == ["doolf" * 20] * 4_000
-    assert gate.seen.index("other") < len(gate.seen) // 2
+    assert gate.seen.index("other") < 300  # a turn serves fifty, one read of the usual size six hundred
 
 
 @pytest.mark.req("REQ-FLOW-1", "REQ-FLOW-2", "REQ-FLOW-3")
