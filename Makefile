@@ -24,7 +24,7 @@ demo: $(VENV)/.installed-cli  ## send a text to a server of its own and show the
 	@$(RUN) examples/demo.py
 
 test: $(VENV)/.installed-test  ## run all tests
-	@$(RUN) -m pytest -n auto --dist loadfile $(ARGS)
+	@$(RUN) -m pytest -n auto --dist worksteal $(ARGS)
 
 # The other interpreters are used where they are found, on the path or as pyenv keeps them.
 OTHERS := 3.12 3.13 3.14
