@@ -224,3 +224,4 @@ enums:
     506: frame_truncated
     507: too_many_connections
     508: answer_malformed
+    509: overloaded

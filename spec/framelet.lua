@@ -54,6 +54,7 @@ local CODES = {
     [506] = {"frame-truncated", "the stream ended inside a frame"},
     [507] = {"too-many-connections", "the server has as many connections as it allows"},
     [508] = {"answer-malformed", "an answer has a body of another form than its type calls for"},
+    [509] = {"overloaded", "the server gives this connection up to free memory for others"},
 }
 
 -- Least and greatest number behind each key that has bounds, by the form of the body.

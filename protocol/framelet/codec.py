@@ -113,9 +113,24 @@ class FrameDecoder:
         return self._header
 
     @property
+    def under_way(self) -> int:
+        """Octets received of the frame under way, its header included."""
+        return len(self._head) if self._header is None else HEADER_SIZE + self._header[1] - self._missing
+
+    @property
+    def size(self) -> int:
+        """Octets held: those of the frame under way, and of the whole frames that were not taken."""
+        return self.under_way + sum(HEADER_SIZE + len(frame.body) for frame in self._frames)
+
+    @property
     def missing(self) -> int:
         """Octets that the body under way still lacks; 0 where none is under way."""
         return self._missing
+
+    def clear(self) -> None:
+        """Forget all that was received, and free its memory."""
+        self._frames.clear()
+        self._head, self._header, self._body, self._missing = b"", None, _NO_BODY, 0
 
     def receive_data(self, data: Buffer) -> int:
         """Take in octets as they came, and return how many frames they completed.

@@ -87,6 +87,11 @@ class Connection:
         return self._output_size
 
     @property
+    def input_size(self) -> int:
+        """Octets received that ``next_event`` has not made use of yet."""
+        return self._decoder.size
+
+    @property
     def missing(self) -> int:
         """Octets that the body under way still lacks: a hint for the size of the next read."""
         return self._decoder.missing

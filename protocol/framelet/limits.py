@@ -30,6 +30,9 @@ MAX_HELLO_BODY = 1_024
 MAX_ERROR_BODY = 1_024
 """Largest body of an ERROR, in octets (REQ-ERROR-14)."""
 
+RATE_GRACE = 5.0
+"""Seconds that every frame has before a minimum rate is asked of it (REQ-TIME-7)."""
+
 _DAY = 86_400.0
 _SHORTEST = 0.001
 
@@ -131,6 +134,14 @@ class ConnectionLimits(_Limits):
         purpose="time for one whole frame, from its first octet to its last",
         why="a body of the maximum size arrives in time on 5 Mbit/s",
     )
+    min_rate: int = _limit(
+        0,
+        "octets/second",
+        0,
+        MAX_LENGTH,
+        purpose="rate that a frame must come with on average after its first 5 seconds; 0: any",
+        why="the frame timeout is enough until that is raised for large bodies",
+    )
     idle_timeout: float = _limit(
         300.0,
         "seconds",
@@ -161,6 +172,14 @@ class ServerLimits(ConnectionLimits):
         purpose="time in which a client with answers waiting must take at least one octet",
         why="a stalled reader is told from a slow one without holding its memory for long",
     )
+    handshake_timeout: float = _limit(
+        10.0,
+        "seconds",
+        _SHORTEST,
+        _DAY,
+        purpose="time for what precedes the frames: a PROXY header, the handshake of TLS",
+        why="several round trips between continents, with a lost packet among them",
+    )
     drain_timeout: float = _limit(
         30.0,
         "seconds",
@@ -185,6 +204,22 @@ class ServerLimits(ConnectionLimits):
         purpose="connections at once; further ones are refused",
         why="an idle connection costs a few KiB and one descriptor",
     )
+    max_connections_per_address: int = _limit(
+        10_000,
+        "connections",
+        1,
+        10_000_000,
+        purpose="connections at once from one IPv4 address, or one IPv6 network of 64 bits",
+        why="no bound of its own: many clients may share an address behind a relay",
+    )
+    max_age: float = _limit(
+        0.0,
+        "seconds",
+        0.0,
+        365 * _DAY,
+        purpose="age at which a connection is ended in order, give or take a tenth; 0: never",
+        why="wanted behind balancers alone, so that long connections move to new servers",
+    )
     backlog: int = _limit(
         1_024,
         "connections",
@@ -200,6 +235,22 @@ class ServerLimits(ConnectionLimits):
         MAX_LENGTH,
         purpose="answers waiting for one client, above which it is not read any further",
         why="keeps a fast link busy; one answer more than this can be waiting",
+    )
+    max_memory: int = _limit(
+        268_435_456,
+        "octets",
+        1,
+        1 << 50,
+        purpose="octets held for all clients together, above which the largest are shed",
+        why="sixteen of the largest bodies, and thousands of usual ones, on any machine",
+    )
+    max_in_flight: int = _limit(
+        128,
+        "answers",
+        1,
+        1_000_000,
+        purpose="answers that an executor may be making for one client, above which it is not read",
+        why="keeps a pool busy with one client, and its queue short",
     )
     turn_octets: int = _limit(
         262_144,

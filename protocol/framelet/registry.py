@@ -120,6 +120,7 @@ class ErrorCode(enum.IntEnum):
         return self.name.lower().replace("_", "-")
 
     TOO_MANY_CONNECTIONS = 507, "the server has as many connections as it allows"
+    OVERLOADED = 509, "the server gives this connection up to free memory for others"
     TYPE_UNKNOWN = 501, "the type is `00`, never assigned, or an unassigned critical type"
     TYPE_UNEXPECTED = 502, "the type is known, and not one that this receiver accepts here"
     FRAME_TOO_LARGE = 503, "the length exceeds the receiver's maximum body size"

@@ -20,7 +20,7 @@ from .errors import (
     VersionUnsupportedError,
 )
 from .events import ApplicationReceived, FrameRefused, InputEnded, RequestReceived, StopReceived
-from .limits import MAX_ERROR_BODY, MAX_LENGTH, MAX_PING_BODY, ConnectionLimits
+from .limits import MAX_ERROR_BODY, MAX_LENGTH, MAX_PING_BODY, RATE_GRACE, ConnectionLimits
 from .registry import ANSWERS, VERSION, ErrorCode, FrameType, Role
 from .states import Action, State, Trigger
 
@@ -154,6 +154,8 @@ class ServerConnection(Connection):
             message = f"{code.title} is not a fatal error to be sent"
             raise ConnectionStateError(message)
         self._owed.clear()
+        self._decoder.clear()
+        self._frame_started = None
         self._move(Trigger.FAULT)
         if not self.finished and not self._last_word:
             self._write_own(_Ready(_ERROR, error_body(code, text), last=True))
@@ -163,7 +165,7 @@ class ServerConnection(Connection):
         """When ``check_deadlines`` is due, in seconds on the program's clock; None for never."""
         if self._state is State.OPEN:
             if self._frame_started is not None:
-                return self._frame_started + self._limits.frame_timeout
+                return self._frame_started + self._frame_time()
             owing = self._owed or self._output
             return None if owing else self._idle_since + self._limits.idle_timeout
         if self._state is State.CLOSING and self._closing_since is not None:
@@ -179,10 +181,18 @@ class ServerConnection(Connection):
             self._move(Trigger.LINGERED)
         elif self._frame_started is not None:
             message = f"the frame was not complete within {self._limits.frame_timeout:g} seconds"
+            if self._frame_time() < self._limits.frame_timeout:
+                message = f"the frame came more slowly than {self._limits.min_rate} octets per second"
             self._events.append(self._fault(FrameTimeoutError(message)))
         else:
             message = f"nothing was received or owed for {self._limits.idle_timeout:g} seconds"
             self._events.append(self._fault(IdleTimeoutError(message)))
+
+    def _frame_time(self) -> float:
+        """Seconds that the frame under way has, by what has come of it (REQ-TIME-1, REQ-TIME-7)."""
+        if not self._limits.min_rate:
+            return self._limits.frame_timeout
+        return min(self._limits.frame_timeout, RATE_GRACE + self._decoder.under_way / self._limits.min_rate)
 
     def _takes_frames(self) -> bool:
         return self._state is State.OPEN and not self._draining

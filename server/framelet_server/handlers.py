@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from framelet import (
@@ -19,6 +20,7 @@ from framelet import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from concurrent.futures import Executor
 
     from framelet import ServerConnection
 
@@ -31,8 +33,16 @@ Handler = Callable[[str], str]
 class Handlers:
     """The handler of REQUEST, and those of application types (REQ-TYPE-5, 6)."""
 
-    def __init__(self, request: Handler, applications: Mapping[int, Handler]) -> None:
-        """Raise ConfigurationError for a type that is not the application's, or no function."""
+    def __init__(
+        self,
+        request: Handler,
+        applications: Mapping[int, Handler],
+        executor: Executor | None = None,
+    ) -> None:
+        """Raise ConfigurationError for a type that is not the application's, or no function.
+
+        With an ``executor`` it is that which calls the handlers; its owner shuts it down.
+        """
         for handler in (request, *applications.values()):
             if not callable(handler):
                 message = f"{handler!r} is no handler: expected a function from str to str"
@@ -43,35 +53,78 @@ class Handlers:
                 raise ConfigurationError(message)
         self._request = request
         self._applications = dict(applications)
+        self.executor = executor
         # Reversal is known not to block, so its answers may be sent many at a time.  The answer of any
         # other handler is sent before the next handler is called, which may take long.
         self.may_block = request is not reverse or bool(applications)
 
     def answer(self, connection: ServerConnection, event: RequestReceived | ApplicationReceived) -> None:
         """Call the handler and queue its answer, or the recoverable ERROR that takes its place."""
-        if isinstance(event, RequestReceived):
-            handler = self._request
-        elif event.type in self._applications:
-            handler = self._applications[event.type]
-        else:
+        handler = self._handler(event)
+        if handler is None:
             connection.send_error(ErrorCode.NO_HANDLER)
             return
         try:
             answer = handler(event.text)
-            if not isinstance(answer, str):
-                message = f"the handler returned {type(answer).__name__}, not str"
-                raise TypeError(message)  # noqa: TRY301 - treated as what the handler raises itself
         except BaseException:  # noqa: BLE001 - even SystemExit in a handler must cost its caller alone
-            _log.exception("handler %s failed", _name(handler))
-            connection.send_error(ErrorCode.HANDLER_FAILED)
+            _failed(connection, handler)
+        else:
+            _send(connection, handler, answer)
+
+    def submit(self, event: RequestReceived | ApplicationReceived) -> tuple[Future[str], Handler | None]:
+        """Have the executor call the handler; its future, for ``deliver``."""
+        handler = self._handler(event)
+        if handler is None or self.executor is None:
+            return _done(), None
+        try:
+            return self.executor.submit(handler, event.text), handler
+        except Exception as error:  # noqa: BLE001 - an executor that is shut down, or broken
+            return _done(error), handler
+
+    @staticmethod
+    def deliver(connection: ServerConnection, handler: Handler | None, future: Future[str]) -> None:
+        """Queue the answer that an executor has made, or the recoverable ERROR that takes its place."""
+        if handler is None:
+            connection.send_error(ErrorCode.NO_HANDLER)
             return
         try:
-            connection.send_reply(answer)
-        except AnswerTooLargeError as error:
-            connection.send_error(ErrorCode.ANSWER_TOO_LARGE, str(error))
-        except IllFormedTextError as error:
-            _log.error("handler %s returned text that cannot be sent: %s", _name(handler), error)
-            connection.send_error(ErrorCode.HANDLER_FAILED)
+            answer = future.result()
+        except BaseException:  # noqa: BLE001 - whatever it was, it costs its caller alone
+            _failed(connection, handler)
+        else:
+            _send(connection, handler, answer)
+
+    def _handler(self, event: RequestReceived | ApplicationReceived) -> Handler | None:
+        return self._request if isinstance(event, RequestReceived) else self._applications.get(event.type)
+
+
+def _done(error: Exception | None = None) -> Future[str]:
+    future: Future[str] = Future()
+    if error is None:
+        future.set_result("")
+    else:
+        future.set_exception(error)
+    return future
+
+
+def _send(connection: ServerConnection, handler: Handler, answer: object) -> None:
+    """Queue what a handler returned."""
+    if not isinstance(answer, str):
+        _log.error("handler %s returned %s, not str", _name(handler), type(answer).__name__)
+        connection.send_error(ErrorCode.HANDLER_FAILED)
+        return
+    try:
+        connection.send_reply(answer)
+    except AnswerTooLargeError as error:
+        connection.send_error(ErrorCode.ANSWER_TOO_LARGE, str(error))
+    except IllFormedTextError as error:
+        _log.error("handler %s returned text that cannot be sent: %s", _name(handler), error)
+        connection.send_error(ErrorCode.HANDLER_FAILED)
+
+
+def _failed(connection: ServerConnection, handler: Handler) -> None:
+    _log.exception("handler %s failed", _name(handler))
+    connection.send_error(ErrorCode.HANDLER_FAILED)
 
 
 def _name(handler: Handler) -> str:

@@ -5,22 +5,26 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from framelet import ErrorCode
-
+from .budget import Budget
 from .channel import Channel
 from .deadlines import Deadlines
+from .stop_policy import StopKind, WrongTokens
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from framelet import ServerLimits
 
+    from .conversation import Conversation
     from .handlers import Handlers
+    from .peer import Peer
     from .poller import Poller
     from .stop_policy import StopPolicy
+    from .transport import Layer
 
 _log = logging.getLogger("framelet_server")
 
@@ -48,13 +52,16 @@ class House:
         self.limits = limits
         self.poller = poller
         self.deadlines = Deadlines()
+        self.budget = Budget(limits.max_memory, self.deadlines)
         self.ended = threading.Event()
         self._stop_policy = stop_policy
         self._local = local
         self._lock = threading.Lock()  # guards everything below
-        self._channels: set[Channel] = set()
-        self._active: set[Channel] = set()  # those that have not sent their last octet
-        self._refused: set[Channel] = set()
+        self._wrong_tokens = WrongTokens()
+        self._channels: set[Conversation] = set()
+        self._active: set[Conversation] = set()  # those that have not sent their last octet
+        self._refused: set[Conversation] = set()
+        self._hosts: Counter[str] = Counter()  # how many come from each address
         self._draining = False
         self._drained: tuple[int, int] | None = None
         self._closed = 0
@@ -76,31 +83,74 @@ class House:
         """Have functions called when the drain begins (REQ-STOP-6)."""
         self._stop_listening = stop_listening
 
-    def admit(self, sock: socket.socket, name: str, *, local: bool) -> None:
+    def admit(self, sock: socket.socket, peer: Peer, layers: Sequence[Layer] = ()) -> None:
         """Take a new client in, or refuse it when there are too many (REQ-FLOW-6)."""
-        channel = Channel(self, sock, name, local=local)
+        channel = Channel(self, sock, peer, layers)
         with self._lock:
-            # Those who were refused and have not left yet take no room from others.
-            full = len(self._channels) - len(self._refused) >= self.limits.max_connections
-            if self._draining or (full and len(self._refused) >= _REFUSALS):
+            refusal = self._refusal(peer.host)
+            if self._draining or (refusal and len(self._refused) >= _REFUSALS):
                 sock.close()
                 return
             self._channels.add(channel)
-            (self._refused if full else self._active).add(channel)
-        if full:
-            _log.warning("%s: refused: %d connections are open already", name, self.limits.max_connections)
-        channel.begin(refusal=ErrorCode.TOO_MANY_CONNECTIONS if full else None)
+            self._enter(channel, peer.host, refused=bool(refusal))
+        if refusal:
+            _log.warning("%s: refused: %s", peer.name, refusal)
+        channel.begin(refusal=refusal)
 
-    def stop_asked(self, channel: Channel, token: str) -> bool:
+    def moved(self, channel: Conversation, peer: Peer) -> str:
+        """Take note that a client comes from another address; why it is refused for that, or nothing."""
+        with self._lock:
+            self._leave(channel)
+            refusal = self._refusal(peer.host)
+            self._enter(channel, peer.host, refused=bool(refusal))
+        if refusal:
+            _log.warning("%s: refused: %s", peer.name, refusal)
+        return refusal
+
+    def _refusal(self, host: str) -> str:
+        """Why a client from this address finds no room, or nothing; the lock is held."""
+        # Those who were refused and have not left yet take no room from others.
+        if len(self._channels) - len(self._refused) >= self.limits.max_connections:
+            return f"there are {self.limits.max_connections} connections already"
+        if host and self._hosts[host] >= self.limits.max_connections_per_address:
+            return (
+                f"there are {self.limits.max_connections_per_address} connections from this address already"
+            )
+        return ""
+
+    def _enter(self, channel: Conversation, host: str, *, refused: bool) -> None:
+        (self._refused if refused else self._active).add(channel)
+        if host and not refused:
+            self._hosts[host] += 1
+            channel.counted_host = host
+
+    def _leave(self, channel: Conversation) -> None:
+        self._refused.discard(channel)
+        self._active.discard(channel)
+        host, channel.counted_host = channel.counted_host, ""
+        if host:
+            self._hosts[host] -= 1
+            if not self._hosts[host]:
+                del self._hosts[host]
+
+    def stop_asked(self, channel: Conversation, token: str) -> bool:
         """Decide on a STOP, and begin the drain where it is allowed (REQ-STOP-1)."""
-        if not self._stop_policy.allows(token, local=channel.local and self._local):
+        if not self._stop_policy.allows(token, local=channel.peer.local and self._local):
             return False
         with self._lock:
             channel.stopper = True
             self._active.discard(channel)
-        self.begin_drain(f"{channel.name} sent STOP")
+        self.begin_drain(f"{channel.peer.name} sent STOP")
         self._advance()  # it may have been the last one that a drain under way was waiting for
         return True
+
+    def stop_refused(self, channel: Conversation) -> float:
+        """Note a refused STOP; the seconds for which its answer is to be kept back (REQ-STOP-15)."""
+        _log.warning("%s: STOP refused", channel.peer.name)
+        if self._stop_policy.kind is not StopKind.TOKEN:
+            return 0.0
+        with self._lock:
+            return self._wrong_tokens.wait(channel.peer.host, time.monotonic())
 
     def begin_drain(self, reason: str) -> None:
         """Answer what was received, then end; returns at once, and does nothing the second time."""
@@ -128,7 +178,7 @@ class House:
         self._advance()
         self.deadlines.schedule(time.monotonic() + self.limits.linger_timeout, self._end)
 
-    def channel_finished(self, channel: Channel) -> None:
+    def channel_finished(self, channel: Conversation) -> None:
         """Note that a channel has sent its last octet."""
         with self._lock:
             if channel not in self._active:
@@ -139,12 +189,12 @@ class House:
                 self._cut += channel.cut
         self._advance()
 
-    def channel_closed(self, channel: Channel) -> None:
+    def channel_closed(self, channel: Conversation) -> None:
         """Forget a channel."""
         self.channel_finished(channel)
         with self._lock:
             self._channels.discard(channel)
-            self._refused.discard(channel)
+            self._leave(channel)
         self._advance()
 
     def _advance(self) -> None:

@@ -9,17 +9,22 @@ import socket
 import stat
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framelet import Address, FrameletError, TcpAddress, UnixAddress
 
-from .stop_policy import is_local
+from .peer import Peer, peer_of
+from .transport import Layer, LayerError
 
 if TYPE_CHECKING:
     from .house import House
 
 _log = logging.getLogger("framelet_server")
+
+Layers = Callable[[Peer], Sequence[Layer]]
+"""What a new client speaks below its frames; raises LayerError where it may not come in."""
 
 _BATCH = 64
 """Clients accepted in one turn, so that a crowd at the door does not hold a worker."""
@@ -111,10 +116,11 @@ def _is_stale(path: str) -> bool:
 class Listener:
     """Accepts clients for a house, in turns like any other owner of a socket."""
 
-    def __init__(self, house: House, sock: socket.socket) -> None:
-        """Begin to accept on a listening socket."""
+    def __init__(self, house: House, sock: socket.socket, layers: Layers) -> None:
+        """Begin to accept on a listening socket; ``layers`` says what a client speaks below its frames."""
         self._house = house
         self._sock = sock
+        self._layers = layers
         self._lock = threading.Lock()  # against closing while another thread accepts
         self._closed = False
         self._pause = 0.0
@@ -171,12 +177,16 @@ class Listener:
             if error.errno in _EXHAUSTED:
                 raise
             return True  # this client went away while it waited; there may be others
+        client = peer_of(sock.family, peer)
         try:
             sock.settimeout(0)
             if sock.family != socket.AF_UNIX:
                 # Answers are written in one piece per turn; waiting for more would only delay them.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._house.admit(sock, peer_name(sock.family, peer), local=is_local(sock.family, peer))
+            self._house.admit(sock, client, self._layers(client))
+        except LayerError as error:
+            _log.warning("%s: refused: %s", client.name, error)
+            sock.close()
         except BaseException:
             sock.close()
             raise
@@ -194,11 +204,3 @@ class Listener:
         with self._lock:
             if not self._closed:
                 self._house.poller.arm(self._sock, read=True, write=False)
-
-
-def peer_name(family: int, address: Any) -> str:  # noqa: ANN401 - socket addresses have a form per family
-    """How a client is called in the log."""
-    if family == socket.AF_UNIX:
-        return "unix"
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -14,12 +14,16 @@ from framelet import Address, ServerLimits, TcpAddress, UnixAddress, parse_addre
 from .handlers import Handler, Handlers
 from .house import House
 from .listener import Listener, ListenError, open_listeners
+from .peer import is_local
 from .poller import Poller, default_poller
-from .stop_policy import StopPolicy, is_local
+from .stop_policy import StopPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
+
+    from .peer import Peer
+    from .transport import Layer
 
 _log = logging.getLogger("framelet_server")
 
@@ -43,17 +47,18 @@ class Server:
         handlers: Mapping[int, Handler] | None = None,
         limits: ServerLimits | None = None,
         stop_policy: StopPolicy | None = None,
+        executor: concurrent.futures.Executor | None = None,
         poller: Callable[[], Poller] = default_poller,
     ) -> None:
         """Prepare a server; nothing is opened before ``start``.
 
         ``address`` is ``(host, port)`` with port 0 for any free one, ``"unix:PATH"``, or any other form that
         ``framelet.parse_address`` reads.  ``handler`` answers REQUEST frames, and ``handlers`` maps
-        application types (0xC0 to 0xFF) to theirs; they are called from several threads at once.  Raises
-        AddressError or ConfigurationError.
+        application types (0xC0 to 0xFF) to theirs; they are called from several threads at once, or by the
+        ``executor``, which stays the caller's to shut down.  Raises AddressError or ConfigurationError.
         """
         self._wanted = _address(address)
-        self._handlers = Handlers(handler, handlers or {})
+        self._handlers = Handlers(handler, handlers or {}, executor)
         self._limits = limits or ServerLimits()
         self._stop_policy = stop_policy or StopPolicy()
         self._make_poller = poller
@@ -88,7 +93,7 @@ class Server:
             self._addresses = [_address_of(sock) for sock in sockets]
             local = all(is_local(sock.family, sock.getsockname()) for sock in sockets)
             house = House(self._handlers, self._limits, self._stop_policy, poller, local=local)
-            listeners = [Listener(house, sock) for sock in sockets]
+            listeners = [Listener(house, sock, _plain) for sock in sockets]
             house.on_drain([listener.close for listener in listeners])
             self._house = house
             pool = concurrent.futures.ThreadPoolExecutor(self._limits.threads, "framelet-worker")
@@ -162,6 +167,11 @@ class Server:
             last = self._working == 0
         if last:
             self._running().poller.release()
+
+
+def _plain(_: Peer) -> Sequence[Layer]:
+    """Nothing below the frames."""
+    return ()
 
 
 def _work(house: House) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import enum
 import hmac
-import ipaddress
-import socket
-from typing import Any, Self
+from collections import OrderedDict
+from typing import Self
 
 from framelet import ConfigurationError
 
@@ -65,10 +64,33 @@ class StopPolicy:
         return self.kind is StopKind.LOCAL and local
 
 
-def is_local(family: int, address: Any) -> bool:  # noqa: ANN401 - socket addresses have a form per family
-    """Whether a socket address cannot be reached from, or come from, another machine."""
-    if family == socket.AF_UNIX:
-        return True
-    ip = ipaddress.ip_address(address[0].partition("%")[0])
-    mapped = getattr(ip, "ipv4_mapped", None)
-    return (mapped or ip).is_loopback
+_FREE = 3
+"""Wrong tokens from one address that are answered at once: people mistype."""
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 2.0
+"""Seconds for which the answers to further ones are kept back; doubled each time."""
+
+_MEMORY = 60.0
+"""Seconds without a wrong token after which an address starts afresh."""
+
+_MOST_HOSTS = 1_024
+"""Addresses remembered; the one that has been quiet for longest is forgotten first."""
+
+
+class WrongTokens:
+    """Counts the wrong tokens of each address, so that to guess takes time on any number of connections."""
+
+    def __init__(self) -> None:
+        """Begin with no address."""
+        self._hosts: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def wait(self, host: str, now: float) -> float:
+        """Take down a wrong token; the seconds for which its answer is to be kept back."""
+        count, last = self._hosts.pop(host, (0, now))
+        count = 1 if now - last > _MEMORY else count + 1
+        self._hosts[host] = count, now
+        if len(self._hosts) > _MOST_HOSTS:
+            self._hosts.popitem(last=False)
+        if count <= _FREE:
+            return 0.0
+        return min(_FIRST_WAIT * 2.0 ** min(count - _FREE - 1, 10), _LONGEST_WAIT)

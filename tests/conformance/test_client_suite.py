@@ -43,8 +43,8 @@ def test_the_example_in_the_contract_is_a_whole_adapter(tmp_path: Path) -> None:
     assert len(found[1].splitlines()) <= 45
     adapter = tmp_path / "adapter.py"
     adapter.write_text(found[1], encoding="utf-8")
-    # It has no pipeline, and is started for each conversation.  Whether an ERROR that nobody asked for reaches
-    # it before or after its next request is up to the system, and so is what can be said about it.
+    # It has no pipeline, and is started for each conversation.  Whether an ERROR that nobody asked for
+    # reaches it before or after its next request is up to the system, and so is what can be said about it.
     options = ["--only", "vector.*.next", "--only", "client.form.*", "--only", "client.sends.*"]
     status, bad = run(tmp_path, adapter, *options, "--time-scale", "3")
     assert status == 0

@@ -177,7 +177,7 @@ def test_a_client_that_is_cut_off_as_its_turn_ends_is_closed(
 ) -> None:
     # The server's end comes between the last look at the client and the moment it is let go of: after
     # that no worker is woken any more.
-    turn = Channel._turn
+    turn = Channel.turn
     before = descriptors()
     server = serve(poller=poller)
 
@@ -186,7 +186,7 @@ def test_a_client_that_is_cut_off_as_its_turn_ends_is_closed(
         if self._fin_sent:
             self._house._end()
 
-    monkeypatch.setattr(Channel, "_turn", last_turn)
+    monkeypatch.setattr(Channel, "turn", last_turn)
     peer = connect(server)
     peer.send(encode(0x00))
     assert peer.error() == 501

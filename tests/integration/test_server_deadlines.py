@@ -209,11 +209,11 @@ class TestIdle:
     def test_a_client_that_takes_long_over_its_answers_is_idle_only_after_the_last(
         self, serve: Serve, connect: Connect, poller: Any
     ) -> None:
-        peer = connect(serve(poller=poller, idle_timeout=0.3, max_unsent=100_000_000), SMALL)
+        peer = connect(serve(poller=poller, idle_timeout=0.8, max_unsent=100_000_000), SMALL)
         peer.send(BIG * 12)
         for _ in range(6):
             assert len(peer.take(2)[0].body) == 1_000_000
-            pass_time(0.1)
+            pass_time(0.2)
         assert peer.ask("ab") == "ba"
         assert peer.error() == 505
 

@@ -42,7 +42,7 @@ CODES = {
 }
 
 # Conditions that only the program around a connection can find; it sends them by their code.
-OF_THE_PROGRAM = {500, 507, 404, 403, 450}
+OF_THE_PROGRAM = {500, 507, 509, 404, 403, 450}
 
 
 def test_the_tree_is_complete() -> None:

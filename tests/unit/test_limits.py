@@ -16,6 +16,8 @@ each_field = pytest.mark.parametrize(
     ("cls", "info"), FIELDS, ids=[f"{cls.__name__}-{info.name}" for cls, info in FIELDS]
 )
 
+UNITS = {"octets", "octets/second", "seconds", "threads", "connections", "frames", "answers"}
+
 
 @pytest.mark.req("REQ-FRAME-2", "REQ-SIZE-1", "REQ-SIZE-3", "REQ-PING-2", "REQ-HELLO-3", "REQ-ERROR-14")
 def test_the_protocol_fixes_these() -> None:
@@ -77,7 +79,7 @@ def test_each_limit_refuses_a_number_of_the_wrong_kind(cls: LimitsType, info: li
 def test_each_limit_is_described_for_people(cls: LimitsType, info: limits.LimitInfo) -> None:
     assert info.purpose
     assert info.why
-    assert info.unit in {"octets", "seconds", "threads", "connections", "frames"}
+    assert info.unit in UNITS
     assert info.option == f"--{info.name.replace('_', '-')}"
     assert [field.name for field in dataclasses.fields(cls)] == [info.name for info in cls.describe()]
 

@@ -30,6 +30,7 @@ FIRST_OCTETS = {0x16, ord("G"), ord("P"), ord("S")}
 # In order of precedence: fatal before recoverable, then as a server comes upon them.
 CODES = [
     (507, "too-many-connections"),
+    (509, "overloaded"),
     (501, "type-unknown"),
     (502, "type-unexpected"),
     (503, "frame-too-large"),
@@ -124,7 +125,7 @@ def test_what_only_this_end_can_know_is_never_sent() -> None:
 def test_every_code_that_the_specification_speaks_of_is_registered() -> None:
     rules = " ".join(SPEC.split())
     spoken = {int(code) for code in re.findall(r"ERROR `(\d{3})`", rules)}
-    assert spoken == {400, 403, 404, 413, 422, 426, 451, 501, 502, 504, 505, 507}
+    assert spoken == {400, 403, 404, 413, 422, 426, 451, 501, 502, 504, 505, 507, 509}
     assert spoken <= set(ErrorCode)
     shown = {
         int(bytes.fromhex(code).decode())

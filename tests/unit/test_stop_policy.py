@@ -9,7 +9,8 @@ import pytest
 
 from framelet import ConfigurationError
 from framelet_server import StopKind, StopPolicy
-from framelet_server.stop_policy import is_local
+from framelet_server.peer import is_local, peer_of
+from framelet_server.stop_policy import WrongTokens
 
 
 @pytest.mark.req("REQ-STOP-2")
@@ -87,3 +88,40 @@ def test_a_policy_does_not_show_its_token() -> None:
 )
 def test_what_counts_as_this_machine(family: int, address: object, *, expected: bool) -> None:
     assert is_local(family, address) is expected
+
+
+@pytest.mark.req("REQ-STOP-15")
+def test_wrong_tokens_take_longer_and_longer_for_each_address() -> None:
+    tokens = WrongTokens()
+    waits = [tokens.wait("192.0.2.1", 0.0) for _ in range(12)]
+    assert waits[:3] == [0, 0, 0]
+    assert waits[3:6] == [0.1, 0.2, 0.4]
+    assert waits[-1] == 2.0
+    assert tokens.wait("192.0.2.2", 0.0) == 0
+    assert tokens.wait("192.0.2.1", 59.0) == 2.0
+    assert tokens.wait("192.0.2.1", 120.0) == 0
+
+
+def test_only_so_many_addresses_are_remembered() -> None:
+    tokens = WrongTokens()
+    for _ in range(4):
+        tokens.wait("old", 0.0)
+    for number in range(5_000):
+        tokens.wait(str(number), 1.0)
+    assert len(tokens._hosts) == 1_024
+    assert tokens.wait("old", 2.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%lo", "fe80::/64"),
+    ],
+)
+def test_an_ipv6_network_counts_as_one_address(address: str, host: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    assert peer_of(family, (address, 1)).host == host
+    assert peer_of(socket.AF_UNIX, b"").host == ""

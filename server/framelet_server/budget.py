@@ -1,0 +1,89 @@
+"""The memory that all clients of a server take together, and who pays when it is too much."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from .deadlines import Deadlines
+
+_log = logging.getLogger("framelet_server")
+
+_GRACE = 0.5
+"""Seconds in which clients may still take their answers before any of them is shed."""
+
+_RELIEF = 7 / 8
+"""Part of the budget to come down to, so that the next octet does not exceed it again."""
+
+
+class Holder(Protocol):
+    """A client for which octets are held."""
+
+    def kick(self) -> None:
+        """Have a worker look at it soon."""
+
+    def shed(self) -> None:
+        """End it, and free what is held."""
+
+
+class Budget:
+    """Counts the octets held for each client, exceeds or not, and sheds the largest when it stays exceeded.
+
+    While it is exceeded nothing is read from clients for which anything is held; those that hold nothing are
+    served as ever.  All methods may be called from any thread; no holder is called with the lock held.
+    """
+
+    def __init__(self, most: int, deadlines: Deadlines) -> None:
+        """Allow ``most`` octets."""
+        self._most = most
+        self._deadlines = deadlines
+        self._lock = threading.Lock()  # guards the rest
+        self._held: dict[Holder, int] = {}
+        self._total = 0
+        self.exceeded = False
+        self.shed = 0  # clients given up so far
+
+    @property
+    def total(self) -> int:
+        """Octets held now."""
+        return self._total
+
+    def note(self, holder: Holder, octets: int) -> None:
+        """Take down how many octets are held for a client now."""
+        with self._lock:
+            self._total += octets - self._held.pop(holder, 0)
+            if octets:
+                self._held[holder] = octets
+            relieved = self.exceeded and self._total <= self._most * _RELIEF
+            exceeds = not self.exceeded and self._total > self._most
+            if not (relieved or exceeds):
+                return
+            self.exceeded = exceeds
+            starved = [] if exceeds else list(self._held)
+        if exceeds:
+            _log.warning("the clients hold %d octets of %d: not reading from them", self._total, self._most)
+            self._deadlines.schedule(time.monotonic() + _GRACE, self._relieve)
+        for waiting in starved:
+            waiting.kick()
+
+    def _relieve(self) -> None:
+        """Shed the largest until the rest is within bounds; called on the thread of the deadlines."""
+        with self._lock:
+            if not self.exceeded:
+                return
+            excess = self._total - self._most * _RELIEF
+            largest = []
+            for holder in sorted(self._held, key=self._held.__getitem__, reverse=True):
+                if excess <= 0:
+                    break
+                excess -= self._held[holder]
+                largest.append(holder)
+            self.shed += len(largest)
+        if largest:
+            _log.error("shedding the %d clients that hold the most memory", len(largest))
+        for holder in largest:
+            holder.shed()
+        self._deadlines.schedule(time.monotonic() + _GRACE, self._relieve)

@@ -1,0 +1,366 @@
+"""What is said with one client: its octets read, its frames served, its answers sent.
+
+A conversation knows nothing of threads: its channel sees to it that one at a time is at work here.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import time
+from typing import TYPE_CHECKING
+
+from framelet import (
+    ApplicationReceived,
+    ErrorCode,
+    FrameRefused,
+    InputEnded,
+    RequestReceived,
+    ServerConnection,
+    ServerEvent,
+    State,
+    StopReceived,
+)
+
+from .in_flight import InFlight
+from .transport import Transport
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from .house import House
+    from .peer import Peer
+    from .transport import Layer
+
+_log = logging.getLogger("framelet_server")
+
+_RECEIVE_SIZE = 65_536
+"""Octets asked for in one read: as many as a fast sender of small frames usually has waiting."""
+
+_RECEIVE_MOST = 262_144
+"""Octets asked for where a large body is under way: a third more of them per second than in small reads."""
+
+_JITTER = 0.1
+"""Part of the maximum age by which connections differ, so that those of one moment do not all end in one."""
+
+
+class ConversationOver(Exception):  # noqa: N818 - an end, and not always an error
+    """The connection has to be closed at once; the message says why."""
+
+
+class Conversation:
+    """The server's side of a connection; every method belongs to whoever owns its channel."""
+
+    __slots__ = (
+        "_began",
+        "_connection",
+        "_drain_left",
+        "_eof",
+        "_fin_sent",
+        "_house",
+        "_in_flight",
+        "_introduced",
+        "_paused",
+        "_retire_at",
+        "_retiring",
+        "_starved",
+        "_transport",
+        "_undelivered",
+        "counted_host",
+        "cut",
+        "peer",
+        "stopper",
+    )
+
+    def __init__(self, house: House, sock: socket.socket, peer: Peer, layers: Sequence[Layer] = ()) -> None:
+        """Take over a connected, non-blocking socket."""
+        now = time.monotonic()
+        self._house = house
+        self._began = now
+        self._transport = Transport(sock, layers)
+        self._connection = ServerConnection(house.limits, now=now)
+        self._in_flight: InFlight | None = None  # answers that come later
+        self._introduced = not layers  # whether the house knows its peer for good
+        self._paused = False  # not read, because too much is unsent or in flight
+        self._starved = False  # not read, because all clients together hold too much
+        self._eof = False  # the client has ended its stream
+        self._fin_sent = False
+        self._undelivered = 0  # octets that the system still had for the client when last asked
+        self._drain_left: int | None = None  # octets still to be read in a drain
+        self._retiring = False  # to be ended for its age
+        self._retire_at = math.inf
+        if house.limits.max_age:
+            self._retire_at = now + house.limits.max_age * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads load, keeps no secret
+        self.peer = peer
+        self.counted_host = ""  # the address whose limit it counts for; the house keeps it
+        self.stopper = False  # its STOP was allowed: STOPPED is due
+        self.cut = False  # ended with answers unsent, or by force
+
+    @property
+    def held(self) -> int:
+        """Octets that are in memory for this client: frames not served yet, and answers not taken."""
+        return self._connection.input_size + self._connection.output_size + self._transport.unsent
+
+    def wants(self) -> tuple[bool, bool]:
+        """Whether to go on when there is something to read, and when there is room to write."""
+        # Nothing is read behind the last answer before that is sent: it would wake us for ever.
+        ending = self._connection.finished and self._transport.unsent > 0
+        starved = self._starved and self._house.budget.exceeded
+        read = not (self._paused or starved or self._eof or ending)
+        return read, self._transport.unsent > 0
+
+    # A turn.
+
+    def turn(self) -> None:
+        """Read, serve and answer, up to a bounded number of octets (REQ-FLOW-5)."""
+        budget = self._house.limits.turn_octets
+        more = True  # whether another read may find something
+        self._feed()
+        while self._answer():
+            if self._connection.finished and self._can_finish():
+                self._finish()
+                return
+            if self._must_drain():
+                self._connection.drain()
+            elif budget <= 0 or not more or self._is_starved():
+                return
+            else:
+                wanted = min(max(_RECEIVE_SIZE, self._connection.missing), _RECEIVE_MOST, budget)
+                if self._drain_left is not None:
+                    wanted = min(wanted, self._drain_left)
+                received = self._receive(wanted)
+                more = received == wanted
+                budget -= received
+
+    def end_turn(self) -> None:
+        """See a connection off that takes no further frames; may be called off the workers."""
+        while (event := self._connection.next_event()) is not None:
+            self._note(event)
+        self._transport.flush(self._connection)
+        if self._connection.finished and self._can_finish():
+            self._finish()
+
+    def refuse(self, code: ErrorCode, text: str = "") -> None:
+        """End the connection with a fatal ERROR; what was owed is dropped."""
+        self._drop_in_flight()
+        self._connection.fail(code, text)
+        self.end_turn()
+
+    def give_up(self) -> None:
+        """Free what this client holds: with an ERROR where one can reach it, by force where not."""
+        if self._transport.unsent or self._connection.finished:
+            self.cut = True
+            raise ConversationOver("the clients hold more memory than all of them may")
+        self.refuse(ErrorCode.OVERLOADED)
+
+    def _receive(self, wanted: int) -> int:
+        """Read once; the number of octets that came."""
+        if self._eof:
+            return 0
+        try:
+            count, data = self._transport.receive(wanted)
+        except BlockingIOError:
+            self._drain_left = None if self._drain_left is None else 0
+            return 0
+        if self._drain_left is not None:
+            self._drain_left -= count
+        if not self._introduced:
+            self._introduce()
+        if data:
+            self._connection.receive_data(data, time.monotonic())
+        if count == 0 or self._transport.ended:
+            self._eof = True
+            self._connection.receive_eof()
+        return count
+
+    def _introduce(self) -> None:
+        """Tell the house who this is, as far as the layers know by now."""
+        peer = self._transport.identify(self.peer)
+        if peer.host != self.peer.host and (refusal := self._house.moved(self, peer)):
+            self._connection.fail(ErrorCode.TOO_MANY_CONNECTIONS, refusal)
+        self.peer = peer
+        if self._transport.established:
+            self._introduced = True
+            self._connection.resume(time.monotonic())
+
+    def _must_drain(self) -> bool:
+        """Whether all that came before a drain, or the end of this client's time, was read (REQ-STOP-7)."""
+        if self.stopper or not (self._house.draining or self._retiring):
+            return False
+        if self._drain_left is None:
+            # What the system holds now is what came before; the client may go on sending for ever.
+            self._drain_left = self._transport.unread
+        return self._drain_left == 0
+
+    def _is_starved(self) -> bool:
+        """Whether to leave off reading, because this client and the others hold too much together."""
+        self._starved = self._house.budget.exceeded and self.held > 0
+        return self._starved
+
+    def _feed(self) -> None:
+        """Start the clocks afresh where this client was not read for a while."""
+        if self._starved:
+            self._starved = False
+            self._connection.resume(time.monotonic())
+
+    # Answers.
+
+    def _answer(self) -> bool:
+        """Serve what was received; False where too much waits unsent, or in flight, for more."""
+        while self._has_room():
+            event = self._connection.next_event()
+            if event is not None:
+                self._serve(event)
+                continue
+            if self.stopper and self._house.drained is not None and self._connection.owes:
+                self._connection.send_stopped(*self._house.drained)  # REQ-STOP-8
+            self._transport.flush(self._connection)
+            return True
+        return False
+
+    def _has_room(self) -> bool:
+        """Whether more answers may be made: read no further above the bound (REQ-FLOW-1 to 3)."""
+        if self._in_flight is not None and not self._collect(self._in_flight):
+            self._transport.flush(self._connection)
+            self._paused = True
+            return False
+        bound = self._house.limits.max_unsent
+        waiting = self._transport.unsent + self._connection.output_size
+        if waiting > bound:
+            self._transport.flush(self._connection)
+            waiting = self._transport.unsent + self._connection.output_size
+        paused, self._paused = self._paused, waiting > bound
+        if paused and not self._paused:
+            self._connection.resume(time.monotonic())
+        return not self._paused
+
+    def _collect(self, in_flight: InFlight) -> bool:
+        """Send the answers that have come; False where too many are still out for more."""
+        if in_flight.deliver(self._connection, self._house.limits.max_unsent):
+            self._connection.resume(time.monotonic())  # the handlers' time is not the client's
+        return in_flight.has_room
+
+    def _serve(self, event: ServerEvent) -> None:
+        handlers = self._house.handlers
+        if isinstance(event, (RequestReceived, ApplicationReceived)):
+            if handlers.executor is not None:
+                self._later().submit(handlers, event)
+                return
+            if handlers.may_block and self._connection.output_size:
+                self._transport.flush(self._connection)
+            handlers.answer(self._connection, event)
+            if handlers.may_block:
+                self._connection.resume(time.monotonic())  # the handler's time is not the client's
+        elif isinstance(event, StopReceived):
+            self._decide_stop(event.token)
+        else:
+            self._note(event)
+
+    def _decide_stop(self, token: str) -> None:
+        self._transport.flush(self._connection)
+        if self._house.stop_asked(self, token):
+            self._connection.allow_stop()
+            return
+        wait = self._house.stop_refused(self)
+        if wait or self._connection.owes > 1:
+            self._later().refuse_stop(self._house.deadlines, wait)
+        else:
+            self._connection.send_error(ErrorCode.STOP_REFUSED)  # REQ-STOP-3
+
+    def _later(self) -> InFlight:
+        if self._in_flight is None:
+            self._in_flight = InFlight(self._house.limits.max_in_flight, self.kick)
+        return self._in_flight
+
+    def _drop_in_flight(self) -> None:
+        """Nobody waits for the answers any more: have those cancelled that were not begun."""
+        if self._in_flight is not None:
+            self._in_flight.cancel()
+            self._in_flight = None
+
+    def _note(self, event: ServerEvent) -> None:
+        if isinstance(event, (FrameRefused, InputEnded)) and event.error is not None:
+            _log.info("%s: %s", self.peer.name, event.error)
+
+    # Deadlines.
+
+    def deadline(self) -> float:
+        """When ``enforce`` is due, in seconds on the monotonic clock; infinity for never."""
+        if self._transport.unsent:
+            return self._transport.since + self._house.limits.write_timeout
+        if not self._transport.established:
+            return self._began + self._house.limits.handshake_timeout
+        due = math.inf if self._starved else self._connection.next_deadline()
+        return min(math.inf if due is None else due, math.inf if self._retiring else self._retire_at)
+
+    def enforce(self) -> None:
+        """Enforce what is overdue."""
+        now = time.monotonic()
+        if self._transport.unsent:  # REQ-TIME-5
+            self._transport.flush(self._connection)  # it may have made room while the workers were busy
+            if time.monotonic() < self.deadline():
+                self.kick()
+                return
+            self.cut = True
+            raise ConversationOver("the client took nothing of its answers within the write timeout")
+        if not self._transport.established:
+            raise ConversationOver("the handshake was not complete within the handshake timeout")
+        if self._connection.state is State.CLOSING and self._delivers():
+            self._connection.resume(now)
+        elif now >= self._retire_at and not self._retiring:
+            self._retiring = True
+            self.kick()
+        else:
+            self._connection.check_deadlines(now)
+            self.end_turn()
+
+    def _delivers(self) -> bool:
+        """Whether the last answers are on their way: the client has taken some since this was last asked."""
+        before, self._undelivered = self._undelivered, self._transport.undelivered
+        return 0 < self._undelivered < before
+
+    # The end.
+
+    def _can_finish(self) -> bool:
+        """Whether the end may come now: a client that is refused is told so behind its handshake."""
+        return self._transport.established or self._eof or self._house.draining
+
+    def _finish(self) -> None:
+        """Behind the last answer send FIN; then discard until the client closes too (REQ-ERROR-8)."""
+        if not self._transport.established:
+            raise ConversationOver("it ended before the handshake was complete")
+        if not self._fin_sent:
+            if self._transport.unsent or not self._transport.end():
+                return
+            self._fin_sent = True
+            self._connection.resume(time.monotonic())
+            self._undelivered = self._transport.undelivered
+            self._house.channel_finished(self)
+        budget = self._house.limits.turn_octets
+        while self._connection.state is State.CLOSING and budget > 0:
+            try:
+                count = self._transport.discard(_RECEIVE_SIZE)
+            except BlockingIOError:
+                return
+            budget -= count
+            if not count:
+                self._eof = True
+                self._connection.receive_eof()
+        if self._connection.state is State.CLOSED:
+            self._close()
+
+    # What the channel adds.
+
+    def kick(self) -> None:
+        """Have a worker take a turn soon; may be called from any thread."""
+        raise NotImplementedError
+
+    def cut_off(self) -> None:
+        """End by force; may be called from any thread."""
+        raise NotImplementedError
+
+    def _close(self) -> None:
+        """Close the socket, and forget the client."""
+        raise NotImplementedError

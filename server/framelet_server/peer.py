@@ -1,0 +1,50 @@
+"""Who a client is: its name in the log, and what its address allows."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import socket
+from typing import Any
+
+_SITE = 64
+"""Bits of an IPv6 address that one customer has to itself: everything behind them counts as one host."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end of a connection.
+
+    ``name`` is for the log; ``host`` is what limits per address count by, empty for a unix socket; ``local``
+    says that the address cannot be another machine's; ``roles`` are those of a verified certificate.
+    """
+
+    name: str
+    host: str
+    local: bool
+    roles: frozenset[str] = frozenset()
+
+
+def peer_of(family: int, address: Any) -> Peer:  # noqa: ANN401 - socket addresses have a form per family
+    """The peer at a socket address."""
+    if family == socket.AF_UNIX:
+        return Peer("unix", "", local=True)
+    host, port = address[:2]
+    name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return Peer(name, _host(_ip(host)), is_local(family, address))
+
+
+def is_local(family: int, address: Any) -> bool:  # noqa: ANN401 - socket addresses have a form per family
+    """Whether a socket address cannot be reached from, or come from, another machine."""
+    return family == socket.AF_UNIX or _ip(address[0]).is_loopback
+
+
+def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    ip = ipaddress.ip_address(text.partition("%")[0])
+    return getattr(ip, "ipv4_mapped", None) or ip
+
+
+def _host(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    if ip.version == 4:  # noqa: PLR2004 - the name of the family
+        return str(ip)
+    return str(ipaddress.ip_network((int(ip) >> _SITE << _SITE, _SITE)))

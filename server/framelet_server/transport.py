@@ -1,0 +1,187 @@
+"""One client's socket, what it speaks below the frames, and the octets that it has yet to take."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+import termios
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from framelet import ServerConnection
+
+    from .peer import Peer
+
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close at once, with RST
+
+
+class LayerError(Exception):
+    """The client broke the rules of a layer; the message is for the log."""
+
+
+class Layer(Protocol):
+    """What a client speaks below the frames, as TLS: octets in and out, and no I/O of its own."""
+
+    @property
+    def established(self) -> bool:
+        """Whether frames can pass."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether the layer has said that nothing further will come in."""
+        ...
+
+    def receive(self, data: bytes) -> bytes:
+        """Take octets in, and return those of them that belong to the next layer; raises LayerError."""
+        ...
+
+    def send(self, pieces: list[bytes]) -> list[bytes]:
+        """Octets to be written: the layer's own, and the pieces given, none of which it may hold back."""
+        ...
+
+    def end(self) -> bytes:
+        """What is written behind the last octet."""
+        ...
+
+    def identify(self, peer: Peer) -> Peer:
+        """What the layer knows of the client, once it is established."""
+        ...
+
+
+class Transport:
+    """Reads and writes without waiting, through the layers, and keeps what the system does not take."""
+
+    __slots__ = ("_ended", "_layers", "_pieces", "established", "since", "sock", "unsent")
+
+    def __init__(self, sock: socket.socket, layers: Sequence[Layer] = ()) -> None:
+        """Use a connected, non-blocking socket; the first layer is the one next to it."""
+        self.sock = sock
+        self._layers = tuple(layers)
+        self._pieces: deque[memoryview] | None = None
+        self._ended = False  # nothing further is taken from the connection
+        self.established = not layers
+        self.unsent = 0  # octets kept
+        self.since = 0.0  # when octets were last taken, or first waited
+
+    @property
+    def ended(self) -> bool:
+        """Whether a layer has said that nothing further will come in."""
+        return any(layer.ended for layer in self._layers)
+
+    @property
+    def unread(self) -> int:
+        """Octets that the system holds for us."""
+        return self._octets(termios.FIONREAD)
+
+    @property
+    def undelivered(self) -> int:
+        """Octets that the system still has for the client."""
+        return self._octets(termios.TIOCOUTQ)
+
+    def receive(self, wanted: int) -> tuple[int, bytes]:
+        """Read once: how many octets came, 0 at the end of the stream, and what they mean to the connection.
+
+        Raises OSError as the socket does, BlockingIOError among them, and LayerError.
+        """
+        data = self.sock.recv(wanted)
+        count = len(data)
+        for layer in self._layers:
+            data = layer.receive(data)
+        if not self.established:
+            self.established = all(layer.established for layer in self._layers)
+        return count, data
+
+    def discard(self, most: int) -> int:
+        """Read and drop octets; how many, 0 at the end of the stream."""
+        return len(self.sock.recv(most))
+
+    def input_waits(self) -> bool:
+        """Whether octets, or the end of the stream, wait to be read."""
+        try:
+            self.sock.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return False
+        return True
+
+    def identify(self, peer: Peer) -> Peer:
+        """What is known of the client by now."""
+        for layer in self._layers:
+            if layer.established:
+                peer = layer.identify(peer)
+        return peer
+
+    def flush(self, connection: ServerConnection) -> None:
+        """Write what is kept and what the connection has to send; raises OSError as the socket does.
+
+        Answers that find others waiting stay in the connection until those are gone, so that a client that
+        stalls gets them in large pieces, and small ones do not cost more memory than they hold.
+        """
+        now = time.monotonic()
+        waited = self.unsent > 0
+        if not waited:
+            self.since = now
+            self._take(connection, now)
+        while self.unsent:
+            self._write()
+            if self.unsent:
+                return
+            if waited:
+                self._take(connection, now)
+        if waited:
+            connection.resume(now)  # the client has its answers only now
+
+    def end(self) -> bool:
+        """Write the end of the stream (FIN) behind all octets; False where some wait to be taken first."""
+        if not self._ended:
+            self._ended = True
+            self._keep([layer.end() for layer in reversed(self._layers)])
+        self._write()
+        if self.unsent:
+            return False
+        self.sock.shutdown(socket.SHUT_WR)
+        return True
+
+    def reset(self) -> None:
+        """Have the client told by RST, once the socket is closed, that this was no orderly end."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+    def _take(self, connection: ServerConnection, now: float) -> None:
+        """Take all that the connection has to send; asked also where it is nothing, to time its end."""
+        pieces = connection.pieces_to_send(now) if self.established else []
+        for layer in reversed(self._layers):
+            pieces = layer.send(pieces)
+        if pieces:
+            self._keep(pieces)
+
+    def _keep(self, pieces: list[bytes]) -> None:
+        if self._pieces is None:  # most clients never need it
+            self._pieces = deque()
+        for piece in pieces:
+            if piece:
+                self._pieces.append(memoryview(piece))
+                self.unsent += len(piece)
+
+    def _write(self) -> None:
+        """Write what is kept, as far as the system takes it."""
+        while self._pieces:
+            first = self._pieces[0]
+            try:
+                sent = self.sock.send(first)
+            except BlockingIOError:
+                return
+            self.unsent -= sent
+            self.since = time.monotonic()
+            if sent == len(first):
+                self._pieces.popleft()
+            else:
+                self._pieces[0] = first[sent:]
+
+    def _octets(self, direction: int) -> int:
+        (count,) = struct.unpack("i", fcntl.ioctl(self.sock, direction, bytes(4)))
+        return int(count)
