@@ -42,6 +42,7 @@ class Budget:
         self._deadlines = deadlines
         self._lock = threading.Lock()  # guards the rest
         self._held: dict[Holder, int] = {}
+        self._going: set[Holder] = set()  # shed, but a worker is still busy with them
         self._total = 0
         self.exceeded = False
         self.shed = 0  # clients given up so far
@@ -57,6 +58,8 @@ class Budget:
             self._total += octets - self._held.pop(holder, 0)
             if octets:
                 self._held[holder] = octets
+            else:
+                self._going.discard(holder)
             relieved = self.exceeded and self._total <= self._most * _RELIEF
             exceeds = not self.exceeded and self._total > self._most
             if not (relieved or exceeds):
@@ -76,11 +79,13 @@ class Budget:
                 return
             excess = self._total - self._most * _RELIEF
             largest = []
-            for holder in sorted(self._held, key=self._held.__getitem__, reverse=True):
+            candidates = self._held.keys() - self._going
+            for holder in sorted(candidates, key=self._held.__getitem__, reverse=True):
                 if excess <= 0:
                     break
                 excess -= self._held[holder]
                 largest.append(holder)
+            self._going.update(largest)
             self.shed += len(largest)
         if largest:
             _log.error("shedding the %d clients that hold the most memory", len(largest))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from framelet import Address, FrameletError, TcpAddress, UnixAddress
+from framelet import Address, ErrorCode, FrameletError, ServerConnection, TcpAddress, UnixAddress
 
 from .peer import Peer, peer_of
 from .transport import Layer, LayerError
@@ -29,12 +30,18 @@ Layers = Callable[[Peer], Sequence[Layer]]
 _BATCH = 64
 """Clients accepted in one turn, so that a crowd at the door does not hold a worker."""
 
+_UNREAD = 65_536
+"""Octets read of a client that is turned away at the door."""
+
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 """How the system says that it has no such address, as of IPv6 where that is switched off."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0
 """Seconds without accepting after the system ran out of something; doubled each time."""
+
+_PATIENCE = 5.0
+"""Seconds of this after which those who wait are told so; until then others may leave and make room."""
 
 
 class ListenError(FrameletError, OSError):
@@ -124,6 +131,8 @@ class Listener:
         self._lock = threading.Lock()  # against closing while another thread accepts
         self._closed = False
         self._pause = 0.0
+        self._short_since = 0.0  # when the system ran out of something
+        self._reserve = _open_reserve()
         self._file = os.lstat(sock.getsockname()) if sock.family == socket.AF_UNIX else None
         sock.settimeout(0)
         house.poller.add(sock, self, read=True, write=False)
@@ -153,6 +162,7 @@ class Listener:
             # The file goes first: another server that wants the path finds none, or one that is in use.
             self._remove_file()
             self._house.poller.discard(self._sock)
+            self._close_reserve()
 
     def _remove_file(self) -> None:
         """Remove the file of a unix socket, unless it is another's by now; never raises."""
@@ -197,10 +207,51 @@ class Listener:
         if self._pause == 0.0:
             reason = getattr(error, "strerror", None) or repr(error)
             _log.error("cannot accept: %s; trying again until it works", reason)
+            self._short_since = time.monotonic()
+        elif time.monotonic() - self._short_since > _PATIENCE:
+            self._turn_away()
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
         self._house.deadlines.schedule(time.monotonic() + self._pause, self._resume)
+
+    def _turn_away(self) -> None:
+        """Use the descriptor kept for this to tell those who wait that there is no room (REQ-FLOW-6)."""
+        self._close_reserve()
+        try:
+            for _ in range(_BATCH):
+                sock, address = self._sock.accept()
+                with sock:
+                    self._tell(sock, peer_of(sock.family, address))
+        except OSError:
+            pass  # nobody waits any more, or another thread took the descriptor
+        finally:
+            self._reserve = _open_reserve()
+
+    def _tell(self, sock: socket.socket, peer: Peer) -> None:
+        _log.warning("%s: refused: out of descriptors or memory", peer.name)
+        sock.settimeout(0)
+        with contextlib.suppress(OSError, LayerError):
+            if self._layers(peer):
+                return  # it would not understand
+            connection = ServerConnection(now=0.0)
+            connection.fail(ErrorCode.TOO_MANY_CONNECTIONS, "the system allows no further connection")
+            sock.send(connection.data_to_send(0.0))
+            sock.shutdown(socket.SHUT_WR)
+            sock.recv(_UNREAD)  # what is left unread would turn the end into a reset
+
+    def _close_reserve(self) -> None:
+        if self._reserve is not None:
+            os.close(self._reserve)
+            self._reserve = None
 
     def _resume(self) -> None:
         with self._lock:
             if not self._closed:
                 self._house.poller.arm(self._sock, read=True, write=False)
+
+
+def _open_reserve() -> int | None:
+    """A descriptor to give up when there is no other."""
+    try:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
