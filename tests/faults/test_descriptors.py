@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import select
+import signal
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,3 +76,38 @@ def test_a_server_without_descriptors_serves_its_clients_and_recovers(
 
 def readable(sock: socket.socket) -> bool:
     return bool(select.select([sock], [], [], 0)[0])
+
+
+def test_clients_at_the_door_are_told_when_a_shortage_lasts(
+    command: Start, connect: Connect, until: Any, tmp_path: Path
+) -> None:
+    # A descriptor is kept for this.  The server of this test loses patience sooner than others.
+    (tmp_path / "impatient.py").write_text(
+        "import framelet_server.listener as listener\n"
+        "listener._PATIENCE = 0.2\n"
+        "def handler(text):\n"
+        "    return text[::-1]\n"
+    )
+    server = command("--handler", "impatient:handler", "--max-connections", "1000", preexec_fn=allow_few)
+    address = parse_address(server.address())
+    crowd = [connect(address) for _ in range(200)]
+    for peer in crowd:
+        peer.request("ab")
+    told = 0
+    for peer in crowd:
+        (frame,) = peer.take(1)
+        if frame != REPLY:
+            assert frame == (FrameType.ERROR, b"507 the system allows no further connection")
+            assert peer.receive() is None
+            told += 1
+    assert 160 < told < 200
+    for peer in crowd:
+        peer.close()
+    late = connect(address)
+    until(lambda: late.ask("ab") == "ba")
+    server.process.send_signal(signal.SIGTERM)
+    assert late.receive() is None
+    late.close()
+    status, log = server.finish()
+    assert status == 0
+    assert "Traceback" not in log
