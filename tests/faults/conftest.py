@@ -18,5 +18,6 @@ connect = _fixtures.connect
 gate = _fixtures.gate
 listen_on = _fixtures.listen_on
 poller = _fixtures.poller
+scripted_server = _fixtures.scripted_server
 serve = _fixtures.serve
 until = _fixtures.until
