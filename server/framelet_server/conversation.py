@@ -292,7 +292,8 @@ class Conversation:
             return self._transport.since + self._house.limits.write_timeout
         if not self._transport.established:
             return self._began + self._house.limits.handshake_timeout
-        due = math.inf if self._starved else self._connection.next_deadline()
+        unread = self._starved or self._paused  # time that we do not read is not the client's
+        due = math.inf if unread else self._connection.next_deadline()
         return min(math.inf if due is None else due, math.inf if self._retiring else self._retire_at)
 
     def enforce(self) -> None:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 def test_every_test_that_the_page_names_is_one() -> None:
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(test_\w+)`", page))
-    assert len(named) > 30
+    assert len(named) >= 30
     tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     assert not [name for name in sorted(named) if f"def {name}(" not in tests]
 
