@@ -18,6 +18,8 @@ from framelet import (
     reverse,
 )
 
+from .progress import call_handler
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from concurrent.futures import Executor
@@ -65,7 +67,7 @@ class Handlers:
             connection.send_error(ErrorCode.NO_HANDLER)
             return
         try:
-            answer = handler(event.text)
+            answer = call_handler(handler, event.text) if self.may_block else handler(event.text)
         except BaseException:  # noqa: BLE001 - even SystemExit in a handler must cost its caller alone
             _failed(connection, handler)
         else:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from .budget import Budget
 from .channel import Channel
 from .deadlines import Deadlines
+from .progress import Progress
 from .stop_policy import StopKind, WrongTokens
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from framelet import ServerLimits
 
     from .conversation import Conversation
+    from .drain import DrainObserver
     from .handlers import Handlers
     from .peer import Peer
     from .poller import Poller
@@ -38,12 +40,13 @@ class House:
     All methods may be called from any thread.  A channel's lock is never held when one is called.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the threads share
         self,
         handlers: Handlers,
         limits: ServerLimits,
         stop_policy: StopPolicy,
         poller: Poller,
+        observer: DrainObserver,
         *,
         local: bool,
     ) -> None:
@@ -53,8 +56,10 @@ class House:
         self.poller = poller
         self.deadlines = Deadlines()
         self.budget = Budget(limits.max_memory, self.deadlines)
+        self.progress = Progress()
         self.ended = threading.Event()
         self._stop_policy = stop_policy
+        self._observer = observer
         self._local = local
         self._lock = threading.Lock()  # guards everything below
         self._wrong_tokens = WrongTokens()
@@ -63,6 +68,8 @@ class House:
         self._refused: set[Conversation] = set()
         self._hosts: Counter[str] = Counter()  # how many come from each address
         self._draining = False
+        self._hastened = False
+        self._told = False  # the observer knows that all are gone
         self._drained: tuple[int, int] | None = None
         self._closed = 0
         self._cut = 0
@@ -76,7 +83,7 @@ class House:
 
     @property
     def drained(self) -> tuple[int, int] | None:
-        """How many channels were closed and how many cut off, once all have sent their last octet."""
+        """How many channels were closed and how many cut off, once STOPPED may say so."""
         return self._drained
 
     def on_drain(self, stop_listening: list[Callable[[], None]]) -> None:
@@ -140,7 +147,9 @@ class House:
         with self._lock:
             channel.stopper = True
             self._active.discard(channel)
-        self.begin_drain(f"{channel.peer.name} sent STOP")
+        reason = f"{channel.peer.name} sent STOP"
+        self.begin_drain(reason)
+        self._observer.stop_allowed(reason)
         self._advance()  # it may have been the last one that a drain under way was waiting for
         return True
 
@@ -154,14 +163,16 @@ class House:
 
     def begin_drain(self, reason: str) -> None:
         """Answer what was received, then end; returns at once, and does nothing the second time."""
+        # This first: whoever has been accepted is let in, so that no client is closed without a word.
+        for stop_listening in self._stop_listening:
+            stop_listening()
         with self._lock:
             if self._draining:
                 return
             self._draining = True
             channels = list(self._channels)
         _log.info("draining %d connections: %s", len(channels), reason)
-        for stop_listening in self._stop_listening:
-            stop_listening()
+        self._observer.drain_began(reason)
         self.deadlines.schedule(time.monotonic() + self.limits.drain_timeout, self.hasten)
         for channel in channels:
             channel.kick()
@@ -172,11 +183,12 @@ class House:
         with self._lock:
             if not self._draining:
                 return
+            self._hastened = True
             late = list(self._active)
         for channel in late:
             channel.cut_off()
         self._advance()
-        self.deadlines.schedule(time.monotonic() + self.limits.linger_timeout, self._end)
+        self._limit_linger()
 
     def channel_finished(self, channel: Conversation) -> None:
         """Note that a channel has sent its last octet."""
@@ -202,15 +214,29 @@ class House:
         with self._lock:
             if not self._draining:
                 return
-            told = self._drained is None and not self._active
-            if told:
-                self._drained = (self._closed, self._cut)
-            stoppers = [channel for channel in self._channels if channel.stopper] if told else []
-            over = self._drained is not None and not self._channels
-        for channel in stoppers:
-            channel.kick()
+            tell = not (self._told or self._active)
+            self._told = self._told or tell
+            over = self._told and not self._channels
+        if tell:
+            self._observer.drained(self._closed, self._cut, self._conclude)
         if over:
             self._end()
+
+    def _conclude(self, closed: int, cut: int) -> None:
+        """Have STOPPED sent with these numbers (REQ-STOP-8)."""
+        with self._lock:
+            if self._drained is not None:
+                return
+            self._drained = (closed, cut)
+            stoppers = [channel for channel in self._channels if channel.stopper]
+        for channel in stoppers:
+            channel.kick()
+        self._limit_linger()
+
+    def _limit_linger(self) -> None:
+        """Behind a drain that was cut short, give the last clients the linger timeout to take STOPPED."""
+        if self._hastened and self._drained is not None:
+            self.deadlines.schedule(time.monotonic() + self.limits.linger_timeout, self._end)
 
     def _end(self) -> None:
         """Let the workers go; clients that linger on are cut off."""

@@ -14,7 +14,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from framelet import Address, ErrorCode, FrameletError, ServerConnection, TcpAddress, UnixAddress
+from framelet import (
+    Address,
+    ConfigurationError,
+    ErrorCode,
+    FrameletError,
+    ServerConnection,
+    TcpAddress,
+    UnixAddress,
+)
 
 from .peer import Peer, peer_of
 from .transport import Layer, LayerError
@@ -36,6 +44,8 @@ _UNREAD = 65_536
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 """How the system says that it has no such address, as of IPv6 where that is switched off."""
+
+_FAMILIES = {socket.AF_INET, socket.AF_INET6, socket.AF_UNIX}
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0
 """Seconds without accepting after the system ran out of something; doubled each time."""
@@ -120,11 +130,55 @@ def _is_stale(path: str) -> bool:
         return probe.connect_ex(path) == errno.ECONNREFUSED
 
 
+def check_listening(sock: socket.socket) -> None:
+    """See that a socket from elsewhere can be accepted on; raises ConfigurationError."""
+    try:
+        family, kind = sock.family, sock.type
+        listening = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        message = f"file descriptor {sock.fileno()} is no socket: {error.strerror}"
+        raise ConfigurationError(message) from None
+    if family not in _FAMILIES or kind != socket.SOCK_STREAM or not listening:
+        message = f"file descriptor {sock.fileno()} is no listening stream socket of TCP or a unix path"
+        raise ConfigurationError(message)
+
+
+def address_of(sock: socket.socket) -> Address:
+    """The address of a listening socket."""
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return UnixAddress(os.fsdecode(name).replace("\0", "@", 1))  # Linux has names that are no paths
+    return TcpAddress(name[0], name[1])
+
+
+class SocketFile:
+    """The file of a unix socket, to be removed when that is closed."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Remember which file it is."""
+        self._path = Path(sock.getsockname())
+        self._file = self._path.lstat()
+
+    def remove(self) -> None:
+        """Remove the file, unless it is another's by now; never raises."""
+        try:
+            if os.path.samestat(self._path.lstat(), self._file):
+                self._path.unlink()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            _log.warning("cannot remove %s: %s", self._path, error.strerror)
+
+
 class Listener:
     """Accepts clients for a house, in turns like any other owner of a socket."""
 
-    def __init__(self, house: House, sock: socket.socket, layers: Layers) -> None:
-        """Begin to accept on a listening socket; ``layers`` says what a client speaks below its frames."""
+    def __init__(self, house: House, sock: socket.socket, layers: Layers, *, owns_file: bool = True) -> None:
+        """Begin to accept on a listening socket.
+
+        ``layers`` says what a client speaks below its frames; ``owns_file`` has the file of a unix socket
+        removed with it.
+        """
         self._house = house
         self._sock = sock
         self._layers = layers
@@ -133,7 +187,7 @@ class Listener:
         self._pause = 0.0
         self._short_since = 0.0  # when the system ran out of something
         self._reserve = _open_reserve()
-        self._file = os.lstat(sock.getsockname()) if sock.family == socket.AF_UNIX else None
+        self._file = SocketFile(sock) if owns_file and sock.family == socket.AF_UNIX else None
         sock.settimeout(0)
         house.poller.add(sock, self, read=True, write=False)
 
@@ -160,22 +214,10 @@ class Listener:
                 return
             self._closed = True
             # The file goes first: another server that wants the path finds none, or one that is in use.
-            self._remove_file()
+            if self._file is not None:
+                self._file.remove()
             self._house.poller.discard(self._sock)
             self._close_reserve()
-
-    def _remove_file(self) -> None:
-        """Remove the file of a unix socket, unless it is another's by now; never raises."""
-        if self._file is None:
-            return
-        path = Path(self._sock.getsockname())
-        try:
-            if os.path.samestat(path.lstat(), self._file):
-                path.unlink()
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            _log.warning("cannot remove %s: %s", path, error.strerror)
 
     def _accept(self) -> bool:
         """Take one client in; False when nobody waits."""

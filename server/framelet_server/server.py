@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
-import os
-import socket
 import threading
 from typing import TYPE_CHECKING, Self
 
-from framelet import Address, ServerLimits, TcpAddress, UnixAddress, parse_address, reverse
+from framelet import Address, ConfigurationError, ServerLimits, UnixAddress, parse_address, reverse
 
+from .drain import DrainObserver
 from .handlers import Handler, Handlers
 from .house import House
-from .listener import Listener, ListenError, open_listeners
+from .listener import Listener, ListenError, address_of, check_listening, open_listeners
 from .peer import is_local
 from .poller import Poller, default_poller
+from .progress import Watch
 from .stop_policy import StopPolicy
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
@@ -41,29 +42,42 @@ class Server:
 
     def __init__(  # noqa: PLR0913 - all but the first two are optional keywords
         self,
-        address: Address | tuple[str, int] | str,
+        address: Address | tuple[str, int] | str | None = None,
         handler: Handler = reverse,
         *,
+        sockets: Sequence[socket.socket] = (),
         handlers: Mapping[int, Handler] | None = None,
         limits: ServerLimits | None = None,
         stop_policy: StopPolicy | None = None,
         executor: concurrent.futures.Executor | None = None,
         poller: Callable[[], Poller] = default_poller,
+        drain_observer: DrainObserver | None = None,
     ) -> None:
         """Prepare a server; nothing is opened before ``start``.
 
         ``address`` is ``(host, port)`` with port 0 for any free one, ``"unix:PATH"``, or any other form that
         ``framelet.parse_address`` reads.  ``handler`` answers REQUEST frames, and ``handlers`` maps
         application types (0xC0 to 0xFF) to theirs; they are called from several threads at once, or by the
-        ``executor``, which stays the caller's to shut down.  Raises AddressError or ConfigurationError.
+        ``executor``, which stays the caller's to shut down.
+
+        ``sockets`` are listening sockets that are open already, in the place of an address; ``start`` takes
+        them over, and the files of unix sockets among them stay when the server ends.  ``drain_observer``
+        hears of the drain.  Raises AddressError or ConfigurationError.
         """
-        self._wanted = _address(address)
+        if (address is None) == (not sockets):
+            raise ConfigurationError("a server needs an address, or sockets: one of them, and not both")
+        for sock in sockets:
+            check_listening(sock)
+        self._given = list(sockets)
+        self._wanted = address_of(self._given[0]) if address is None else check_address(address)
+        self._observer = drain_observer or DrainObserver()
         self._handlers = Handlers(handler, handlers or {}, executor)
         self._limits = limits or ServerLimits()
         self._stop_policy = stop_policy or StopPolicy()
         self._make_poller = poller
         self._state_lock = threading.Lock()
         self._house: House | None = None
+        self._watch: Watch | None = None
         self._addresses: list[Address] = []
         self._workers: list[concurrent.futures.Future[None]] = []
         self._working = self._limits.threads
@@ -86,14 +100,16 @@ class Server:
                 raise RuntimeError("a server can be started once")
             poller = self._make_poller()
             try:
-                sockets = open_listeners(self._wanted, self._limits.backlog)
+                sockets = self._given or open_listeners(self._wanted, self._limits.backlog)
             except ListenError:
                 poller.release()
                 raise
-            self._addresses = [_address_of(sock) for sock in sockets]
+            self._addresses = [address_of(sock) for sock in sockets]
             local = all(is_local(sock.family, sock.getsockname()) for sock in sockets)
-            house = House(self._handlers, self._limits, self._stop_policy, poller, local=local)
-            listeners = [Listener(house, sock, _plain) for sock in sockets]
+            house = House(
+                self._handlers, self._limits, self._stop_policy, poller, self._observer, local=local
+            )
+            listeners = [Listener(house, sock, _plain, owns_file=not self._given) for sock in sockets]
             house.on_drain([listener.close for listener in listeners])
             self._house = house
             pool = concurrent.futures.ThreadPoolExecutor(self._limits.threads, "framelet-worker")
@@ -109,6 +125,16 @@ class Server:
     def hasten(self) -> None:
         """Cut a drain short: what has not been sent by now is dropped."""
         self._running().hasten()
+
+    def watch(self, period: float, beat: Callable[[], None]) -> None:
+        """Have ``beat`` called several times in ``period`` seconds, until the server ends or is stuck.
+
+        A server is stuck when a worker has been in the server's own code for half of that, or when none
+        wakes though one is free; not when all are in handlers.  ``beat`` is called on another thread, and
+        must not block.  To be called once, before ``wait``.
+        """
+        house = self._running()
+        self._watch = Watch(house.poller, house.deadlines, house.progress, period, beat)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the server has ended, or ``timeout`` seconds; whether it has."""
@@ -153,6 +179,8 @@ class Server:
                 return
             self._tidied = True
             house.deadlines.close()
+            if self._watch is not None:
+                self._watch.close()
             _, stuck = concurrent.futures.wait(self._workers, _LAST_TURN)
             if stuck:
                 _log.warning("%d handlers have not returned; their threads are left behind", len(stuck))
@@ -176,23 +204,19 @@ def _plain(_: Peer) -> Sequence[Layer]:
 
 def _work(house: House) -> None:
     """What each worker does: wait, serve a turn, and again."""
+    clock = house.progress.join()
     while (ready := house.poller.wait()) is not None:
+        clock.turn_began()
         try:
             ready.owner.ready(hangup=ready.hangup)
         except Exception:  # noqa: BLE001 - a fault of our own costs one turn, never a worker
             _log.exception("a worker failed in its turn")
+        clock.turn_ended()
         del ready  # a client that goes meanwhile must not stay in memory while this thread waits
 
 
-def _address(address: Address | tuple[str, int] | str) -> Address:
-    """An address in any form, checked as those that people write."""
+def check_address(address: Address | tuple[str, int] | str) -> Address:
+    """An address in any form, checked as those that people write; raises AddressError."""
     if not isinstance(address, (str, UnixAddress)):
         address = parse_address(*address)
     return parse_address(str(address))
-
-
-def _address_of(sock: socket.socket) -> Address:
-    name = sock.getsockname()
-    if sock.family == socket.AF_UNIX:
-        return UnixAddress(os.fsdecode(name))
-    return TcpAddress(name[0], name[1])
