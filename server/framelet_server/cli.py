@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import itertools
 import logging
 import os
 import resource
-import signal
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,25 +23,31 @@ from framelet import (
 )
 from framelet.address import DEFAULT_HOST, DEFAULT_PORT, TcpAddress
 
-from .server import Server
+from .lifecycle import end_process, serve
+from .listener import open_listeners
+from .server import Server, check_address
 from .stop_policy import StopKind, StopPolicy
+from .supervisor import Supervisor
+from .systemd import Notifier, NotifyingObserver, inherited_sockets
+from .worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import socket
+    from collections.abc import Sequence
 
     from .handlers import Handler
+    from .lifecycle import Reload
 
 TOKEN_VARIABLE = "FRAMELET_STOP_TOKEN"  # noqa: S105 - the name of a variable, no secret
 
 _SPARE_DESCRIPTORS = 128
 """Descriptors that the process needs beside those of its clients, the refused ones among them."""
 
-_SIGNAL_CHECK = 0.25
-"""Seconds after which a signal is noticed at the latest.
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+_LOG_FORMAT_WITH_PROCESS = "%(asctime)s %(levelname)s [%(process)d] %(message)s"
 
-Python calls the handlers of signals on the main thread, but where two signals come at once the system may
-give both to another thread, and then nothing wakes the main one.
-"""
+_ON_RELOAD: Reload | None = None
+"""What SIGHUP is for: nothing yet."""
 
 _log = logging.getLogger("framelet_server")
 
@@ -69,6 +72,14 @@ def _limit_options(command: click.Command) -> click.Command:
 @click.option("--host", help=f"Name or address to listen on.  [default: {DEFAULT_HOST}]")
 @click.option("--port", type=click.IntRange(0, 65535), help=f"Port; 0 for any.  [default: {DEFAULT_PORT}]")
 @click.option("--unix", metavar="PATH", help="Listen on a unix socket instead.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1_024),
+    default=1,
+    show_default=True,
+    help="Processes that share the address; each has the threads and limits below to itself.",
+)
+@click.option("--worker", "inheritance", hidden=True, help="Be one of them; for the supervisor's use.")
 @click.option(
     "--handler",
     metavar="MODULE:FUNCTION",
@@ -105,6 +116,8 @@ def command(  # noqa: PLR0913 - one parameter for each option
     host: str | None,
     port: int | None,
     unix: str | None,
+    workers: int,
+    inheritance: str | None,
     handler: str | None,
     handle: Sequence[str],
     stop: str,
@@ -115,33 +128,45 @@ def command(  # noqa: PLR0913 - one parameter for each option
     """Answer Framelet clients, many at once, until a STOP or a signal.
 
     When it is ready it prints one line with its address on stdout.  SIGTERM, SIGINT and an allowed STOP let
-    it answer what it has received and then exit with status 0; a second signal cuts that short.
+    it answer what it has received and then exit with status 0; a second signal cuts that short.  Started by
+    systemd's socket activation, it serves the sockets of LISTEN_FDS.
     """
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    several = workers > 1 or inheritance is not None
+    logging.basicConfig(level=log_level.upper(), format=_LOG_FORMAT_WITH_PROCESS if several else _LOG_FORMAT)
+    checked = ServerLimits(**limits)
+    policy = _stop_policy(StopKind(stop), stop_token_file)
+    notifier = Notifier.from_environment()
+    worker = None if inheritance is None else Worker(inheritance)
+    sockets = inherited_sockets() if worker is None else worker.sockets
+    if sockets and worker is None and (host, port, unix) != (None, None, None):
+        raise click.UsageError("--host, --port and --unix cannot be combined with the sockets of LISTEN_FDS")
+    address = None if sockets else check_address(_address(host, port, unix))
+    if workers > 1 and worker is None:
+        return _supervise(address, sockets, workers, checked, notifier)
     server = Server(
-        _address(host, port, unix),
+        address,
         _load(handler) if handler else reverse,
+        sockets=sockets,
         handlers=dict(_parse_handle(text) for text in handle),
-        limits=ServerLimits(**limits),
-        stop_policy=_stop_policy(StopKind(stop), stop_token_file),
+        limits=checked,
+        stop_policy=policy,
+        drain_observer=worker or NotifyingObserver(notifier),
     )
     _raise_descriptor_limit(limits["max_connections"])
-    with server:
-        _drain_on_signals(server)
-        _announce(server)
-        while not server.wait(_SIGNAL_CHECK):
-            pass
+    if worker is not None:
+        worker.serve(server, _ON_RELOAD)
+    else:
+        serve(server, _announce, notifier, _ON_RELOAD)
     if server.stuck:
-        # Threads that never return from a handler would keep the interpreter from ending.
-        logging.shutdown()
-        os._exit(0)
+        end_process()
     return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit status: 0 after a drain, 1 when it cannot serve, 2 for wrong usage."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return int(command.main(arguments, prog_name="framelet-server", standalone_mode=False) or 0)
+        return int(command.main(given, "framelet-server", standalone_mode=False, obj=given) or 0)
     except click.ClickException as error:
         return _complain(error.format_message() + " (see framelet-server --help)", error.exit_code)
     except (AddressError, ConfigurationError) as error:
@@ -152,11 +177,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _announce(server: Server) -> None:
+def _supervise(
+    address: Address | None,
+    sockets: list[socket.socket],
+    workers: int,
+    limits: ServerLimits,
+    notifier: Notifier,
+) -> int:
+    """Have several processes serve; the exit status."""
+    supervisor = Supervisor(
+        _own_command(),
+        open_listeners(address, limits.backlog) if address else sockets,
+        owns_files=address is not None,
+        workers=workers,
+        limits=limits,
+        announce=_announce,
+        notifier=notifier,
+    )
+    return supervisor.run()
+
+
+def _own_command() -> list[str]:
+    """What starts this program again with the same arguments, in the same way and with the same flags."""
+    arguments: list[str] = click.get_current_context().obj
+    flags = sys.orig_argv[1:]
+    if arguments and flags[-len(arguments) :] == arguments:
+        return [sys.executable, *flags]
+    return [sys.executable, "-m", "framelet_server", *arguments]  # called by another program
+
+
+def _announce(addresses: Sequence[Address]) -> None:
     """Print the one line that says where the server listens, if stdout is open."""
     if sys.stdout is None:
         return
-    line = f"framelet-server listening on {', '.join(map(str, server.addresses))}\n"
+    line = f"framelet-server listening on {', '.join(map(str, addresses))}\n"
     try:
         os.write(sys.stdout.fileno(), os.fsencode(line))  # so that nothing is left to fail at the end
     except OSError as error:
@@ -242,28 +296,3 @@ def _raise_descriptor_limit(max_connections: int) -> None:
         _log.warning(
             "%d connections are allowed, but the system allows %d descriptors", max_connections, allowed
         )
-
-
-def _drain_on_signals(server: Server) -> None:
-    """Drain on SIGTERM and SIGINT; a second signal hastens it."""
-    signals = itertools.count()
-
-    def on_signal(number: int, frame: object) -> None:
-        del frame
-        # A signal handler interrupts the main thread anywhere, also while it holds a lock; so the work
-        # is done on a thread of its own.
-        hasten = next(signals) > 0  # in one step, as another signal can interrupt this function too
-        _in_background(lambda: _drain(server, signal.Signals(number).name, hasten=hasten))
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
-
-
-def _drain(server: Server, reason: str, *, hasten: bool) -> None:
-    server.begin_drain(reason)
-    if hasten:  # the thread that was to begin the drain may not have got so far; now it has begun
-        server.hasten()
-
-
-def _in_background(work: Callable[[], None]) -> None:
-    threading.Thread(target=work, name="framelet-signal").start()

@@ -1,0 +1,70 @@
+"""The line between the supervisor and one of its workers, and what is said on it.
+
+Each message is a JSON array on a line of its own.
+
+=================== ============ ==================================================================
+message             said by      meaning
+=================== ============ ==================================================================
+watch SECONDS       supervisor   the first of all: be heard of several times in so many seconds
+ready               worker       clients are served
+alive               worker       there is progress
+stop REASON         worker       a client's STOP was allowed
+drained CLOSED CUT  worker       its clients are gone, but for those whose STOP was allowed
+drain REASON        supervisor   begin to drain
+hasten              supervisor   cut the drain short
+drained CLOSED CUT  supervisor   the clients of all workers are gone: what STOPPED says
+reload              supervisor   read again what can be read again
+reloaded            worker       that is done, well or not
+=================== ============ ==================================================================
+
+The end of the stream says that the other process is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+from typing import Any
+
+_SIZE = 65_536
+
+
+class ControlLine:
+    """One end of the line; ``send`` may be called from any thread, ``receive`` from one."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Take over one of a pair of stream sockets."""
+        self._sock = sock
+        self._lock = threading.Lock()  # against two messages in each other
+        self._received = bytearray()
+
+    def fileno(self) -> int:
+        """For selectors."""
+        return self._sock.fileno()
+
+    def send(self, *message: object) -> None:
+        """Say something, without waiting; it is lost where the other process is gone, or takes nothing."""
+        line = json.dumps(message).encode() + b"\n"
+        with self._lock, contextlib.suppress(OSError):
+            self._sock.send(line, socket.MSG_DONTWAIT)
+
+    def receive(self) -> list[list[Any]] | None:
+        """Wait for messages and return those that came, which may be none; None at the end of the stream."""
+        try:
+            data = self._sock.recv(_SIZE)
+        except BlockingIOError:
+            return []
+        except ConnectionError:
+            return None
+        if not data:
+            return None
+        self._received += data
+        *lines, rest = self._received.split(b"\n")
+        self._received = rest
+        return [json.loads(line) for line in lines]
+
+    def close(self) -> None:
+        """Let the other process see the end of the stream."""
+        self._sock.close()
