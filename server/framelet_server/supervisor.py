@@ -48,6 +48,9 @@ _TICKS = 4
 _LAST = 5.0
 """Seconds, beyond all timeouts of a drain, before a worker that has not ended is made to."""
 
+_EXPLAINED = (1, 2)
+"""Statuses with which a worker ends after it has said why it cannot serve."""
+
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 _HEEDED = (*_ENDING, signal.SIGHUP, signal.SIGCHLD)
 
@@ -272,9 +275,9 @@ class Supervisor:
             _log.info("worker %d has drained and is replaced", process.popen.pid)
             self._start(place)
         elif not self._announced:
-            if status < 0 or status > 2:  # noqa: PLR2004 - 1 and 2 come with a line that says why
+            self._status = status if status in _EXPLAINED else 1
+            if status not in _EXPLAINED:
                 _log.error("a worker ended before all were ready: %s", _how(status))
-            self._status = status if status > 0 else 1
             self._begin_drain("a worker could not start")
         else:
             if time.monotonic() - process.began >= _SETTLED:

@@ -1,0 +1,363 @@
+"""Several processes on one port: one is killed, stuck, or stopped, or the supervisor is."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from framelet import Frame, FrameType, encode, parse_address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.integration.conftest import Command, Peer
+
+    Start = Callable[..., Command]
+    Connect = Callable[..., Peer]
+
+STOP = encode(FrameType.STOP)
+
+HANDLER = """
+import os, pathlib, time
+def handler(text):
+    if text == "pid":
+        return str(os.getpid())
+    if text.startswith("block"):
+        pathlib.Path("blocked").touch()
+        while not pathlib.Path("opened").exists():
+            time.sleep(0.001)
+    return text[::-1]
+"""
+
+
+def stopped(closed: int, cut: int = 0) -> Frame:
+    return Frame(FrameType.STOPPED, f"closed={closed} cut={cut}".encode())
+
+
+def lives(pid: int) -> bool:
+    """Whether a process is there, and no zombie."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123 - short
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def refuses_connections(address: str) -> bool:
+    with socket.socket(socket.AF_INET) as probe:
+        return probe.connect_ex(tuple(parse_address(address))) == errno.ECONNREFUSED
+
+
+class Pool:
+    """Two workers with a handler that says which one it is in, and a client of each."""
+
+    def __init__(self, server: Command, connect: Connect) -> None:
+        self.server = server
+        self.address = server.address()
+        self._connect = connect
+        self.peers: dict[int, Peer] = {}
+        self.others: list[Peer] = []
+        self.find_all()
+
+    def connect(self) -> Peer:
+        return self._connect(self.address)
+
+    def find_all(self) -> None:
+        """Connect until there is a client of two workers that live."""
+        self.peers = {pid: peer for pid, peer in self.peers.items() if lives(pid)}
+        for _ in range(1_000):
+            peer = self.connect()
+            pid = int(peer.ask("pid"))
+            if pid in self.peers:
+                self.others.append(peer)
+            else:
+                self.peers[pid] = peer
+            if len(self.peers) == 2:
+                return
+        pytest.fail("one worker takes no client")
+
+    def is_draining(self) -> bool:
+        """Whether the supervisor has begun to drain; not asked by connecting, as clients are counted."""
+        return any("draining all workers" in line for line in self.server.errors)
+
+    @property
+    def clients(self) -> int:
+        return len(self.peers) + len(self.others)
+
+    def close(self) -> None:
+        for peer in (*self.peers.values(), *self.others):
+            peer.close()
+
+
+@pytest.fixture
+def pool(command: Start, connect: Connect, tmp_path: Path) -> Callable[..., Pool]:
+    """Start two workers."""
+    (tmp_path / "several.py").write_text(HANDLER)
+
+    def start(*arguments: str, **keywords: Any) -> Pool:
+        server = command(
+            *("--workers", "2", "--handler", "several:handler", "--log-level", "info"),
+            *("--linger-timeout", "0.2", "--threads", "2", *arguments),
+            **keywords,
+        )
+        return Pool(server, connect)
+
+    return start
+
+
+class TestCrashes:
+    """A worker that is gone or stuck is replaced, and the others serve on."""
+
+    def test_a_killed_worker_is_replaced_while_the_other_serves(
+        self, pool: Callable[..., Pool], until: Any
+    ) -> None:
+        workers = pool()
+        first, second = workers.peers
+        # Load on the one that stays: its client sees nothing of it all.
+        served: list[int] = []
+        ended = threading.Event()
+
+        def load() -> None:
+            while not ended.is_set():
+                served.append(int(workers.peers[second].ask("pid")))
+
+        thread = threading.Thread(target=load)
+        thread.start()
+        try:
+            for _ in range(2):
+                os.kill(first, signal.SIGKILL)
+                until(lambda pid=first: not lives(pid))
+                before = len(served)
+                for _ in range(20):
+                    assert workers.connect().ask("ab") == "ba"
+                until(lambda count=before: len(served) > count + 100)
+                peer = workers.peers.pop(first)
+                with pytest.raises((AssertionError, ConnectionError)):
+                    peer.ask("ab")
+                workers.find_all()
+                (first,) = workers.peers.keys() - {second}
+        finally:
+            ended.set()
+            thread.join(20)
+        assert set(served) == {second}
+        workers.server.process.terminate()
+        status, log = workers.server.finish()
+        assert status == 0
+        pauses = re.findall(r"worker \d+ ended, killed by SIGKILL; replaced in ([0-9.]+) seconds", log)
+        assert pauses == ["0.1", "0.2"]  # longer each time
+
+    def test_a_worker_without_progress_is_killed_and_replaced(
+        self, pool: Callable[..., Pool], until: Any
+    ) -> None:
+        workers = pool(env={"WATCHDOG_USEC": "1000000"})
+        first = next(iter(workers.peers))
+        os.kill(first, signal.SIGSTOP)
+        until(lambda: not lives(first))
+        workers.find_all()
+        workers.server.process.terminate()
+        status, log = workers.server.finish()
+        assert status == 0
+        assert f"worker {first} makes no progress and is killed" in log
+
+    def test_one_worker_can_be_drained_and_is_replaced(self, pool: Callable[..., Pool], until: Any) -> None:
+        workers = pool()
+        first, second = workers.peers
+        os.kill(first, signal.SIGTERM)
+        assert workers.peers[first].receive() is None
+        workers.peers[first].close()
+        until(lambda: not lives(first))
+        assert workers.peers[second].ask("ab") == "ba"
+        workers.find_all()
+        workers.server.process.terminate()
+        status, log = workers.server.finish()
+        assert status == 0
+        assert f"worker {first} has drained and is replaced" in log
+
+    def test_workers_drain_when_the_supervisor_is_killed(
+        self, pool: Callable[..., Pool], tmp_path: Path, until: Any
+    ) -> None:
+        workers = pool()
+        first = next(iter(workers.peers))
+        workers.peers[first].request("block")
+        until((tmp_path / "blocked").exists)
+        # STOPPED waits for a sum that nobody will make any more.
+        workers.server.process.kill()
+        until(lambda: refuses_connections(workers.address))
+        (tmp_path / "opened").touch()
+        assert workers.peers[first].replies(1) == ["kcolb"]
+        for peer in workers.peers.values():
+            assert peer.receive() is None
+        workers.close()
+        until(lambda: not any(lives(pid) for pid in workers.peers))
+
+    def test_a_supervisor_that_is_killed_in_a_drain_leaves_nobody_waiting(
+        self, pool: Callable[..., Pool], tmp_path: Path, until: Any
+    ) -> None:
+        workers = pool()
+        first, second = workers.peers
+        workers.peers[first].request("block")
+        until((tmp_path / "blocked").exists)
+        workers.peers[second].send(STOP)
+        until(workers.is_draining)
+        workers.server.process.kill()
+        (frame,) = workers.peers[second].rest()
+        assert frame.type == FrameType.STOPPED  # with the numbers of its own process alone
+        (tmp_path / "opened").touch()
+        assert workers.peers[first].replies(1) == ["kcolb"]
+        workers.close()
+        until(lambda: not any(lives(pid) for pid in workers.peers))
+
+
+class TestStop:
+    """One STOP ends all, and STOPPED speaks for all."""
+
+    @pytest.mark.req("REQ-STOP-6", "REQ-STOP-7", "REQ-STOP-8")
+    def test_stopped_comes_when_the_clients_of_all_workers_are_gone(
+        self, pool: Callable[..., Pool], tmp_path: Path, until: Any
+    ) -> None:
+        workers = pool()
+        first, second = workers.peers
+        workers.peers[first].request("block")
+        until((tmp_path / "blocked").exists)
+        stopper = workers.peers[second]
+        stopper.send(STOP)
+        until(workers.is_draining)
+        stopper.sock.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            stopper.receive()  # the other worker still has an answer to give
+        stopper.sock.settimeout(20)
+        (tmp_path / "opened").touch()
+        assert workers.peers[first].replies(1) == ["kcolb"]
+        assert workers.peers[first].receive() is None
+        assert stopper.rest() == [stopped(workers.clients - 1)]
+        workers.close()
+        status, log = workers.server.finish()
+        assert status == 0
+        assert f"drained all workers: {workers.clients - 1} connections closed, 0 cut off" in log
+
+    @pytest.mark.req("REQ-STOP-8", "REQ-STOP-11", "REQ-STOP-12")
+    def test_what_is_cut_off_in_one_worker_is_counted_for_the_stopper_in_another(
+        self, pool: Callable[..., Pool], tmp_path: Path, until: Any
+    ) -> None:
+        workers = pool("--drain-timeout", "0.3")
+        first, second = workers.peers
+        workers.peers[first].request("block")
+        until((tmp_path / "blocked").exists)
+        workers.peers[second].send(STOP)
+        assert workers.peers[second].rest() == [stopped(workers.clients - 2, 1)]
+        workers.close()
+        assert workers.server.finish()[0] == 0  # although the handler never returns
+
+    @pytest.mark.req("REQ-STOP-8")
+    def test_a_worker_that_is_killed_in_the_drain_holds_nothing_up(
+        self, pool: Callable[..., Pool], tmp_path: Path, until: Any
+    ) -> None:
+        workers = pool("--drain-timeout", "1000")
+        first, second = workers.peers
+        workers.peers[first].request("block")
+        until((tmp_path / "blocked").exists)
+        workers.peers[second].send(STOP)
+        until(workers.is_draining)
+        os.kill(first, signal.SIGKILL)
+        (frame,) = workers.peers[second].rest()
+        assert frame.type == FrameType.STOPPED
+        workers.close()
+        status, log = workers.server.finish()
+        assert status == 0
+        assert f"worker {first} ended in the drain, killed by SIGKILL; its clients are not counted" in log
+
+
+class TestSignals:
+    """SIGTERM and SIGINT, to the supervisor alone."""
+
+    @pytest.mark.req("REQ-STOP-6", "REQ-STOP-7")
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_everything_received_is_answered(self, pool: Callable[..., Pool], number: signal.Signals) -> None:
+        workers = pool()
+        texts = [f"request {number}" for number in range(1_000)]
+        peers = [*workers.peers.values(), *(workers.connect() for _ in range(6))]
+        for peer in peers:
+            assert peer.ask("ab") == "ba"
+        for peer in peers:
+            peer.request(*texts)
+            peer.await_receipt()
+        workers.server.process.send_signal(number)
+        for peer in peers:
+            assert peer.replies(1_000) == [text[::-1] for text in texts]
+            assert peer.receive() is None
+            peer.close()
+        workers.close()
+        assert workers.server.finish()[0] == 0
+
+    def test_a_second_signal_hastens(self, pool: Callable[..., Pool], tmp_path: Path, until: Any) -> None:
+        workers = pool("--drain-timeout", "1000")
+        for peer in workers.peers.values():
+            peer.request("block")
+            until((tmp_path / "blocked").exists)
+            (tmp_path / "blocked").unlink()
+        workers.server.process.terminate()
+        until(workers.is_draining)
+        workers.server.process.terminate()
+        status, log = workers.server.finish()
+        assert status == 0
+        assert log.count("1 handlers have not returned") == 2
+
+
+class TestStarting:
+    """Workers that cannot start, or whose start fails half-way."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "status", "words"),
+        [
+            (("--handler", "no_such_module:f"), 2, "no_such_module"),
+            (("--handler", "leaving:f"), 1, "a worker ended before all were ready: status 9"),
+            (("--unix", "no/such/folder/x"), 1, "No such file or directory"),
+            (("--max-body", "1"), 2, "max_body is 1"),
+        ],
+    )
+    def test_what_is_wrong_with_all_is_said_once(
+        self, command: Start, tmp_path: Path, arguments: tuple[str, ...], status: int, words: str
+    ) -> None:
+        (tmp_path / "leaving.py").write_text("import os; os._exit(9)")
+        server = command("--workers", "3", *arguments)
+        assert server.line() == ""
+        ended, log = server.finish()
+        assert ended == status
+        assert words in log
+        assert log.count("\n") == 1
+
+    def test_a_standard_output_that_fails_ends_all(self, command: Start, tmp_path: Path) -> None:
+        with open("/dev/full", "w") as full:  # noqa: PTH123 - a device, no path of ours
+            server = command("--workers", "2", "--unix", str(tmp_path / "s"), stdout=full)
+        status, log = server.finish()
+        assert status == 1
+        assert log.splitlines()[-1].endswith("cannot write to standard output: No space left on device")
+        assert not (tmp_path / "s").exists()
+
+    def test_a_unix_socket_is_removed_at_the_end(
+        self, command: Start, connect: Connect, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "several.sock"
+        server = command("--workers", "2", "--unix", str(path))
+        peer = connect(server.address())
+        peer.send(STOP)
+        assert peer.rest() == [stopped(0)]
+        peer.close()
+        assert server.finish() == (0, "")
+        assert not path.exists()
+
+    def test_the_option_of_the_supervisor_is_for_it_alone(self, command: Start) -> None:
+        for value in ("", "x", "0,1", "999"):
+            server = command("--worker", value)
+            status, log = server.finish()
+            assert status == 2
+            assert "--worker is for its use alone" in log
+            assert log.count("\n") == 1
