@@ -166,7 +166,8 @@ class Supervisor:
     def _wait(self) -> None:
         """Sleep until something happens or is due, and see to what happened."""
         dues = [self._give_up, self._next_sign, *(place.due for place in self._places)]
-        dues += [process.heard + self._silence for process in self._processes()]
+        if not self._draining:
+            dues += [process.heard + self._silence for process in self._processes()]
         pause = min(dues) - time.monotonic()
         for key, _ in self._selector.select(None if pause == math.inf else max(0.0, pause)):
             key.data()
@@ -212,6 +213,11 @@ class Supervisor:
             self._next_sign = now + self._notifier.watchdog / _TICKS
         if self._draining:
             self._conclude()
+        if now >= self._give_up:
+            self._give_up = math.inf
+            for process in self._processes():
+                _log.error("worker %d has not ended in time and is killed", process.popen.pid)
+                process.popen.kill()
 
     def _look_at(self, place: _Place, process: _Process, now: float) -> None:
         if (status := process.popen.poll()) is not None:
@@ -221,9 +227,6 @@ class Supervisor:
             process.line.close()
             place.process = None
             self._ended(place, process, status)
-        elif now >= self._give_up:
-            _log.error("worker %d has not ended in time and is killed", process.popen.pid)
-            process.popen.kill()
         elif now >= process.heard + self._silence and not self._draining:
             _log.error("worker %d makes no progress and is killed", process.popen.pid)
             process.heard = math.inf
@@ -357,13 +360,15 @@ class Supervisor:
 
     def _reload(self) -> None:
         """Have all workers reload; those that start later read what is new anyway."""
-        self._reloading = {process for process in self._processes() if process.ready}
-        if self._reloading:
+        ready = {process for process in self._processes() if process.ready}
+        if ready and self._announced and not self._draining:
+            self._reloading = ready
             self._notifier.reloading()
-        for process in self._reloading:
-            process.line.send("reload")
+            for process in ready:
+                process.line.send("reload")
 
     def _reloaded(self, process: _Process) -> None:
+        """When the last worker has reloaded, or has ended, say so."""
         if process in self._reloading:
             self._reloading.remove(process)
             if not self._reloading:

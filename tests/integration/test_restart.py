@@ -78,7 +78,7 @@ def activate(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
                 *(sys.executable, "-m", "framelet_server", "--linger-timeout", "0.2", *arguments),
             ],
             env={**os.environ, "LISTEN_FDS": "1"},
-            preexec_fn=lambda: os.dup2(sock.fileno(), 3),
+            preexec_fn=lambda: os.dup2(sock.fileno(), 3),  # noqa: PLW1509 - the number matters; one call
             pass_fds=[3],
             cwd=tmp_path,
             stdout=subprocess.PIPE,
