@@ -1,5 +1,6 @@
 """The Framelet server: a leader/followers thread pool that serves text handlers over TCP and unix sockets."""
 
+from .drain import DrainObserver
 from .handlers import Handler
 from .listener import ListenError
 from .poller import EpollPoller, SelectorPoller
@@ -7,6 +8,7 @@ from .server import Server
 from .stop_policy import StopKind, StopPolicy
 
 __all__ = [
+    "DrainObserver",
     "EpollPoller",
     "Handler",
     "ListenError",
