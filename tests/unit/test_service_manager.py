@@ -20,7 +20,7 @@ def test_without_variables_nothing_is_inherited_and_nobody_notified() -> None:
     notifier.ready("nobody hears this")
 
 
-@pytest.mark.parametrize("pid", ["1", "", "x", f"{PID}0"])
+@pytest.mark.parametrize("pid", ["1", "", "x", f"{PID}0"], ids=["init", "none", "word", "longer"])
 def test_sockets_for_another_process_are_left_alone(pid: str) -> None:
     environment = {"LISTEN_PID": pid, "LISTEN_FDS": "1", "LISTEN_FDNAMES": "a", "OTHER": "stays"}
     assert inherited_sockets(environment) == []
