@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from framelet import ServerLimits, UnixAddress
-from framelet_client import AnswerError, Client
+from framelet_client import AnswerError, Client, ConnectError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
