@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 
-.PHONY: help demo test test-others mutants lint format docs bench clean
+.PHONY: help demo test test-others mutants fuzz fuzz-keep soak lint format docs bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,25 @@ docs: $(VENV)/.installed-cli  ## write the generated tables, vectors and dissect
 
 mutants: $(VENV)/.installed-test  ## run the conformance suite against each known bug
 	@$(RUN) -m tests.mutants.run_mutants
+
+# New inputs gather in build/fuzz, where the next run finds them; fuzz-keep takes what they add to the corpus.
+FUZZ_SECONDS ?= 60
+FUZZ := 'fuzz_codec' 'fuzz_connections server' 'fuzz_connections client'
+fuzz: $(VENV)/.installed-fuzz  ## search for octets that break the protocol, FUZZ_SECONDS=60 for each of 3 targets
+	@for target in $(FUZZ); do \
+	    echo "tests.fuzz.$$target"; \
+	    $(RUN) -m tests.fuzz.$$target -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
+
+fuzz-keep: $(VENV)/.installed-fuzz  ## keep the inputs of make fuzz that reach something new
+	@for target in codec server client; do \
+	    case $$target in codec) module=fuzz_codec;; *) module="fuzz_connections $$target";; esac; \
+	    $(RUN) -m tests.fuzz.$$module -merge=1 || exit 1; \
+	done
+
+SOAK_SECONDS ?= 120
+soak: $(VENV)/.installed-cli  ## load a server with all kinds of clients for SOAK_SECONDS=120
+	@$(RUN) tests/soak/soak.py --seconds $(SOAK_SECONDS)
 
 bench: $(VENV)/.installed-cli  ## measure the server and the codec
 	@$(RUN) benchmarks/bench.py
