@@ -78,7 +78,7 @@ fuzz-keep: $(VENV)/.installed-fuzz  ## keep the inputs of make fuzz that reach s
 
 SOAK_SECONDS ?= 120
 soak: $(VENV)/.installed-cli  ## load a server with all kinds of clients for SOAK_SECONDS=120
-	@$(RUN) tests/soak/soak.py --seconds $(SOAK_SECONDS)
+	@$(RUN) -m tests.soak.soak --seconds $(SOAK_SECONDS)
 
 bench: $(VENV)/.installed-cli  ## measure the server and the codec
 	@$(RUN) benchmarks/bench.py

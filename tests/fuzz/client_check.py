@@ -7,25 +7,6 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from construct import ConstructError
-
-from framelet import (
-    ApplicationReceived,
-    ClientConnection,
-    ClientLimits,
-    ConnectionFailed,
-    ConnectionStateError,
-    ErrorReceived,
-    FrameType,
-    HelloReceived,
-    IllFormedTextError,
-    InputEnded,
-    PingTooLargeError,
-    PongReceived,
-    ReplyReceived,
-    State,
-    StoppedReceived,
-    grammar,
-)
 from tests.property.conftest import (
     ERROR,
     HELLO,
@@ -39,6 +20,24 @@ from tests.property.conftest import (
     ClientModel,
     Sent,
     Stream,
+)
+
+from framelet import (
+    ApplicationReceived,
+    ClientConnection,
+    ClientLimits,
+    ConnectionFailed,
+    ConnectionStateError,
+    ErrorReceived,
+    HelloReceived,
+    IllFormedTextError,
+    InputEnded,
+    PingTooLargeError,
+    PongReceived,
+    ReplyReceived,
+    State,
+    StoppedReceived,
+    grammar,
 )
 
 from . import inputs
@@ -62,6 +61,7 @@ ASKING = (
     (PING, "2"),
 )
 """What the program asks with, a step each: as the vectors do, so that their answers fit."""
+FORMS: dict[int, Any] = {PONG: grammar.PingBody, HELLO: grammar.HelloBody, STOPPED: grammar.StoppedBody}
 _ANSWERS = {REQUEST: REPLY, PING: PONG, HELLO: HELLO, STOP: STOPPED, APPLICATION: APPLICATION}
 
 
@@ -147,7 +147,7 @@ class Model(ClientModel):
     def event_of(self, frame_type: int, body: bytes, text: str) -> object:
         """The event of an answer; None for a body that is not of its form."""
         try:
-            parsed: Any = grammar.BODIES[FrameType(frame_type)].parse(body) if frame_type < 9 else text
+            parsed: Any = FORMS[frame_type].parse(body) if frame_type in FORMS else text
         except ConstructError:
             return None
         if frame_type == REPLY:
@@ -195,7 +195,7 @@ class Run:
         self.queued: list[Answer] = []  # the frames asked for, not yet written
         self.asked = self.answered = 0
         self.over = False  # the program has been told that nothing more comes
-        self.actions = [
+        self.actions: list[Callable[[], None]] = [
             *(functools.partial(self.ask, *asked) for asked in ASKING),
             self.misuse,
             self.flush,

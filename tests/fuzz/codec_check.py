@@ -32,6 +32,7 @@ def check(data: bytes) -> None:
         assert completed == reading.whole(fed + len(piece)) - reading.whole(fed)
         fed += len(piece)
         check_part(decoder, reading, fed)
+        check_size(decoder, reading, fed, taken)
         if step & (_ONE_BY_ONE | _ALL):
             frames = take(decoder, reading.refused(fed), one_by_one=bool(step & _ONE_BY_ONE))
             assert all(type(frame.body) is bytes for frame in frames)
@@ -85,7 +86,7 @@ class Reading:
 
 
 def feed(decoder: FrameDecoder, piece: bytes, number: int, refused: Found | None, *, waiting: bool) -> int:
-    """Hand a piece over, as octets or as a view of a buffer that is used again; how many frames it completed."""
+    """Hand a piece over, now and then in a buffer that is used again; how many frames it completed."""
     buffer = bytearray(piece)
     completed = 0
     try:
@@ -130,12 +131,17 @@ def check_refusal(error: FrameTooLargeError, refused: Found | None) -> None:
 
 
 def check_part(decoder: FrameDecoder, reading: Reading, fed: int) -> None:
-    """The decoder knows as much of the frame under way, and keeps no more than has come (REQ-SIZE-5)."""
+    """The decoder knows as much of the frame under way."""
     if reading.refused(fed) is None:
         assert (decoder.inside_frame, decoder.pending_header, decoder.missing) == reading.part(fed)
-    body = sys.getsizeof(decoder._body) - sys.getsizeof(b"")
-    assert body <= 2 * min(fed, MAX_BODY) + _OBJECTS
-    assert len(decoder._head) < 5
+
+
+def check_size(decoder: FrameDecoder, reading: Reading, fed: int, taken: int) -> None:
+    """It holds what has come and was not taken, and sets nothing aside for what has not (REQ-SIZE-5)."""
+    if reading.refused(fed) is None:
+        assert decoder.size == fed - sum(len(encode(*frame)) for frame in reading.frames[:taken])
+    under_way = sys.getsizeof(decoder._body) - sys.getsizeof(b"")
+    assert under_way <= 2 * min(fed, MAX_BODY) + _OBJECTS
 
 
 def _size(step: int) -> int:

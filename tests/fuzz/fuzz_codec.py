@@ -1,4 +1,4 @@
-"""Fuzz the decoder: ``python -m tests.fuzz.fuzz_codec [option of libFuzzer or file ...]``."""
+"""Fuzz the decoder: ``python -m tests.fuzz.fuzz_codec [option or file ...]``."""
 
 from __future__ import annotations
 

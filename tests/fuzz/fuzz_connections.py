@@ -1,4 +1,4 @@
-"""Fuzz a connection: ``python -m tests.fuzz.fuzz_connections server|client [option of libFuzzer or file ...]``."""
+"""Fuzz a connection: ``python -m tests.fuzz.fuzz_connections server|client [option or file ...]``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ ROLES = {"server": server_check, "client": client_check}
 
 if __name__ == "__main__":
     if sys.argv[1:2] not in (["server"], ["client"]):
-        sys.exit(
-            "usage: python -m tests.fuzz.fuzz_connections server|client [option of libFuzzer or file ...]"
-        )
+        sys.exit("usage: python -m tests.fuzz.fuzz_connections server|client [libFuzzer option or file ...]")
     target = ROLES[sys.argv[1]]
     fuzz(sys.argv[1], target.check, target.seeds, sys.argv[2:])

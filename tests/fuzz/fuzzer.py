@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 try:
-    import atheris
+    atheris: Any = importlib.import_module("atheris")  # installed by few, and without types
 except ImportError:
     sys.exit(
         "fuzzing needs atheris (pip install 'framelet[fuzz]'), which has no build for this Python or system"

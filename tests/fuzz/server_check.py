@@ -7,6 +7,20 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from construct import ConstructError
+from tests.property.conftest import (
+    ERROR,
+    HELLO,
+    PING,
+    PONG,
+    REPLY,
+    REQUEST,
+    STOP,
+    STOPPED,
+    Answer,
+    Sent,
+    ServerModel,
+    Stream,
+)
 
 from framelet import (
     AnswerTooLargeError,
@@ -24,25 +38,11 @@ from framelet import (
     grammar,
     reverse,
 )
-from tests.property.conftest import (
-    ERROR,
-    HELLO,
-    PING,
-    PONG,
-    REPLY,
-    REQUEST,
-    STOP,
-    STOPPED,
-    Answer,
-    Sent,
-    ServerModel,
-    Stream,
-)
 
 from . import inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .inputs import Found
 
@@ -89,7 +89,7 @@ class Run:
         self.model.frames.extend(expected(inputs.frames_of(stream)))
         self.tasks: deque[str] = deque()  # the texts of what the program has to answer
         self.ended = False  # a fatal ERROR has been sent
-        self.actions = [
+        self.actions: list[Callable[[], None]] = [
             self.answer,
             self.answer_all,
             self.fail_handler,
@@ -252,9 +252,8 @@ class Run:
         assert server.finished == (server.state in (State.CLOSING, State.CLOSED))
         assert (server.owes, server.output_size) == (len(model.owed), 0)
         assert server.next_deadline() == model.deadline
-        assert server.state is not State.OPEN or server._decoder.inside_frame == (
-            self.stream.arrived > model.boundary
-        )
+        if server.state is State.OPEN:
+            assert server.input_size == self.stream.arrived - model.boundary
 
     def finish(self) -> None:
         """Everything that is left happens; then the connection is closed and nothing is owed."""
@@ -318,7 +317,7 @@ def _judge_hello(found: Found, body: bytes) -> Sent:
     return Sent(found.end, "is answered", HELLO, HELLO_ANSWER)
 
 
-def must_raise(error: type[Exception], call: Any) -> None:  # noqa: ANN401 - any call at all
+def must_raise(error: type[Exception], call: Callable[[], object]) -> None:
     """The call raises this error and no other."""
     try:
         call()

@@ -55,13 +55,12 @@ def test_the_kept_corpus_is_there_and_small() -> None:
 
 
 class LosesAnOctet(FrameDecoder):
-    """Loses the last octet of a body that came in two pieces."""
+    """Loses the last octet of the longer bodies."""
 
     __slots__ = ()
 
-    def next_frame(self) -> Frame | None:
-        frame = super().next_frame()
-        return frame and Frame(frame.type, frame.body[:-1] if len(frame.body) == 17 else frame.body)
+    def take_frames(self) -> list[Frame]:
+        return [Frame(kind, body[: max(8, len(body) - 1)]) for kind, body in super().take_frames()]
 
 
 class AnswersTwice(ServerConnection):
@@ -106,8 +105,12 @@ class ForgetsPings(ClientConnection):
 def test_a_bug_is_found_by_what_was_kept(name: str, broken: type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TARGETS[name], broken.__mro__[1].__name__, broken)
     with pytest.raises(AssertionError):
-        for data in kept(name):
-            TARGETS[name].check(data)
+        check_all(name)
+
+
+def check_all(name: str) -> None:
+    for data in kept(name):
+        TARGETS[name].check(data)
 
 
 def test_an_input_is_steps_and_a_stream() -> None:

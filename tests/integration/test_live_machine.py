@@ -28,7 +28,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from framelet import Frame, FrameType, ServerLimits, encode, encode_text, reverse
+from framelet import Frame, FrameType, ServerLimits, TcpAddress, encode, encode_text, reverse
 from framelet_server import Server, StopPolicy
 
 if TYPE_CHECKING:
@@ -48,11 +48,9 @@ ERROR = int(FrameType.ERROR)
 
 def one(kind: int, body: bytes, answer: bytes | int) -> tuple[bytes, Expected]:
     """A frame with the answer that it must get: a body of the right type, or a code."""
-    types = {FrameType.REQUEST: FrameType.REPLY, FrameType.PING: FrameType.PONG}
-    expected = (
-        ERROR if isinstance(answer, int) else int(types.get(FrameType(kind), kind) if kind < 9 else kind)
-    )
-    return encode(kind, body), (expected, answer)
+    types: dict[int, int] = {FrameType.REQUEST: FrameType.REPLY, FrameType.PING: FrameType.PONG}
+    expected = ERROR if isinstance(answer, int) else types.get(kind, kind)
+    return encode(kind, body), (int(expected), answer)
 
 
 def reversed_frame(kind: int, text: str) -> tuple[bytes, Expected]:
@@ -374,8 +372,9 @@ class Live(RuleBasedStateMachine):
     @precondition(lambda self: self.stopped)
     @rule()
     def come_too_late(self) -> None:
+        assert isinstance(self.server.address, TcpAddress)
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(tuple(self.server.address))
+            socket.create_connection((self.server.address.host, self.server.address.port))
 
     # What must hold after each step.
 
