@@ -28,19 +28,9 @@ def handler(text):
 
 
 def soak(*arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    script = [sys.executable, "-W", "error", "-m", "tests.soak.soak"]
     return subprocess.run(
-        [
-            sys.executable,
-            "-W",
-            "error",
-            "-m",
-            "tests.soak.soak",
-            "--seconds",
-            "2",
-            "--margin",
-            str(MARGIN),
-            *arguments,
-        ],
+        [*script, "--seconds", "2", "--margin", str(MARGIN), *arguments],
         capture_output=True,
         text=True,
         check=False,

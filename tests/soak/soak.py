@@ -37,7 +37,7 @@ In less than a minute the allocator is not warm yet, and needs more.
 WARM_UP = 0.3
 """Share of the time after which memory should not grow any more."""
 
-FRAME_TIMEOUT = 1.0
+FRAME_TIMEOUT = 2.0
 SETTLE = 20.0
 """Seconds for the server to notice that all clients have left: several of its deadlines."""
 
