@@ -211,7 +211,7 @@ class Live(RuleBasedStateMachine):
             turn_octets=10_000,
             frame_timeout=FRAME_TIMEOUT,
             idle_timeout=IDLE_TIMEOUT,
-            linger_timeout=0.2,
+            linger_timeout=60.0,  # so that an end that comes by it alone is none
         )
         self.server = Server(
             ("127.0.0.1", 0),
