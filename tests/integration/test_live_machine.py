@@ -43,6 +43,7 @@ FRAME_TIMEOUT, IDLE_TIMEOUT = 0.2, 0.4
 MOST_CLIENTS = 4
 TOKEN = "machine"  # noqa: S105 - of this test's servers alone
 LARGE = "é" * 50_000
+BURST = 50
 ERROR = int(FrameType.ERROR)
 
 
@@ -324,11 +325,11 @@ class Live(RuleBasedStateMachine):
     @precondition(is_ready)
     @rule(number=numbers, reset=st.booleans())
     def leave(self, number: int, *, reset: bool) -> None:
-        peer = self.part_with(number).peer
-        if reset:
-            peer.reset()
+        client = self.part_with(number)
+        if reset and not client.gone:
+            client.peer.reset()
         else:
-            peer.close()
+            client.peer.close()
 
     @precondition(lambda self: self.is_ready() and not self.waited)
     @rule(number=numbers, kind=names, cut=numbers, inside=st.booleans())
@@ -353,7 +354,13 @@ class Live(RuleBasedStateMachine):
         """An allowed STOP: everyone gets what is owed and FIN, then STOPPED comes (REQ-STOP-6 to 8, 10)."""
         stopper = self.part_with(number)
         self.stopped = True
-        for client in self.clients:
+        others = [client for client in self.clients if not client.gone]
+        for client in others:  # more than one turn of the server, so that the drain finds some of it unread
+            if client.part is None:
+                with client.bearing_timeouts():
+                    client.send(SINGLE["longer request"][0] * BURST)
+                    client.owed += [SINGLE["longer request"][1]] * BURST
+        for client in others:
             if not client.gone:
                 client.peer.await_receipt()
         if not stopper.gone:
