@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,8 +20,7 @@ import pytest
 from framelet import Frame, FrameType, encode, parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from tests.integration.conftest import Command, Peer
 
@@ -96,15 +97,23 @@ class Pool:
     def clients(self) -> int:
         return len(self.peers) + len(self.others)
 
+    def kill(self) -> None:
+        """End the workers that are left."""
+        for pid in self.peers:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if b"several:handler" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+
     def close(self) -> None:
         for peer in (*self.peers.values(), *self.others):
             peer.close()
 
 
 @pytest.fixture
-def pool(command: Start, connect: Connect, tmp_path: Path) -> Callable[..., Pool]:
-    """Start two workers."""
+def pool(command: Start, connect: Connect, tmp_path: Path) -> Iterator[Callable[..., Pool]]:
+    """Start two workers; they end with the test, also where it has failed."""
     (tmp_path / "several.py").write_text(HANDLER)
+    pools: list[Pool] = []
 
     def start(*arguments: str, **keywords: Any) -> Pool:
         server = command(
@@ -112,9 +121,13 @@ def pool(command: Start, connect: Connect, tmp_path: Path) -> Callable[..., Pool
             *("--linger-timeout", "0.2", "--threads", "2", *arguments),
             **keywords,
         )
-        return Pool(server, connect)
+        pools.append(Pool(server, connect))
+        return pools[-1]
 
-    return start
+    yield start
+    (tmp_path / "opened").touch()
+    for started in pools:
+        started.kill()
 
 
 class TestCrashes:
