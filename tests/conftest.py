@@ -1,14 +1,23 @@
-"""Hypothesis for all tests: ``default`` is quick and always the same, ``thorough`` is long and random.
+"""Hypothesis and certificates for all tests.
 
-Choose with the environment variable HYPOTHESIS_PROFILE.  A failure prints a blob that reproduces it.
+The profile ``default`` of Hypothesis is quick and always the same, ``thorough`` is long and random: choose
+with the environment variable HYPOTHESIS_PROFILE.  A failure prints a blob that reproduces it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import ssl
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    import socket
+    from pathlib import Path
 
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
 
@@ -29,3 +38,134 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if PROFILE == "thorough":
         for item in items:
             item.add_marker(pytest.mark.timeout(0))
+
+
+class Certificates:
+    """Authorities, and the files of certificates that they have signed, the key in the same file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._count = 0
+        self.authority = trustme.CA()
+        self.ca_file = self._write(self.authority.cert_pem)
+        self.other_authority = trustme.CA()
+        self.other_ca_file = self._write(self.other_authority.cert_pem)
+        self.server = self.issue("localhost", "127.0.0.1", "::1")
+        self.operator = self.issue("operator@framelet.example", organization_unit_name="operator")
+        self.guest = self.issue("guest@framelet.example", organization_unit_name="guest")
+        self.stranger = self.issue("x@framelet.example", authority=self.other_authority)
+
+    def issue(self, *names: str, authority: trustme.CA | None = None, **options: Any) -> Path:
+        """A file with a new key and its certificate."""
+        certificate = (authority or self.authority).issue_cert(*names, **options)
+        return self._write(certificate.private_key_and_cert_chain_pem)
+
+    def context(self, **attributes: Any) -> ssl.SSLContext:
+        """What a client needs that trusts the authority; ``cert`` is its own certificate."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(self.ca_file)
+        if cert := attributes.pop("cert", None):
+            context.load_cert_chain(cert)
+        for name, value in attributes.items():
+            setattr(context, name, value)
+        return context
+
+    def _write(self, pem: trustme.Blob) -> Path:
+        self._count += 1
+        file = self._folder / f"{self._count}.pem"
+        pem.write_to_path(file)
+        return file
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """The certificates for tests of TLS."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+class TlsSocket:
+    """A socket that speaks TLS as a client, with the half-close that ``ssl.SSLSocket`` lacks.
+
+    ``step`` octets are written at a time.
+    """
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, *, step: int = 65_536) -> None:
+        self.raw = sock
+        self.step = step
+        self.notified = False  # whether the other end has sent close_notify
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname="127.0.0.1")
+
+    def do_handshake(self) -> None:
+        """All of it; what a server refuses afterwards shows when something is received."""
+        while True:
+            try:
+                self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._flush()
+                assert self._read(), "the stream ended in the handshake"
+            else:
+                self._flush()
+                return
+
+    def hello(self) -> bytes:
+        """The first octets of a handshake."""
+        with pytest.raises(ssl.SSLWantReadError):
+            self.tls.do_handshake()
+        return self._outgoing.read()
+
+    def sendall(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            left = left[self.tls.write(left) :]
+        self._flush()
+
+    def recv(self, size: int) -> bytes:
+        """As of a plain socket; the end of the stream is that, with close_notify or without."""
+        while True:
+            try:
+                data = self.tls.read(size)
+            except ssl.SSLWantReadError:
+                if not self._read():
+                    return b""
+            except ssl.SSLZeroReturnError:
+                self.notified = True
+                return b""
+            else:
+                self.notified = not data
+                return data
+
+    def shutdown(self, how: int) -> None:
+        """Send close_notify, then FIN."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.tls.unwrap()
+        self._flush()
+        self.raw.shutdown(how)
+
+    def settimeout(self, seconds: float) -> None:
+        self.raw.settimeout(seconds)
+
+    def fileno(self) -> int:
+        return self.raw.fileno()
+
+    def setsockopt(self, *option: Any) -> None:
+        self.raw.setsockopt(*option)
+
+    def close(self) -> None:
+        self.raw.close()
+
+    def _flush(self) -> None:
+        data = self._outgoing.read()
+        for start in range(0, len(data), self.step):
+            self.raw.sendall(data[start : start + self.step])
+
+    def _read(self) -> bytes:
+        data = self.raw.recv(65_536)
+        self._incoming.write(data)
+        return data
+
+
+@pytest.fixture(scope="session")
+def tls_socket() -> type[TlsSocket]:
+    """The class of a client's socket that speaks TLS."""
+    return TlsSocket

@@ -4,13 +4,16 @@ The command line needs the extra ``cli``; everything that is imported here needs
 """
 
 from .client import Client
-from .errors import AnswerError, ClientError, ConnectError, ConnectionLostError, FatalAnswerError
+from .errors import AnswerError, ClientError, ConnectError, ConnectionLostError, FatalAnswerError, TlsError
+from .tls import ClientTls
 
 __all__ = [
     "AnswerError",
     "Client",
     "ClientError",
+    "ClientTls",
     "ConnectError",
     "ConnectionLostError",
     "FatalAnswerError",
+    "TlsError",
 ]

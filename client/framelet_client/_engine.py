@@ -7,10 +7,11 @@ source of the frames, is ready for something, reads, takes more frames as far as
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from framelet import (
     ApplicationReceived,
@@ -42,12 +43,49 @@ _RECEIVE_SIZE = 262_144
 _LONGEST_WAIT = 86_400.0  # poll counts milliseconds in an int; after this it is simply called again
 
 
+class Layer(Protocol):
+    """What is spoken below the frames, once it is established; raises OSError."""
+
+    ended: bool
+    """Whether the server has ended its stream."""
+
+    def receive(self, data: bytes) -> bytes:
+        """Take octets in, and return what they mean."""
+        ...
+
+    def send(self, data: bytes) -> bytes:
+        """What is written in the place of ``data``, which may be empty."""
+        ...
+
+    def end(self) -> bytes:
+        """What is written behind the last octet."""
+        ...
+
+
+class _Plain:
+    """Nothing below the frames."""
+
+    ended = False
+
+    def receive(self, data: bytes) -> bytes:
+        return data
+
+    def send(self, data: bytes) -> bytes:
+        return data
+
+    def end(self) -> bytes:
+        return b""
+
+
 class Engine:
     """Drives one ClientConnection over one non-blocking socket."""
 
-    def __init__(self, sock: socket.socket, limits: ClientLimits) -> None:
-        """Take over a connected, non-blocking socket."""
+    def __init__(
+        self, sock: socket.socket, limits: ClientLimits, layer: Layer | None = None, early: bytes = b""
+    ) -> None:
+        """Take over a connected, non-blocking socket, its layer, and what that has received early."""
         self._socket = sock
+        self._layer = layer or _Plain()
         self._connection = ClientConnection(limits, now=time.monotonic())
         self._window = limits.window
         self._max_unsent = limits.max_unsent
@@ -55,9 +93,11 @@ class Engine:
         # that the server works on one batch while the next is made.
         self._batch = max(1, limits.window // 4)
         self._unsent = memoryview(b"")
+        self._ending = False  # nothing further is taken from the connection
         self._fin_sent = False
         self._broken: OSError | None = None  # what the system said when the socket failed
         self._end: FrameletError | None = None  # why the connection is over
+        self._take_in(early, over=self._layer.ended)
 
     @property
     def out_of_step(self) -> str | None:
@@ -110,7 +150,10 @@ class Engine:
             return  # the server was quicker
 
     def close(self) -> None:
-        """Release the socket."""
+        """Release the socket; where nothing is under way, the layer says good-bye."""
+        if not (self._ending or self._unsent or self._broken):
+            with contextlib.suppress(OSError):  # it is only for the sake of politeness
+                self._socket.send(self._layer.end())
         self._socket.close()
 
     def _has_room(self, source: Source) -> bool:
@@ -149,14 +192,17 @@ class Engine:
         """Take in what the socket holds."""
         try:
             data = self._socket.recv(_RECEIVE_SIZE)
+            self._take_in(self._layer.receive(data), over=not data or self._layer.ended)
         except BlockingIOError:
             return
         except OSError as error:
             self._broken = error
-            data = b""
+            self._take_in(b"", over=True)
+
+    def _take_in(self, data: bytes, *, over: bool) -> None:
         if data:
             self._connection.receive_data(data, time.monotonic())
-        else:
+        if over:
             self._connection.receive_eof()
 
     def _take_answers(self) -> list[Answer]:
@@ -180,12 +226,14 @@ class Engine:
         """Write as much as the socket takes at once, and FIN where it is due."""
         if self._broken is not None:
             return
-        if not self._unsent:
-            self._unsent = memoryview(self._connection.data_to_send(time.monotonic()))
+        if not self._unsent and not self._ending:
+            data = self._layer.send(self._connection.data_to_send(time.monotonic()))
+            self._ending = self._connection.finished
+            self._unsent = memoryview(data + self._layer.end() if self._ending else data)
         try:
             if self._unsent:
                 self._unsent = self._unsent[self._socket.send(self._unsent) :]
-            if self._connection.finished and not self._unsent and not self._fin_sent:
+            if self._ending and not self._unsent and not self._fin_sent:
                 self._socket.shutdown(socket.SHUT_WR)
                 self._fin_sent = True
         except BlockingIOError:

@@ -19,6 +19,7 @@ from framelet import (
     FrameletError,
     IllFormedTextError,
     ProtocolError,
+    TlsAddress,
     encode_text,
     parse_address,
 )
@@ -26,10 +27,11 @@ from framelet.address import DEFAULT_HOST, parse_port
 
 from .client import Client
 from .decode import InputError, open_reader, print_table
-from .errors import AnswerError, ConnectError, ConnectionLostError, FatalAnswerError
+from .errors import AnswerError, ConnectError, ConnectionLostError, FatalAnswerError, TlsError
 from .exit_codes import ExitCode, table
 from .send_lines import LinesLeftError, send_lines
 from .terminal import Output, OutputError, complain, escape
+from .tls import ClientTls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,6 +43,12 @@ _DEFAULT_HOST = f"http://{DEFAULT_HOST}"  # as the first edition of this command
 _DEFAULT_PAYLOAD = "default payload"
 _TOKEN_VARIABLE = "FRAMELET_STOP_TOKEN"  # noqa: S105 - the name of the variable, not a token
 _LIMITS = {info.name: info for info in ClientLimits.describe()}
+_TLS = {
+    "ca_file": ("FILE", "Authorities to trust with framelets://.  [default: the system's]"),
+    "cert_file": ("FILE", "Certificate to show to the server."),
+    "key_file": ("FILE", "Key of that certificate, if it is not in the same file."),
+    "server_name": ("NAME", "Name that the server's certificate must have.  [default: HOST]"),
+}
 _EPILOG = "\b\nExit codes:\n" + table()
 
 
@@ -50,10 +58,11 @@ class _Target(NamedTuple):
     host: str  # as given
     port: int | None
     limits: ClientLimits
+    tls: ClientTls | None
     verbose: bool
 
     def connect(self) -> Client:
-        return Client(self.host, self.port, limits=self.limits)
+        return Client(self.host, self.port, limits=self.limits, tls=self.tls)
 
 
 class _Group(click.Group):
@@ -98,13 +107,19 @@ def _limit_option(info: LimitInfo) -> Callable[[Callable[..., Any]], Callable[..
     )
 
 
+def _tls_option(name: str, metavar: str, words: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """An option about TLS; any of them asks for it."""
+    return click.option("--" + name.replace("_", "-"), name, metavar=metavar, help=words)
+
+
 def _with_server(command: Callable[..., ExitCode]) -> Callable[..., ExitCode]:
     """Give a command the arguments and options of a server, and report what goes wrong with it."""
 
     @functools.wraps(command)
     def wrapper(host: str, port: str | None, *, verbose: bool, **options: Any) -> ExitCode:  # noqa: ANN401 - by click
         limits = {name: options.pop(name) for name in _LIMITS}
-        target = _target(host, port, limits, verbose=verbose)
+        tls = {name: options.pop(name) for name in _TLS}
+        target = _target(host, port, limits, tls, verbose=verbose)
         try:
             return command(target, **options)
         except LinesLeftError as error:
@@ -121,6 +136,7 @@ def _with_server(command: Callable[..., ExitCode]) -> Callable[..., ExitCode]:
         click.argument("host", default=_DEFAULT_HOST),
         click.argument("port", required=False),
         *[_limit_option(info) for info in _LIMITS.values()],
+        *[_tls_option(name, *words) for name, words in _TLS.items()],
         click.option("-v", "--verbose", is_flag=True, help="Say why no connection could be made."),
     ]
     decorated: Callable[..., ExitCode] = wrapper
@@ -129,12 +145,15 @@ def _with_server(command: Callable[..., ExitCode]) -> Callable[..., ExitCode]:
     return decorated
 
 
-def _target(host: str, port: str | None, limits: dict[str, Any], *, verbose: bool) -> _Target:
+def _target(
+    host: str, port: str | None, limits: dict[str, Any], tls: dict[str, str | None], *, verbose: bool
+) -> _Target:
     """Check what the command line says about the server."""
     try:
         number = None if port is None else parse_port(port)
-        parse_address(host, number)
-        return _Target(host, number, ClientLimits(**limits), verbose)
+        address = parse_address(host, number)
+        wanted = ClientTls(**tls) if isinstance(address, TlsAddress) or any(tls.values()) else None
+        return _Target(host, number, ClientLimits(**limits), wanted, verbose)
     except (AddressError, ConfigurationError) as error:
         raise _usage_error(str(error)) from error
 
@@ -142,6 +161,10 @@ def _target(host: str, port: str | None, limits: dict[str, Any], *, verbose: boo
 def _explain(error: FrameletError, target: _Target) -> tuple[str, ExitCode]:
     """What to tell people about an error, and the exit code for it."""
     no_connection = f"Couldn't get connection to {target.host}"
+    if isinstance(error, ConfigurationError):  # that only shows when the connection is made
+        raise _usage_error(str(error)) from error
+    if isinstance(error, TlsError):
+        return f"{no_connection}: {error.reason}", ExitCode.NO_CONNECTION
     if isinstance(error, ConnectError):
         reason = f"\n{error.reason}" if target.verbose else ""
         return f"{no_connection}{reason}", ExitCode.NO_CONNECTION
@@ -171,7 +194,8 @@ def _usage_error(message: str) -> click.UsageError:
 def framelet(context: click.Context) -> None:
     """Send texts to a Framelet server, look after it, and look into its streams.
 
-    HOST is a name or address, with or without http://, tcp:// or framelet:// and a port, or unix:PATH.
+    HOST is a name or address, with or without http://, tcp:// or framelet:// and a port, or unix:PATH;
+    behind framelets:// it speaks TLS.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

@@ -10,20 +10,25 @@ from typing import TYPE_CHECKING, Literal, cast, overload
 from framelet import (
     ApplicationReceived,
     ClientLimits,
+    ConfigurationError,
     ConnectionStateError,
     ErrorReceived,
     FrameletError,
     HelloReceived,
     ReplyReceived,
     StoppedReceived,
+    TcpAddress,
+    TlsAddress,
     parse_address,
 )
 from framelet.address import DEFAULT_HOST
 
 from ._connect import connect
 from ._engine import Answer, Engine
+from ._handshake import shake_hands
 from .errors import AnswerError
 from .source import Once, Texts
+from .tls import ClientTls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -48,16 +53,22 @@ class Client:
     """  # noqa: D400, D415 - the first line introduces the example
 
     def __init__(
-        self, host: str = DEFAULT_HOST, port: int | None = None, *, limits: ClientLimits | None = None
+        self,
+        host: str = DEFAULT_HOST,
+        port: int | None = None,
+        *,
+        limits: ClientLimits | None = None,
+        tls: ClientTls | None = None,
     ) -> None:
         """Connect.
 
         ``host`` is whatever ``framelet.parse_address`` reads, ``unix:PATH`` included; ``port`` is used
-        where it names none, 6666 by default.  Raises AddressError or ConnectError.
+        where it names none, 6666 by default.  Behind ``framelets://``, or with ``tls``, the connection
+        speaks TLS.  Raises AddressError, ConfigurationError, ConnectError, or its TlsError.
         """
         self._limits = limits or ClientLimits()
-        self._address = parse_address(host, port)
-        self._engine = Engine(connect(self._address, self._limits.connect_timeout), self._limits)
+        self._address, tls = _secured(parse_address(host, port), tls)
+        self._engine = _open(self._address, tls, self._limits)
         self._turn_lock = threading.Lock()
         self._closed: str | None = None  # why it is closed
 
@@ -210,3 +221,28 @@ class Client:
         finally:
             self._turn_lock.release()
         return True
+
+
+def _secured(address: Address, tls: ClientTls | None) -> tuple[Address, ClientTls | None]:
+    """Have either of the two ask for TLS: it is never left out where one was to have it."""
+    if tls is None:
+        return address, ClientTls() if isinstance(address, TlsAddress) else None
+    if isinstance(address, TcpAddress):
+        address = TlsAddress(*address)
+    if isinstance(address, TlsAddress):
+        return address, tls
+    message = f"{address} cannot have TLS: expected framelets://HOST:PORT"
+    raise ConfigurationError(message)
+
+
+def _open(address: Address, tls: ClientTls | None, limits: ClientLimits) -> Engine:
+    """A connection that is ready for frames, all within the connect timeout."""
+    deadline = time.monotonic() + limits.connect_timeout
+    sock = connect(address, limits.connect_timeout)
+    if tls is None or not isinstance(address, TlsAddress):
+        return Engine(sock, limits)
+    with contextlib.ExitStack() as undo:
+        undo.callback(sock.close)
+        layer, early = shake_hands(sock, tls, address, deadline)
+        undo.pop_all()
+    return Engine(sock, limits, layer, early)

@@ -30,6 +30,10 @@ class ConnectError(ClientError):
         return f"no connection to {self.address}: {self.reason}"
 
 
+class TlsError(ConnectError):
+    """The server was reached, but not by TLS, or not one that could be trusted; nothing was sent to it."""
+
+
 class ConnectionLostError(ClientError):
     """The connection ended with ``unanswered`` frames that no answer will come for (REQ-CLOSE-3)."""
 

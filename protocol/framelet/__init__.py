@@ -5,7 +5,7 @@ and clock; ``encode`` and ``FrameDecoder`` are the framing alone; ``grammar`` is
 """
 
 from . import grammar
-from .address import Address, TcpAddress, UnixAddress, parse_address
+from .address import Address, TcpAddress, TlsAddress, UnixAddress, parse_address
 from .client_connection import ClientConnection
 from .codec import HEADER_SIZE, Frame, FrameDecoder, decode_text, encode, encode_text
 from .errors import (
@@ -94,6 +94,7 @@ __all__ = [
     "StopReceived",
     "StoppedReceived",
     "TcpAddress",
+    "TlsAddress",
     "TruncatedFrameError",
     "TypeRange",
     "UnexpectedTypeError",

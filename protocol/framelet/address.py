@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import re
 from typing import NamedTuple
@@ -11,7 +12,8 @@ from .errors import AddressError
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 6666
 
-_SCHEMES = ("framelet", "tcp", "http")
+_TLS_SCHEME = "framelets"
+_SCHEMES = ("framelet", _TLS_SCHEME, "tcp", "http")
 _URL = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(.*)", re.DOTALL)
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::([^:]*))?")
 _PORT = re.compile(r"[0-9]{1,5}")
@@ -26,8 +28,23 @@ class TcpAddress(NamedTuple):
 
     def __str__(self) -> str:
         """As a URL, with an IPv6 literal in brackets."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"framelet://{host}:{self.port}"
+        return _url("framelet", self.host, self.port)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TlsAddress:
+    """A host and a port where TLS is spoken; no tuple, so that it never passes for a TcpAddress."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """As a URL, with an IPv6 literal in brackets."""
+        return _url(_TLS_SCHEME, self.host, self.port)
+
+
+def _url(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 class UnixAddress(NamedTuple):
@@ -40,7 +57,7 @@ class UnixAddress(NamedTuple):
         return f"unix:{self.path}"
 
 
-Address = TcpAddress | UnixAddress
+Address = TcpAddress | TlsAddress | UnixAddress
 """Where a server listens, or a client connects to."""
 
 
@@ -48,9 +65,9 @@ def parse_address(text: str, port: int | None = None) -> Address:
     """Read an address as people write it.
 
     ``text`` is a host name, an IPv4 or IPv6 literal (with or without brackets), ``HOST:PORT``, any of these
-    behind ``framelet://``, ``tcp://`` or ``http://``, or ``unix:PATH``.  ``port`` is used where the text
-    names none; by default that is 6666.  Raises AddressError where the text has another form, or where it
-    names a port other than ``port``.
+    behind ``framelet://``, ``tcp://`` or ``http://``, or ``unix:PATH``; behind ``framelets://`` it is a
+    TlsAddress.  ``port`` is used where the text names none; by default that is 6666.  Raises AddressError
+    where the text has another form, or where it names a port other than ``port``.
     """
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")
@@ -60,7 +77,8 @@ def parse_address(text: str, port: int | None = None) -> Address:
         return UnixAddress(path)
     match = _URL.fullmatch(text)
     scheme, rest = match.groups() if match else (None, text)
-    if scheme is not None and scheme.lower() not in _SCHEMES:
+    scheme = scheme and scheme.lower()
+    if scheme is not None and scheme not in _SCHEMES:
         message = f"{text!r} has the scheme {scheme}: expected {', '.join(_SCHEMES)} or none"
         raise AddressError(message)
     host, own_port = _split(rest.removesuffix("/"), text)
@@ -69,7 +87,7 @@ def parse_address(text: str, port: int | None = None) -> Address:
         raise AddressError(message)
     if own_port is None:
         own_port = DEFAULT_PORT if port is None else port
-    return TcpAddress(host, own_port)
+    return TlsAddress(host, own_port) if scheme == _TLS_SCHEME else TcpAddress(host, own_port)
 
 
 def parse_port(text: str) -> int:

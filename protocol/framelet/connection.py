@@ -200,7 +200,7 @@ def text_of(frame_type: int, body: bytes) -> str:
         raise IllFormedTextError(message) from None
 
 
-_FIRST_OCTETS = {0x16: "TLS", 0x47: "HTTP", 0x50: "HTTP", 0x53: "SSH"}
+_FIRST_OCTETS = {0x15: "TLS", 0x16: "TLS", 0x47: "HTTP", 0x50: "HTTP", 0x53: "SSH"}
 
 
 def _hint(frame_type: int) -> str:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 VERSION = 1
 """The version of the protocol that this package speaks (section 9)."""
 
+ALPN = f"framelet/{VERSION}"
+"""The name of this version in the handshake of TLS (RFC 7301; section 17)."""
+
 
 class Role(enum.Enum):
     """The two ends of a connection."""

@@ -6,6 +6,7 @@ from .listener import ListenError
 from .poller import EpollPoller, SelectorPoller
 from .server import Server
 from .stop_policy import StopKind, StopPolicy
+from .tls import ServerTls
 
 __all__ = [
     "DrainObserver",
@@ -14,6 +15,7 @@ __all__ = [
     "ListenError",
     "SelectorPoller",
     "Server",
+    "ServerTls",
     "StopKind",
     "StopPolicy",
 ]

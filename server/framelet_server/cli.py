@@ -25,10 +25,11 @@ from framelet.address import DEFAULT_HOST, DEFAULT_PORT, TcpAddress
 
 from .lifecycle import end_process, serve
 from .listener import open_listeners
-from .server import Server, check_address
+from .server import Server, check_address, secured
 from .stop_policy import StopKind, StopPolicy
 from .supervisor import Supervisor
 from .systemd import Notifier, NotifyingObserver, inherited_sockets
+from .tls import ServerTls
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ _LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 _LOG_FORMAT_WITH_PROCESS = "%(asctime)s %(levelname)s [%(process)d] %(message)s"
 
 _ON_RELOAD: Reload | None = None
-"""What SIGHUP is for: nothing yet."""
+"""What SIGHUP is for where there is no certificate to reload: nothing."""
 
 _log = logging.getLogger("framelet_server")
 
@@ -81,6 +82,11 @@ def _limit_options(command: click.Command) -> click.Command:
 )
 @click.option("--worker", "inheritance", hidden=True, help="Be one of them; for the supervisor's use.")
 @click.option(
+    "--tls-cert", metavar="FILE", help="Speak TLS, with the certificate in FILE; SIGHUP reloads it."
+)
+@click.option("--tls-key", metavar="FILE", help="Key of that certificate, if it is not in the same file.")
+@click.option("--tls-client-ca", metavar="FILE", help="CAs of which clients must show a certificate.")
+@click.option(
     "--handler",
     metavar="MODULE:FUNCTION",
     help="What answers a REQUEST: a function from str to str.  [default: reversal]",
@@ -96,12 +102,15 @@ def _limit_options(command: click.Command) -> click.Command:
     type=click.Choice([kind.value for kind in StopKind]),
     default=StopKind.LOCAL.value,
     show_default=True,
-    help="Whose STOP is obeyed: clients' on this machine, those with the token, or nobody's.",
+    help="Whose STOP is obeyed: clients' on this machine, those with the token or the role, or nobody's.",
 )
 @click.option(
     "--stop-token-file",
     metavar="FILE",
     help=f"Where the token is; otherwise in the environment variable {TOKEN_VARIABLE}.",
+)
+@click.option(
+    "--stop-role", metavar="ROLE", help="Organizational unit (OU) in the certificate of who may stop."
 )
 @click.option(
     "--log-level",
@@ -118,10 +127,14 @@ def command(  # noqa: PLR0913 - one parameter for each option
     unix: str | None,
     workers: int,
     inheritance: str | None,
+    tls_cert: str | None,
+    tls_key: str | None,
+    tls_client_ca: str | None,
     handler: str | None,
     handle: Sequence[str],
     stop: str,
     stop_token_file: str | None,
+    stop_role: str | None,
     log_level: str,
     **limits: Any,  # noqa: ANN401 - the options made from ServerLimits
 ) -> int:
@@ -134,15 +147,16 @@ def command(  # noqa: PLR0913 - one parameter for each option
     several = workers > 1 or inheritance is not None
     logging.basicConfig(level=log_level.upper(), format=_LOG_FORMAT_WITH_PROCESS if several else _LOG_FORMAT)
     checked = ServerLimits(**limits)
-    policy = _stop_policy(StopKind(stop), stop_token_file)
+    policy = _stop_policy(StopKind(stop), stop_token_file, stop_role)
+    tls = _tls(tls_cert, tls_key, tls_client_ca)
     notifier = Notifier.from_environment()
     worker = None if inheritance is None else Worker(inheritance)
     sockets = inherited_sockets() if worker is None else worker.sockets
     if sockets and worker is None and (host, port, unix) != (None, None, None):
         raise click.UsageError("--host, --port and --unix cannot be combined with the sockets of LISTEN_FDS")
-    address = None if sockets else check_address(_address(host, port, unix))
+    address = None if sockets else check_address(_address(host, port, unix), tls)
     if workers > 1 and worker is None:
-        return _supervise(address, sockets, workers, checked, notifier)
+        return _supervise(address, sockets, workers, checked, notifier, tls)
     server = Server(
         address,
         _load(handler) if handler else reverse,
@@ -150,13 +164,15 @@ def command(  # noqa: PLR0913 - one parameter for each option
         handlers=dict(_parse_handle(text) for text in handle),
         limits=checked,
         stop_policy=policy,
+        tls=tls,
         drain_observer=worker or NotifyingObserver(notifier),
     )
     _raise_descriptor_limit(limits["max_connections"])
+    on_reload = _ON_RELOAD if tls is None else tls.reload
     if worker is not None:
-        worker.serve(server, _ON_RELOAD)
+        worker.serve(server, on_reload)
     else:
-        serve(server, _announce, notifier, _ON_RELOAD)
+        serve(server, _announce, notifier, on_reload)
     if server.stuck:
         end_process()
     return 0
@@ -177,12 +193,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _supervise(
+def _supervise(  # noqa: PLR0913, PLR0917 - what a supervisor needs to know, once
     address: Address | None,
     sockets: list[socket.socket],
     workers: int,
     limits: ServerLimits,
     notifier: Notifier,
+    tls: ServerTls | None,
 ) -> int:
     """Have several processes serve; the exit status."""
     supervisor = Supervisor(
@@ -191,7 +208,7 @@ def _supervise(
         owns_files=address is not None,
         workers=workers,
         limits=limits,
-        announce=_announce,
+        announce=lambda addresses: _announce([secured(found, tls) for found in addresses]),
         notifier=notifier,
     )
     return supervisor.run()
@@ -231,6 +248,14 @@ def _address(host: str | None, port: int | None, unix: str | None) -> Address:
     return UnixAddress(unix)
 
 
+def _tls(cert: str | None, key: str | None, client_ca: str | None) -> ServerTls | None:
+    if cert is None:
+        if key is not None or client_ca is not None:
+            raise click.UsageError("--tls-key and --tls-client-ca go with --tls-cert")
+        return None
+    return ServerTls(cert, key, client_ca_file=client_ca)
+
+
 def _load(text: str) -> Handler:
     """Import a handler; the working directory is searched first, as with ``python -m``."""
     module_name, _, name = text.partition(":")
@@ -261,12 +286,14 @@ def _parse_handle(text: str) -> tuple[int, Handler]:
         raise click.UsageError(message) from None
 
 
-def _stop_policy(kind: StopKind, file: str | None) -> StopPolicy:
+def _stop_policy(kind: StopKind, file: str | None, role: str | None) -> StopPolicy:
+    if (kind is StopKind.CERTIFICATE) != bool(role):
+        raise click.UsageError("--stop certificate and --stop-role ROLE go together")
     if kind is not StopKind.TOKEN:
         if file is not None:
             message = f"--stop-token-file goes with --stop token, not --stop {kind.value}"
             raise click.UsageError(message)
-        return StopPolicy(kind)
+        return StopPolicy(kind, role=role or "")
     if file is None:
         token = os.environ.get(TOKEN_VARIABLE, "")
         source = f"the environment variable {TOKEN_VARIABLE}"

@@ -288,10 +288,10 @@ class Conversation:
 
     def deadline(self) -> float:
         """When ``enforce`` is due, in seconds on the monotonic clock; infinity for never."""
+        if not self._transport.established:  # whatever it takes of the answers to its handshake
+            return self._began + self._house.limits.handshake_timeout
         if self._transport.unsent:
             return self._transport.since + self._house.limits.write_timeout
-        if not self._transport.established:
-            return self._began + self._house.limits.handshake_timeout
         unread = self._starved or self._paused  # time that we do not read is not the client's
         due = math.inf if unread else self._connection.next_deadline()
         return min(math.inf if due is None else due, math.inf if self._retiring else self._retire_at)
@@ -299,6 +299,8 @@ class Conversation:
     def enforce(self) -> None:
         """Enforce what is overdue."""
         now = time.monotonic()
+        if not self._transport.established:
+            raise ConversationOver("the handshake was not complete within the handshake timeout")
         if self._transport.unsent:  # REQ-TIME-5
             self._transport.flush(self._connection)  # it may have made room while the workers were busy
             if time.monotonic() < self.deadline():
@@ -306,8 +308,6 @@ class Conversation:
                 return
             self.cut = True
             raise ConversationOver("the client took nothing of its answers within the write timeout")
-        if not self._transport.established:
-            raise ConversationOver("the handshake was not complete within the handshake timeout")
         if self._connection.state is State.CLOSING and self._delivers():
             self._connection.resume(now)
         elif now >= self._retire_at and not self._retiring:

@@ -142,7 +142,8 @@ class House:
 
     def stop_asked(self, channel: Conversation, token: str) -> bool:
         """Decide on a STOP, and begin the drain where it is allowed (REQ-STOP-1)."""
-        if not self._stop_policy.allows(token, local=channel.peer.local and self._local):
+        peer = channel.peer
+        if not self._stop_policy.allows(token, local=peer.local and self._local, roles=peer.roles):
             return False
         with self._lock:
             channel.stopper = True

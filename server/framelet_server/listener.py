@@ -21,6 +21,7 @@ from framelet import (
     FrameletError,
     ServerConnection,
     TcpAddress,
+    TlsAddress,
     UnixAddress,
 )
 
@@ -72,7 +73,7 @@ def open_listeners(address: Address, backlog: int) -> list[socket.socket]:
         raise ListenError(message) from error
 
 
-def _open_tcp(address: TcpAddress, backlog: int) -> list[socket.socket]:
+def _open_tcp(address: TcpAddress | TlsAddress, backlog: int) -> list[socket.socket]:
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
     failures: list[OSError] = []

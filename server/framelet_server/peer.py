@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _SITE = 64
 """Bits of an IPv6 address that one customer has to itself: everything behind them counts as one host."""
@@ -23,6 +26,10 @@ class Peer:
     host: str
     local: bool
     roles: frozenset[str] = frozenset()
+
+    def with_roles(self, roles: Iterable[str]) -> Peer:
+        """The same peer, with the roles of its certificate."""
+        return dataclasses.replace(self, roles=frozenset(roles))
 
 
 def peer_of(family: int, address: Any) -> Peer:  # noqa: ANN401 - socket addresses have a form per family

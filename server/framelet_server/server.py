@@ -7,7 +7,15 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Self
 
-from framelet import Address, ConfigurationError, ServerLimits, UnixAddress, parse_address, reverse
+from framelet import (
+    Address,
+    ConfigurationError,
+    ServerLimits,
+    TlsAddress,
+    UnixAddress,
+    parse_address,
+    reverse,
+)
 
 from .drain import DrainObserver
 from .handlers import Handler, Handlers
@@ -16,7 +24,7 @@ from .listener import Listener, ListenError, address_of, check_listening, open_l
 from .peer import is_local
 from .poller import Poller, default_poller
 from .progress import Watch
-from .stop_policy import StopPolicy
+from .stop_policy import StopKind, StopPolicy
 
 if TYPE_CHECKING:
     import socket
@@ -24,6 +32,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .peer import Peer
+    from .tls import ServerTls
     from .transport import Layer
 
 _log = logging.getLogger("framelet_server")
@@ -50,6 +59,7 @@ class Server:
         limits: ServerLimits | None = None,
         stop_policy: StopPolicy | None = None,
         executor: concurrent.futures.Executor | None = None,
+        tls: ServerTls | None = None,
         poller: Callable[[], Poller] = default_poller,
         drain_observer: DrainObserver | None = None,
     ) -> None:
@@ -58,7 +68,7 @@ class Server:
         ``address`` is ``(host, port)`` with port 0 for any free one, ``"unix:PATH"``, or any other form that
         ``framelet.parse_address`` reads.  ``handler`` answers REQUEST frames, and ``handlers`` maps
         application types (0xC0 to 0xFF) to theirs; they are called from several threads at once, or by the
-        ``executor``, which stays the caller's to shut down.
+        ``executor``, which stays the caller's to shut down.  With ``tls`` every client has to speak TLS.
 
         ``sockets`` are listening sockets that are open already, in the place of an address; ``start`` takes
         them over, and the files of unix sockets among them stay when the server ends.  ``drain_observer``
@@ -68,12 +78,18 @@ class Server:
             raise ConfigurationError("a server needs an address, or sockets: one of them, and not both")
         for sock in sockets:
             check_listening(sock)
+            secured(address_of(sock), tls)
         self._given = list(sockets)
-        self._wanted = address_of(self._given[0]) if address is None else check_address(address)
+        self._wanted = (
+            secured(address_of(self._given[0]), tls) if address is None else check_address(address, tls)
+        )
+        self._tls = tls
         self._observer = drain_observer or DrainObserver()
         self._handlers = Handlers(handler, handlers or {}, executor)
         self._limits = limits or ServerLimits()
         self._stop_policy = stop_policy or StopPolicy()
+        if self._stop_policy.kind is StopKind.CERTIFICATE and not (tls and tls.knows_clients):
+            raise ConfigurationError("the stop policy 'certificate' needs TLS with the CA of clients")
         self._make_poller = poller
         self._state_lock = threading.Lock()
         self._house: House | None = None
@@ -104,12 +120,12 @@ class Server:
             except ListenError:
                 poller.release()
                 raise
-            self._addresses = [address_of(sock) for sock in sockets]
+            self._addresses = [secured(address_of(sock), self._tls) for sock in sockets]
             local = all(is_local(sock.family, sock.getsockname()) for sock in sockets)
             house = House(
                 self._handlers, self._limits, self._stop_policy, poller, self._observer, local=local
             )
-            listeners = [Listener(house, sock, _plain, owns_file=not self._given) for sock in sockets]
+            listeners = [Listener(house, sock, self._layers, owns_file=not self._given) for sock in sockets]
             house.on_drain([listener.close for listener in listeners])
             self._house = house
             pool = concurrent.futures.ThreadPoolExecutor(self._limits.threads, "framelet-worker")
@@ -166,6 +182,10 @@ class Server:
         """Drain and stop."""
         self.stop()
 
+    def _layers(self, _: Peer) -> Sequence[Layer]:
+        """What a new client speaks below its frames."""
+        return () if self._tls is None else (self._tls.layer(),)
+
     def _running(self) -> House:
         if self._house is None:
             raise RuntimeError("the server has not been started")
@@ -197,11 +217,6 @@ class Server:
             self._running().poller.release()
 
 
-def _plain(_: Peer) -> Sequence[Layer]:
-    """Nothing below the frames."""
-    return ()
-
-
 def _work(house: House) -> None:
     """What each worker does: wait, serve a turn, and again."""
     clock = house.progress.join()
@@ -215,8 +230,22 @@ def _work(house: House) -> None:
         del ready  # a client that goes meanwhile must not stay in memory while this thread waits
 
 
-def check_address(address: Address | tuple[str, int] | str) -> Address:
-    """An address in any form, checked as those that people write; raises AddressError."""
-    if not isinstance(address, (str, UnixAddress)):
+def check_address(address: Address | tuple[str, int] | str, tls: ServerTls | None = None) -> Address:
+    """An address in any form, checked as those that people write; raises AddressError, or as ``secured``."""
+    if not isinstance(address, (str, TlsAddress, UnixAddress)):
         address = parse_address(*address)
-    return parse_address(str(address))
+    address = parse_address(str(address))
+    if isinstance(address, TlsAddress) and tls is None:
+        message = f"{address} needs a certificate, and none is given"
+        raise ConfigurationError(message)
+    return secured(address, tls)
+
+
+def secured(address: Address, tls: ServerTls | None) -> Address:
+    """The address as one where TLS is spoken, if it is; raises ConfigurationError for a unix socket then."""
+    if tls is None:
+        return address
+    if isinstance(address, UnixAddress):
+        message = f"{address} cannot have TLS: expected a host and a port"
+        raise ConfigurationError(message)
+    return TlsAddress(address.host, address.port)

@@ -6,33 +6,40 @@ import dataclasses
 import enum
 import hmac
 from collections import OrderedDict
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from framelet import ConfigurationError
 
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
 
 class StopKind(enum.Enum):
-    """The three policies."""
+    """The four policies."""
 
     LOCAL = "local"
     TOKEN = "token"  # noqa: S105 - the name of a policy, no secret
+    CERTIFICATE = "certificate"
     OFF = "off"
 
 
 @dataclasses.dataclass(frozen=True)
 class StopPolicy:
-    """A policy, with its token where it has one; ``local`` by default (REQ-STOP-1, 2)."""
+    """A policy, with the token or the role where it has one; ``local`` by default (REQ-STOP-1, 2)."""
 
     kind: StopKind = StopKind.LOCAL
     token: str = dataclasses.field(default="", repr=False)  # REQ-SEC-3
+    role: str = ""
 
     def __post_init__(self) -> None:
-        """Raise ConfigurationError for a token where none belongs, or that none can send (REQ-STOP-5)."""
+        """Raise ConfigurationError for a token or role out of place, or that nobody can have (REQ-STOP-5)."""
         if self.kind is StopKind.TOKEN and not self.token:
             raise ConfigurationError("the stop policy 'token' needs a token that is not empty")
         if self.kind is not StopKind.TOKEN and self.token:
             message = f"a stop token is given, but the stop policy is {self.kind.value!r}: expected 'token'"
             raise ConfigurationError(message)
+        if (self.kind is StopKind.CERTIFICATE) != bool(self.role):
+            raise ConfigurationError("the stop policy 'certificate', and no other, needs a role")
         try:
             self.token.encode()
         except UnicodeEncodeError:  # from an environment variable of other octets
@@ -49,16 +56,24 @@ class StopPolicy:
         return cls(StopKind.TOKEN, token)
 
     @classmethod
+    def with_certificate(cls, role: str) -> Self:
+        """Clients whose verified certificate names the role may stop the server: see ``ServerTls``."""
+        return cls(StopKind.CERTIFICATE, role=role)
+
+    @classmethod
     def off(cls) -> Self:
         """No client may stop the server."""
         return cls(StopKind.OFF)
 
-    def allows(self, token: str, *, local: bool) -> bool:
+    def allows(self, token: str, *, local: bool, roles: AbstractSet[str] = frozenset()) -> bool:
         """Whether a STOP with this token is to be obeyed.
 
-        ``local`` says whether the client, and every address that the server listens on, is on this machine.
-        Tokens are compared in constant time (REQ-STOP-4).
+        ``local`` says whether the client, and every address that the server listens on, is on this machine;
+        ``roles`` are those of the client's verified certificate (REQ-STOP-16).  Tokens are compared in
+        constant time (REQ-STOP-4).
         """
+        if self.kind is StopKind.CERTIFICATE:
+            return self.role in roles
         if self.kind is StopKind.TOKEN:
             return hmac.compare_digest(token.encode(), self.token.encode())
         return self.kind is StopKind.LOCAL and local

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import socket
 import struct
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from .peer import Peer
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close at once, with RST
+
+
+_UNREAD = 65_536
+"""Octets read of a client that has failed before its end is sent."""
 
 
 class LayerError(Exception):
@@ -91,8 +96,12 @@ class Transport:
         """
         data = self.sock.recv(wanted)
         count = len(data)
-        for layer in self._layers:
-            data = layer.receive(data)
+        try:
+            for layer in self._layers:
+                data = layer.receive(data)
+        except LayerError:
+            self._say_why()
+            raise
         if not self.established:
             self.established = all(layer.established for layer in self._layers)
         return count, data
@@ -158,6 +167,17 @@ class Transport:
             pieces = layer.send(pieces)
         if pieces:
             self._keep(pieces)
+
+    def _say_why(self) -> None:
+        """Send what a layer has to say about a fault of the client's, as an alert of TLS, if it can go."""
+        pieces: list[bytes] = []
+        for layer in reversed(self._layers):
+            pieces = layer.send(pieces)
+        with contextlib.suppress(OSError):
+            if pieces and not self.unsent:
+                self.sock.send(b"".join(pieces))
+                self.sock.shutdown(socket.SHUT_WR)
+                self.sock.recv(_UNREAD)  # what is left unread would turn the end into a reset
 
     def _keep(self, pieces: list[bytes]) -> None:
         if self._pieces is None:  # most clients never need it

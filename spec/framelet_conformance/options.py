@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from framelet import AddressError, TcpAddress, parse_address
+from framelet import AddressError, TcpAddress, TlsAddress, parse_address
 
 from .play import Options
 from .wire import Times
@@ -138,6 +138,9 @@ def read_address(text: str) -> tuple[str, int] | str:
         address = parse_address(text)
     except AddressError as error:
         raise click.UsageError(str(error)) from None
+    if isinstance(address, TlsAddress):
+        message = f"{text!r} speaks TLS, and this suite does not: test the server without, or behind a relay"
+        raise click.UsageError(message)
     return (address.host, address.port) if isinstance(address, TcpAddress) else address.path
 
 

@@ -15,6 +15,7 @@ _spec.loader.exec_module(_fixtures)
 
 command = _fixtures.command
 connect = _fixtures.connect
+connect_tls = _fixtures.connect_tls
 gate = _fixtures.gate
 listen_on = _fixtures.listen_on
 poller = _fixtures.poller

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from framelet import Frame, FrameType, encode, parse_address
+from framelet import Frame, FrameType, TcpAddress, encode, parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,8 +56,10 @@ def lives(pid: int) -> bool:
 
 
 def refuses_connections(address: str) -> bool:
+    where = parse_address(address)
+    assert isinstance(where, TcpAddress)
     with socket.socket(socket.AF_INET) as probe:
-        return probe.connect_ex(tuple(parse_address(address))) == errno.ECONNREFUSED
+        return probe.connect_ex(where) == errno.ECONNREFUSED
 
 
 class Pool:

@@ -264,7 +264,7 @@ def framelet() -> FrameletCommand:
 class Peer:
     """A plain socket that sends octets and takes frames."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: Any) -> None:
         sock.settimeout(PATIENCE)
         self.sock = sock
         self._decoder = FrameDecoder(MAX_LENGTH)
@@ -461,7 +461,7 @@ def connect(serve: object) -> Iterator[Callable[..., Peer]]:
             sock = socket.socket(socket.AF_UNIX)
         else:
             family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-            target = tuple(address)
+            target = (address.host, address.port)
             sock = socket.socket(family)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         peer = Peer(sock)
@@ -474,6 +474,18 @@ def connect(serve: object) -> Iterator[Callable[..., Peer]]:
     yield open_peer
     for peer in peers:
         peer.close()
+
+
+@pytest.fixture
+def connect_tls(connect: Callable[..., Peer], certificates: Any, tls_socket: Any) -> Callable[..., Peer]:
+    """Connect to a server, speak TLS, and trust the authority; takes attributes of the ``ssl.SSLContext``."""
+
+    def open_peer(where: Server | Address | str, *, step: int = 65_536, **settings: Any) -> Peer:
+        sock = tls_socket(connect(where).sock, certificates.context(**settings), step=step)
+        sock.do_handshake()
+        return Peer(sock)
+
+    return open_peer
 
 
 @pytest.fixture

@@ -42,8 +42,9 @@ def stopped(closed: int, cut: int = 0) -> Frame:
 
 def refuses_connections(address: Address) -> bool:
     """Whether nobody listens there any more."""
+    assert isinstance(address, TcpAddress)
     with socket.socket(socket.AF_INET) as probe:
-        return probe.connect_ex(tuple(address)) == errno.ECONNREFUSED
+        return probe.connect_ex(address) == errno.ECONNREFUSED
 
 
 class TestPolicy:

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from framelet import Address, AddressError, TcpAddress, UnixAddress, parse_address
+from framelet import Address, AddressError, TcpAddress, TlsAddress, UnixAddress, parse_address
 from framelet.address import parse_port
 
 SCHEMES = ["", "framelet://", "tcp://", "http://", "FRAMELET://"]
@@ -36,6 +36,17 @@ def test_every_form_of_an_internet_address(scheme: str, host: str, port: str, en
             parse_address(text, 7000)
 
 
+@pytest.mark.parametrize("scheme", ["framelets://", "FRAMELETS://"])
+@pytest.mark.parametrize(("host", "port"), list(itertools.product(HOSTS, PORTS)))
+def test_a_scheme_of_its_own_says_that_tls_is_spoken(scheme: str, host: str, port: str) -> None:
+    own = PORTS[port]
+    address = parse_address(scheme + host + port)
+    assert address == TlsAddress(HOSTS[host], 6666 if own is None else own)
+    assert parse_address(str(address)) == address
+    plain: object = TcpAddress(HOSTS[host], 6666 if own is None else own)
+    assert address != plain
+
+
 @pytest.mark.parametrize("literal", ["::1", "::", "2001:db8::7", "fe80::1%eth0", "::ffff:127.0.0.1"])
 def test_an_ipv6_literal_needs_no_brackets_without_a_port(literal: str) -> None:
     assert parse_address(literal) == TcpAddress(literal, 6666)
@@ -54,6 +65,8 @@ def test_a_unix_address_is_its_path(path: str) -> None:
         (TcpAddress("localhost", 1), "framelet://localhost:1"),
         (TcpAddress("127.0.0.1", 6666), "framelet://127.0.0.1:6666"),
         (TcpAddress("::1", 6666), "framelet://[::1]:6666"),
+        (TlsAddress("localhost", 1), "framelets://localhost:1"),
+        (TlsAddress("::1", 6666), "framelets://[::1]:6666"),
         (UnixAddress("/run/x"), "unix:/run/x"),
         (UnixAddress("a b:c"), "unix:a b:c"),
     ],
@@ -72,6 +85,9 @@ def test_an_address_is_printed_in_the_form_that_is_read(address: Address, text: 
         ":80",
         "framelet://",
         "framelet:///path",
+        "framelets://",
+        "framelets:///path",
+        "tls://host",
         "unix:",
         "unix:a\0b",
         "ftp://host",

@@ -1,4 +1,4 @@
-"""Who may stop a server: the three policies, tokens, and what counts as this machine."""
+"""Who may stop a server: the four policies, tokens, roles, and what counts as this machine."""
 
 from __future__ import annotations
 
@@ -25,6 +25,33 @@ def test_each_policy_decides_by_its_own_rule(token: str, *, local: bool) -> None
     assert StopPolicy.local().allows(token, local=local) is local
     assert StopPolicy.with_token("secret").allows(token, local=local) is (token == "secret")  # noqa: S105 - a test's token
     assert StopPolicy.off().allows(token, local=local) is False
+    assert StopPolicy.with_certificate("secret").allows(token, local=local) is False
+
+
+@pytest.mark.req("REQ-STOP-1", "REQ-STOP-16")
+@pytest.mark.parametrize(
+    ("roles", "expected"),
+    [
+        (set(), False),
+        ({"operator"}, True),
+        ({"guest", "operator"}, True),
+        ({"Operator"}, False),
+        ({""}, False),
+    ],
+)
+def test_a_role_counts_for_the_policy_by_certificate_alone(roles: set[str], *, expected: bool) -> None:
+    assert StopPolicy.with_certificate("operator").allows("", local=False, roles=roles) is expected
+    assert StopPolicy.with_token("secret").allows("", local=True, roles=roles) is False
+    assert StopPolicy.off().allows("", local=True, roles=roles) is False
+
+
+@pytest.mark.parametrize(
+    ("kind", "role"),
+    [(StopKind.CERTIFICATE, ""), (StopKind.LOCAL, "x"), (StopKind.TOKEN, "x"), (StopKind.OFF, "x")],
+)
+def test_a_role_and_the_policy_by_certificate_need_each_other(kind: StopKind, role: str) -> None:
+    with pytest.raises(ConfigurationError):
+        StopPolicy(kind, "secret" if kind is StopKind.TOKEN else "", role=role)
 
 
 @pytest.mark.req("REQ-STOP-1")
