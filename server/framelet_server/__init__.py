@@ -4,6 +4,7 @@ from .drain import DrainObserver
 from .handlers import Handler
 from .listener import ListenError
 from .poller import EpollPoller, SelectorPoller
+from .proxy import ProxyPolicy
 from .server import Server
 from .stop_policy import StopKind, StopPolicy
 from .tls import ServerTls
@@ -13,6 +14,7 @@ __all__ = [
     "EpollPoller",
     "Handler",
     "ListenError",
+    "ProxyPolicy",
     "SelectorPoller",
     "Server",
     "ServerTls",

@@ -142,7 +142,9 @@ class Channel(Conversation):
         except (ConversationOver, LayerError) as end:
             self._abort(str(end))
         except OSError as error:
-            self._abort(error.strerror or "the connection is lost")
+            # A relay resets its health checks as soon as it has seen enough.
+            level = logging.DEBUG if self.peer.relay else logging.INFO
+            self._abort(error.strerror or "the connection is lost", level)
         except Exception:  # noqa: BLE001 - a fault of our own ends this channel, not the worker
             _log.exception("%s: the server failed on this connection", self.peer.name)
             self._fail()
@@ -194,7 +196,7 @@ class Channel(Conversation):
             _log.exception("%s: not even an ERROR could be sent", self.peer.name)
         self._abort("the server failed")
 
-    def _abort(self, reason: str) -> None:
+    def _abort(self, reason: str, level: int = logging.INFO) -> None:
         """Close at once, dropping what is unsent."""
         if self._closed:
             return
@@ -202,7 +204,7 @@ class Channel(Conversation):
             _log.warning("%s: cut off: %s", self.peer.name, reason)
             self._transport.reset()
         else:
-            _log.info("%s: lost: %s", self.peer.name, reason)
+            _log.log(level, "%s: lost: %s", self.peer.name, reason)
         self._close()
 
     def _close(self) -> None:

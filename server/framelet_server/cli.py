@@ -25,6 +25,7 @@ from framelet.address import DEFAULT_HOST, DEFAULT_PORT, TcpAddress
 
 from .lifecycle import end_process, serve
 from .listener import open_listeners
+from .proxy import ProxyPolicy
 from .server import Server, check_address, secured
 from .stop_policy import StopKind, StopPolicy
 from .supervisor import Supervisor
@@ -113,6 +114,13 @@ def _limit_options(command: click.Command) -> click.Command:
     "--stop-role", metavar="ROLE", help="Organizational unit (OU) in the certificate of who may stop."
 )
 @click.option(
+    "--proxy-from",
+    metavar="NETWORK",
+    multiple=True,
+    help="Accept connections from these relays only, each with a PROXY header (version 1 or 2): an address, "
+    "a network, or unix; may be repeated.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="warning",
@@ -135,6 +143,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
     stop: str,
     stop_token_file: str | None,
     stop_role: str | None,
+    proxy_from: Sequence[str],
     log_level: str,
     **limits: Any,  # noqa: ANN401 - the options made from ServerLimits
 ) -> int:
@@ -149,6 +158,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
     checked = ServerLimits(**limits)
     policy = _stop_policy(StopKind(stop), stop_token_file, stop_role)
     tls = _tls(tls_cert, tls_key, tls_client_ca)
+    relays = ProxyPolicy(proxy_from) if proxy_from else None
     notifier = Notifier.from_environment()
     worker = None if inheritance is None else Worker(inheritance)
     sockets = inherited_sockets() if worker is None else worker.sockets
@@ -165,6 +175,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
         limits=checked,
         stop_policy=policy,
         tls=tls,
+        proxy=relays,
         drain_observer=worker or NotifyingObserver(notifier),
     )
     _raise_descriptor_limit(limits["max_connections"])

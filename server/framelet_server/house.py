@@ -94,7 +94,7 @@ class House:
         """Take a new client in, or refuse it when there are too many (REQ-FLOW-6)."""
         channel = Channel(self, sock, peer, layers)
         with self._lock:
-            refusal = self._refusal(peer.host)
+            refusal = self._crowded() or self._host_crowded(peer.host)
             if self._draining or (refusal and len(self._refused) >= _REFUSALS):
                 sock.close()
                 return
@@ -107,18 +107,24 @@ class House:
     def moved(self, channel: Conversation, peer: Peer) -> str:
         """Take note that a client comes from another address; why it is refused for that, or nothing."""
         with self._lock:
+            if channel in self._refused:
+                return ""  # it is told already
             self._leave(channel)
-            refusal = self._refusal(peer.host)
+            refusal = self._host_crowded(peer.host)
             self._enter(channel, peer.host, refused=bool(refusal))
         if refusal:
             _log.warning("%s: refused: %s", peer.name, refusal)
         return refusal
 
-    def _refusal(self, host: str) -> str:
-        """Why a client from this address finds no room, or nothing; the lock is held."""
+    def _crowded(self) -> str:
+        """Why a new client finds no room, or nothing; the lock is held."""
         # Those who were refused and have not left yet take no room from others.
         if len(self._channels) - len(self._refused) >= self.limits.max_connections:
             return f"there are {self.limits.max_connections} connections already"
+        return ""
+
+    def _host_crowded(self, host: str) -> str:
+        """Why one more client from this address finds no room, or nothing; the lock is held."""
         if host and self._hosts[host] >= self.limits.max_connections_per_address:
             return (
                 f"there are {self.limits.max_connections_per_address} connections from this address already"

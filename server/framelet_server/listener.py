@@ -33,8 +33,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("framelet_server")
 
-Layers = Callable[[Peer], Sequence[Layer]]
-"""What a new client speaks below its frames; raises LayerError where it may not come in."""
+Layers = Callable[[Peer], tuple[Peer, Sequence[Layer]]]
+"""Who a new client is until its layers know better, and what it speaks below its frames.
+
+Raises LayerError where it may not come in.
+"""
 
 _BATCH = 64
 """Clients accepted in one turn, so that a crowd at the door does not hold a worker."""
@@ -53,6 +56,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0
 
 _PATIENCE = 5.0
 """Seconds of this after which those who wait are told so; until then others may leave and make room."""
+
+_REFUSAL_PAUSE = 1.0
+"""Seconds between two lines in the log on clients that may not come in, so that they cannot fill it."""
 
 
 class ListenError(FrameletError, OSError):
@@ -188,6 +194,8 @@ class Listener:
         self._pause = 0.0
         self._short_since = 0.0  # when the system ran out of something
         self._reserve = _open_reserve()
+        self._unlogged = 0  # clients that might not come in, since the last line on one
+        self._log_again = 0.0
         self._file = SocketFile(sock) if owns_file and sock.family == socket.AF_UNIX else None
         sock.settimeout(0)
         house.poller.add(sock, self, read=True, write=False)
@@ -236,14 +244,24 @@ class Listener:
             if sock.family != socket.AF_UNIX:
                 # Answers are written in one piece per turn; waiting for more would only delay them.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._house.admit(sock, client, self._layers(client))
+            self._house.admit(sock, *self._layers(client))
         except LayerError as error:
-            _log.warning("%s: refused: %s", client.name, error)
             sock.close()
+            self._log_refusal(client, error)
         except BaseException:
             sock.close()
             raise
         return True
+
+    def _log_refusal(self, client: Peer, error: LayerError) -> None:
+        now = time.monotonic()
+        if now < self._log_again:
+            self._unlogged += 1
+            return
+        others = f" (and {self._unlogged} others before)" if self._unlogged else ""
+        _log.warning("%s: refused: %s%s", client.name, error, others)
+        self._unlogged = 0
+        self._log_again = now + _REFUSAL_PAUSE
 
     def _back_off(self, error: Exception) -> None:
         """Out of descriptors or memory: stop accepting for a moment instead of spinning."""

@@ -19,13 +19,17 @@ class Peer:
     """The other end of a connection.
 
     ``name`` is for the log; ``host`` is what limits per address count by, empty for a unix socket; ``local``
-    says that the address cannot be another machine's; ``roles`` are those of a verified certificate.
+    says that the address cannot be another machine's; ``roles`` are those of a verified certificate; ``ip``
+    is the whole address, None for a unix socket; ``relay`` says that a relay speaks for itself, as it does
+    for its health checks.
     """
 
     name: str
     host: str
     local: bool
     roles: frozenset[str] = frozenset()
+    ip: ipaddress.IPv4Address | ipaddress.IPv6Address | None = None
+    relay: bool = False
 
     def with_roles(self, roles: Iterable[str]) -> Peer:
         """The same peer, with the roles of its certificate."""
@@ -38,7 +42,8 @@ def peer_of(family: int, address: Any) -> Peer:  # noqa: ANN401 - socket address
         return Peer("unix", "", local=True)
     host, port = address[:2]
     name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return Peer(name, _host(_ip(host)), is_local(family, address))
+    ip = _ip(host)
+    return Peer(name, _host(ip), ip.is_loopback, ip=ip)
 
 
 def is_local(family: int, address: Any) -> bool:  # noqa: ANN401 - socket addresses have a form per family

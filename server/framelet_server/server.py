@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .peer import Peer
+    from .proxy import ProxyPolicy
     from .tls import ServerTls
     from .transport import Layer
 
@@ -60,6 +61,7 @@ class Server:
         stop_policy: StopPolicy | None = None,
         executor: concurrent.futures.Executor | None = None,
         tls: ServerTls | None = None,
+        proxy: ProxyPolicy | None = None,
         poller: Callable[[], Poller] = default_poller,
         drain_observer: DrainObserver | None = None,
     ) -> None:
@@ -68,7 +70,8 @@ class Server:
         ``address`` is ``(host, port)`` with port 0 for any free one, ``"unix:PATH"``, or any other form that
         ``framelet.parse_address`` reads.  ``handler`` answers REQUEST frames, and ``handlers`` maps
         application types (0xC0 to 0xFF) to theirs; they are called from several threads at once, or by the
-        ``executor``, which stays the caller's to shut down.  With ``tls`` every client has to speak TLS.
+        ``executor``, which stays the caller's to shut down.  With ``tls`` every client has to speak TLS; with
+        ``proxy`` every connection comes through a relay and begins with a PROXY header.
 
         ``sockets`` are listening sockets that are open already, in the place of an address; ``start`` takes
         them over, and the files of unix sockets among them stay when the server ends.  ``drain_observer``
@@ -90,6 +93,7 @@ class Server:
         self._stop_policy = stop_policy or StopPolicy()
         if self._stop_policy.kind is StopKind.CERTIFICATE and not (tls and tls.knows_clients):
             raise ConfigurationError("the stop policy 'certificate' needs TLS with the CA of clients")
+        self._proxy = proxy
         self._make_poller = poller
         self._state_lock = threading.Lock()
         self._house: House | None = None
@@ -125,7 +129,7 @@ class Server:
             house = House(
                 self._handlers, self._limits, self._stop_policy, poller, self._observer, local=local
             )
-            listeners = [Listener(house, sock, self._layers, owns_file=not self._given) for sock in sockets]
+            listeners = [Listener(house, sock, self._below, owns_file=not self._given) for sock in sockets]
             house.on_drain([listener.close for listener in listeners])
             self._house = house
             pool = concurrent.futures.ThreadPoolExecutor(self._limits.threads, "framelet-worker")
@@ -182,14 +186,21 @@ class Server:
         """Drain and stop."""
         self.stop()
 
-    def _layers(self, _: Peer) -> Sequence[Layer]:
-        """What a new client speaks below its frames."""
-        return () if self._tls is None else (self._tls.layer(),)
-
     def _running(self) -> House:
         if self._house is None:
             raise RuntimeError("the server has not been started")
         return self._house
+
+    def _below(self, peer: Peer) -> tuple[Peer, Sequence[Layer]]:
+        """Who a new client is for now, and what it speaks below its frames; raises LayerError."""
+        layers: list[Layer] = []
+        if self._proxy is not None:  # first, as a relay sends its header in front of all that it relays
+            header = self._proxy.expect(peer)
+            peer = header.relay
+            layers.append(header)
+        if self._tls is not None:
+            layers.append(self._tls.layer())
+        return peer, layers
 
     def _tidy_up(self) -> None:
         """See the threads off, once."""
