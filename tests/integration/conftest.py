@@ -449,11 +449,14 @@ def serve() -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture
 def connect(serve: object) -> Iterator[Callable[..., Peer]]:
-    """Connect to a server, an address, or an address as printed, with socket options set before."""
+    """Connect to a server, an address, or an address as printed, with socket options set before.
+
+    ``source`` is the address to come from: any of 127.0.0.0/8 is this machine's.
+    """
     del serve  # asked for so that the clients are gone before the servers are stopped
     peers: list[Peer] = []
 
-    def open_peer(where: Server | Address | str, *options: tuple[int, int, int]) -> Peer:
+    def open_peer(where: Server | Address | str, *options: tuple[int, int, int], source: str = "") -> Peer:
         address = where.address if isinstance(where, Server) else where
         address = parse_address(address) if isinstance(address, str) else address
         if isinstance(address, UnixAddress):
@@ -468,6 +471,8 @@ def connect(serve: object) -> Iterator[Callable[..., Peer]]:
         peers.append(peer)
         for option in options:
             sock.setsockopt(*option)
+        if source:
+            sock.bind((source, 0))
         sock.connect(target)
         return peer
 
