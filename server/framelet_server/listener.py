@@ -291,7 +291,8 @@ class Listener:
         _log.warning("%s: refused: out of descriptors or memory", peer.name)
         sock.settimeout(0)
         with contextlib.suppress(OSError, LayerError):
-            if self._layers(peer):
+            _, layers = self._layers(peer)
+            if layers:
                 return  # it would not understand
             connection = ServerConnection(now=0.0)
             connection.fail(ErrorCode.TOO_MANY_CONNECTIONS, "the system allows no further connection")
