@@ -56,6 +56,7 @@ def test_the_sdist_holds_the_specification_and_the_tests(built: tuple[Path, Path
         "Makefile",
         "spec/SPEC.md",
         "tests/conftest.py",
+        "deploy/haproxy.cfg",
         "pyproject.toml",
     } <= names
     assert not {name for name in names if name.startswith((".venv", ".git/", "dist"))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -68,6 +69,22 @@ def test_a_signal_drains_and_the_status_is_0(command: Callable[..., Any], number
         assert client.request("before") == "erofeb"
         server.process.send_signal(number)
     assert server.finish() == (0, "")
+
+
+def test_relays_are_named_one_by_one(command: Callable[..., Any], connect: Callable[..., Any]) -> None:
+    server = command("--proxy-from", "192.0.2.0/24", "--proxy-from", "127.0.0.2")
+    address = server.address()
+    peer = connect(address, source="127.0.0.2")
+    peer.send(b"PROXY TCP6 2001:db8::7 ::1 5555 6666\r\n")
+    assert peer.ask("ab") == "ba"
+    with contextlib.suppress(ConnectionError):
+        assert connect(address, source="127.0.0.3").receive() is None
+    server.process.send_signal(signal.SIGTERM)
+    peer.close()
+    status, log = server.finish()
+    assert status == 0
+    assert "127.0.0.3:" in log
+    assert "refused: PROXY headers are not accepted from there" in log
 
 
 def test_logs_go_to_stderr_and_not_to_stdout(command: Callable[..., Any]) -> None:
@@ -162,6 +179,9 @@ def test_a_token_comes_from_a_file_or_the_environment(
         (("--unix", "x", "--port", "1"), "--unix"),
         (("--unix", ""), "names no path"),
         (("--host", ""), "names no host"),
+        (("--proxy-from", "127.0.0.1/8"), "has host bits set"),
+        (("--proxy-from", "::1", "--proxy-from", "relay.example"), "'relay.example'"),
+        (("--proxy-from", ""), "expected an address, a network such as 10.0.0.0/8, or unix"),
     ],
 )
 def test_wrong_usage_costs_one_line_and_status_2(
