@@ -62,20 +62,25 @@ class HAProxy:
 
     def health(self) -> dict[str, tuple[str, str]]:
         """Of each server whether HAProxy takes it to be up, and how the last check went."""
+        return {
+            row["svname"]: (row["status"].split()[0], row["check_status"].removeprefix("* "))
+            for row in self._servers()
+        }
+
+    def sessions(self) -> list[int]:
+        """How many clients each server has."""
+        return [int(row["scur"]) for row in self._servers()]
+
+    def _servers(self) -> list[dict[str, str]]:
         assert self._process.poll() is None, Path(self._log.name).read_text(encoding="utf-8")
         with socket.socket(socket.AF_UNIX) as sock:
             try:
                 sock.connect(str(self._stats))
             except (FileNotFoundError, ConnectionRefusedError):
-                return {}
+                return []  # it has just been started
             sock.sendall(b"show stat\n")
             answer = b"".join(iter(lambda: sock.recv(65_536), b"")).decode().removeprefix("# ")
-        rows = csv.DictReader(answer.splitlines())
-        return {
-            row["svname"]: (row["status"].split()[0], row["check_status"].removeprefix("* "))
-            for row in rows
-            if row["svname"] in ("one", "two")
-        }
+        return [row for row in csv.DictReader(answer.splitlines()) if row["svname"] in ("one", "two")]
 
     def close(self) -> None:
         if self._process.poll() is None:
@@ -181,6 +186,38 @@ def test_one_address_may_not_take_all_the_room_of_haproxy(site: Site, connect: C
     with contextlib.suppress(ConnectionError):
         assert connect(front.address, source="127.0.0.2").receive() is None
     assert connect(front.address, source="127.0.0.3").ask("ab") == "ba"
+
+
+SLOW = """
+import pathlib, time
+
+def handler(text):
+    while text == "slow" and not pathlib.Path("go on").exists():
+        time.sleep(0.01)
+    return text[::-1]
+"""
+
+
+def test_a_server_that_drains_is_down_for_new_clients_and_still_answers_its_own(
+    site: Site, connect: Connect, tmp_path: Path, until: Until
+) -> None:
+    (tmp_path / "slow.py").write_text(SLOW, encoding="utf-8")
+    front, servers = site("--handler", "slow:handler", "--log-level", "info")
+    old = connect(front.address)
+    assert old.ask("ab") == "ba"
+    (number,) = (index for index, count in enumerate(front.sessions()) if count)
+    old.request("slow")
+    servers[number].process.terminate()
+    until(lambda: any("draining" in line for line in servers[number].errors))
+    # Half of these are for the server that is gone, as far as HAProxy knows; none has to try again.
+    new = [connect(front.address) for _ in range(6)]
+    assert [peer.ask("ab") for peer in new] == ["ba"] * 6
+    until(lambda: front.health()[("one", "two")[number]][0] == "DOWN")
+    (tmp_path / "go on").touch()
+    assert old.replies(1) == ["wols"]
+    assert old.rest() == []
+    old.close()
+    assert servers[number].finish()[0] == 0
 
 
 class Callers:
