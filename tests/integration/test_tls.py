@@ -508,7 +508,8 @@ def commands(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str,
     def run(main: Callable[[list[str]], int], *arguments: object) -> tuple[int, str, str]:
         capfd.readouterr()
         status = main([str(argument) for argument in arguments])
-        return status, *capfd.readouterr()
+        said = capfd.readouterr()
+        return status, said.out, said.err
 
     return run
 
