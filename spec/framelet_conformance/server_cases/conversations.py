@@ -121,6 +121,7 @@ _KINDS = {
                 "REQ-ERROR-2",
                 "REQ-ERROR-3",
                 reruns=0,
+                alone=True,  # Hypothesis does not bear several searches at once, on threads
             ),
         )
         for name, (title, strategy) in _KINDS.items()
