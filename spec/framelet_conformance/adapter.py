@@ -56,6 +56,7 @@ class Adapter:
         self.repeats = True
         self.starting = threading.BoundedSemaphore(2 * (os.cpu_count() or 1))  # what the machine can bear
         self._runs = 0
+        self.odd: str | None = None
 
     def sanity(self) -> None:
         """See that the adapter keeps its contract in two plain conversations; raises SetupFailed.
@@ -69,8 +70,11 @@ class Adapter:
         except Skipped as error:
             message = f"the adapter supports nothing: {error.reason}"
             raise SetupFailed(message) from None
-        except Failed:
-            return
+        except Failed as error:
+            if self.odd is None:
+                self.odd = error.reason
+        else:
+            self.odd = self.odd or ""
         finally:
             play.finish()
 

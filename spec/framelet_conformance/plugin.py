@@ -24,10 +24,15 @@ if TYPE_CHECKING:
 
 
 class Peer(Protocol):
-    """What is tested, whatever its role."""
+    """What is tested, whatever its role.
+
+    ``odd`` says how the first plain conversation went wrong, where the cases can show why; None before it.
+    """
+
+    odd: str | None
 
     def sanity(self) -> None:
-        """Hold a plain conversation; raises CaseEnded where that fails."""
+        """Hold a plain conversation; raises CaseEnded where the peer cannot be tested."""
 
     def replay(self, play: Play, replay: Replay) -> None:
         """Say again what a replay file says; raises CaseEnded where it fails again."""
@@ -182,8 +187,12 @@ class Plugin:
             pool.shutdown(cancel_futures=True)
         if self._pools and not self._stopped:
             self._sane("after the last case")
+        if self.peer is not None and self.peer.odd and not self._found_fault:
+            self.results.trouble = self.results.trouble or f"no case shows what is wrong: {self.peer.odd}"
         if self.peer is not None:
             self.results.facts = self.peer.facts()
+            if self.peer.odd:
+                self.results.facts["the first plain conversation"] = f"went wrong: {self.peer.odd}"
             self.peer.close()
 
     def _sane(self, when: str) -> bool:
@@ -202,6 +211,11 @@ class Plugin:
             case.verdict is not Verdict.SKIPPED and self._stopping.get(case.id, False)
             for case in self.results.cases
         )
+
+    @property
+    def _found_fault(self) -> bool:
+        """Whether some case failed, expected or not."""
+        return any(case.verdict in {Verdict.FAIL, Verdict.FLAKY} for case in self.results.cases)
 
     def _watch(self, result: CaseResult) -> None:
         """Look after the peer where cases go wrong: a dead one must not cost the time of each case."""

@@ -54,6 +54,10 @@ class Failed(CaseEnded):
     verdict = Verdict.FAIL
 
 
+class Endless(Failed):
+    """The peer talks without an end."""
+
+
 class NonStrict(CaseEnded):
     """The peer did what may pass, although the specification asks for more."""
 

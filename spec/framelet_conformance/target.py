@@ -13,7 +13,7 @@ from framelet.registry import FrameType, TypeRange
 
 from . import launch
 from .judging import judge
-from .results import CaseEnded, Ending, Failed, SetupFailed, Skipped
+from .results import CaseEnded, Ending, Endless, Failed, SetupFailed, Skipped
 from .wire import Conversation, Silence
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .replay import Replay
 
 APPLICATION = sorted(TypeRange.APPLICATION.types)
+_ANSWERS = {*FrameType, *TypeRange.APPLICATION.types} - {FrameType.REQUEST, FrameType.STOP, FrameType.PING}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class Servers:
         self._all: list[Server] = []
         self._files: list[Path] = []
         self._spent = False
+        self.odd: str | None = None
         self._templates = launch.places(options.launch or "")
         try:
             self.main = Server(options.address) if options.address is not None else self._launch(Setup())
@@ -180,8 +182,13 @@ class Servers:
     # What a server can do.
 
     def sanity(self) -> None:
-        """Hold a plain conversation with the main server; raises CaseEnded where it fails."""
+        """Hold a plain conversation with the main server; raises SetupFailed where it fails.
+
+        A server that gets it wrong from the first, but speaks some Framelet, shall learn from the cases which
+        requirement it breaks; ``odd`` says what was wrong.
+        """
         with self.connect(self.main) as conversation:
+            conversation.allow(4 * self.times.answer)
             try:
                 conversation.send(bytes.fromhex("01 00000003 616263  06 00000003 656e64"))
                 judge(
@@ -190,10 +197,15 @@ class Servers:
                     "open",
                 )
             except Failed as error:
+                speaks = conversation.log.stream("received")[:1] in {bytes([octet]) for octet in _ANSWERS}
+                if self.odd != "" and speaks and not isinstance(error, Endless):
+                    self.odd = error.reason
+                    return
                 status = self.main.process.status if self.main.process is not None else None
                 ended = f" (the server ended with status {status})" if status is not None else ""
                 message = f'REQUEST "abc" and PING "end": {error.reason}{ended}'
                 raise SetupFailed(message) from None
+        self.odd = self.odd or ""
 
     def connect(self, server: Server, name: str = "") -> Conversation:
         """A new connection to a server; raises SetupFailed."""

@@ -13,7 +13,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from .results import Ending, Failed, SetupFailed
+from .results import Ending, Endless, Failed, SetupFailed
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -270,8 +270,8 @@ class Conversation:
         patience = self.times.answer if within is None else within
         now = time.monotonic()
         if now > self._end:
-            message = f"the conversation had no end within {self.times.whole:.3g} s"
-            raise Failed(message)
+            message = "the peer talks and talks: the conversation had no end in time"
+            raise Endless(message)
         if not self._wait(select.POLLIN, now + patience):
             self.log.event(f"nothing came for {patience:.3g} s")
             raise Silence
@@ -340,7 +340,7 @@ class Conversation:
             self._received += data
             if len(self._received) > _FLOOD:
                 message = f"the peer floods: more than {_FLOOD:,} octets came that make no frame"
-                raise Failed(message)
+                raise Endless(message)
             self.log.octets("received", data)
         else:
             self.ending = Ending.FIN

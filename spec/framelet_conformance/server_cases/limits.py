@@ -141,8 +141,9 @@ def case_answered_before(play: Play) -> None:
     alone=True,
 )
 def case_nothing_set_aside(play: Play) -> None:
-    """Watches the data segment of a launched server: stacks of threads, which it may start for each
-    connection, are there before the first look, so that only the announced lengths count.
+    """Watches the data segment of a launched server.
+
+    The stacks of threads that it may start for connections are in it before the first look.
     """
     server, maximum = limited(play)
     conversations = [play.open(server, f"connection {number}") for number in range(_CONNECTIONS)]
