@@ -123,8 +123,8 @@ def lua_kinds() -> Iterable[str]:
 def lua_numbers() -> Iterable[str]:
     """A row for each key whose value has bounds."""
     forms = {
-        "hello_body": grammar._HELLO_NUMBERS,  # noqa: SLF001 - the grammar shows these to nobody else
-        "stopped_body": grammar._STOPPED_NUMBERS,  # noqa: SLF001 - as above
+        "hello_body": grammar.HELLO_NUMBERS,
+        "stopped_body": grammar.STOPPED_NUMBERS,
     }
     for form, keys in forms.items():
         rows = ", ".join(f'["{key}"] = {{{span.start}, {span.stop - 1}}}' for key, span in keys.items())

@@ -58,12 +58,12 @@ _HELLO_BODY = re.compile(rf"framelet/([1-9][0-9]{{0,4}})((?: {_PARAMETER})*)")
 _STOPPED_BODY = re.compile(rf"{_PARAMETER}(?: {_PARAMETER})*")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,9}")
 
-_HELLO_NUMBERS = {
+HELLO_NUMBERS = {
     "max-body": range(limits.MIN_MAX_BODY, limits.MAX_LENGTH + 1),
     "frame-timeout-ms": range(10**10),
     "idle-timeout-ms": range(10**10),
 }
-_STOPPED_NUMBERS = {"closed": range(10**10), "cut": range(10**10)}
+STOPPED_NUMBERS = {"closed": range(10**10), "cut": range(10**10)}
 """The keys that version 1 knows, each with the values that it may have (sections 9 and 10)."""
 
 
@@ -92,7 +92,7 @@ class _HelloAdapter(Adapter):  # type: ignore[misc]  # construct ships no types
         match = _HELLO_BODY.fullmatch(obj)
         if match is None:
             raise ValidationError("not of the form framelet/VERSION KEY=VALUE ...", path=path)
-        return Hello(int(match[1]), _parse_parameters(match[2], _HELLO_NUMBERS, path))
+        return Hello(int(match[1]), _parse_parameters(match[2], HELLO_NUMBERS, path))
 
     def _encode(self, obj: Hello, context: object, path: str) -> str:
         text = " ".join([f"framelet/{obj.version}", *_build_parameters(obj.parameters)])
@@ -107,8 +107,8 @@ class _StoppedAdapter(Adapter):  # type: ignore[misc]  # construct ships no type
         del context
         if _STOPPED_BODY.fullmatch(obj) is None:
             raise ValidationError("not of the form KEY=VALUE ...", path=path)
-        parameters = _parse_parameters(obj, _STOPPED_NUMBERS, path)
-        if not parameters.keys() >= _STOPPED_NUMBERS.keys():
+        parameters = _parse_parameters(obj, STOPPED_NUMBERS, path)
+        if not parameters.keys() >= STOPPED_NUMBERS.keys():
             raise ValidationError("the numbers closed and cut are missing", path=path)
         return parameters
 

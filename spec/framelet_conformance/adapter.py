@@ -194,7 +194,7 @@ class _Run:
         play = self._play
         self._note(scenario)
         name = f"{self._done + 1} of {len(self.scenarios)}" if len(self.scenarios) > 1 else ""
-        conversation = ServerEnd(sock, self._times, scenario, name)
+        conversation = ServerEnd(sock, self._times, scenario, name, self._memory)
         play.attach(conversation)
         self._ends.append(conversation)
         try:
@@ -227,6 +227,10 @@ class _Run:
             self._check_status(status)
 
     # The process.
+
+    def _memory(self) -> int:
+        assert self._process is not None  # noqa: S101 - started first
+        return launch.memory(self._process.pid)
 
     def _status(self) -> int | None:
         assert self._process is not None  # noqa: S101 - started first

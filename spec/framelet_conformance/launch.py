@@ -11,9 +11,10 @@ import socket
 import subprocess
 import tempfile
 import time
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from .results import SetupFailed
+from .results import SetupFailed, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +51,25 @@ def free_port() -> int:
         return port
 
 
+def memory(session: int) -> int:
+    """The data segments of all processes of a session, in octets; raises Skipped where they cannot be read.
+
+    All of them, because the command may be a script that starts the peer.
+    """
+    total = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            # Behind the name of the program, which may hold anything: state, parent, group, session.
+            if int((folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[3]) == session:
+                found = re.search(
+                    r"^VmData:\s*(\d+) kB", (folder / "status").read_text(errors="replace"), re.MULTILINE
+                )
+                total += int(found[1]) * 1024 if found else 0
+    if not total:
+        raise Skipped("needs /proc, to see the peer's memory")
+    return total
+
+
 class Process:
     """A launched peer."""
 
@@ -82,6 +102,10 @@ class Process:
     def status(self) -> int | None:
         """The exit status, None while it runs."""
         return self._process.poll()
+
+    def terminate(self) -> None:
+        """Send it SIGTERM."""
+        self._process.terminate()
 
     def wait(self, seconds: float) -> int | None:
         """Wait for it to end; the exit status, None where it did not."""

@@ -10,6 +10,7 @@ does, in order:
     deaf(seconds)   let time pass without reading
     maybe(octets)   where a further frame comes that was asked for, send these octets
     serve(octets)   read the frames that are left, answering each with these octets as soon as it is read
+    weigh(octets)   see that the client's memory has grown by no more since it was weighed before
     fin()           close the sending direction
     reset()         reset the connection (RST)
 """
@@ -94,6 +95,11 @@ def maybe(data: bytes) -> Step:
     return Step("maybe", data)
 
 
+def weigh(octets: int = 0) -> Step:
+    """Look at the client's memory; the first time only to know it."""
+    return Step("weigh", octets)
+
+
 FIN = Step("fin")
 RESET = Step("rst")
 
@@ -159,9 +165,13 @@ def asked(name: str, body: bytes | str = b"") -> Asked:
 class ServerEnd(Conversation):
     """The server's end of a connection, with the frames that the client was asked to send."""
 
-    def __init__(self, sock: socket.socket, times: Times, scenario: Scenario, name: str) -> None:
-        """Take over an accepted socket."""
+    def __init__(
+        self, sock: socket.socket, times: Times, scenario: Scenario, name: str, memory: Callable[[], int]
+    ) -> None:
+        """Take over an accepted socket; ``memory`` tells what the client's process takes, in octets."""
         super().__init__(sock, times, name)
+        self._memory = memory
+        self._weight: int | None = None
         self._scenario = scenario
         self._left = [item for place, item in enumerate(scenario.ask) if place not in scenario.skips]
         self._sent = 0
@@ -185,6 +195,7 @@ class ServerEnd(Conversation):
             "write": lambda: self._write(value),
             "maybe": lambda: self._answer_if_asked(value),
             "serve": lambda: self._serve(value),
+            "weigh": lambda: self._weigh(value),
             "pause": lambda: self.pause(value * self.times.scale),
             "deaf": lambda: self._stay_deaf(value * self.times.scale),
             "fin": self.send_fin,
@@ -216,6 +227,13 @@ class ServerEnd(Conversation):
                 "server that does not read before its answers are taken waits for it for ever"
             )
             raise Failed(message, "REQ-FLOW-4")
+
+    def _weigh(self, allowed: int) -> None:
+        before, now = self._weight, self._memory()
+        self._weight = now
+        if before is not None and now - before > allowed:
+            message = f"the client took {now - before:,} octets of memory, and {allowed:,} are ample"
+            raise Failed(message, "REQ-SIZE-5")
 
     def _stay_deaf(self, seconds: float) -> None:
         time.sleep(seconds)

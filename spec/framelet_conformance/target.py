@@ -103,12 +103,17 @@ class Servers:
         self.odd: str | None = None
         self._templates = launch.places(options.launch or "")
         try:
-            self.main = Server(options.address) if options.address is not None else self._launch(Setup())
+            self.main = Server(options.address) if options.address is not None else self._launch(self._plain)
             self.sanity()
             self._learn(self.main)
         except BaseException:
             self.close()
             raise
+
+    @property
+    def _plain(self) -> Setup:
+        """How the main server is launched: nothing that looks like a STOP shall end it in passing."""
+        return Setup(stop="off") if "stop" in self._templates else Setup()
 
     # Which server for which setup.
 

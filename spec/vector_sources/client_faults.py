@@ -77,6 +77,20 @@ MALFORMED_ERRORS = [
             ("text-only", "a text alone", "not today"),
         )
     ),
+    *(
+        _bad(
+            f"error-too-long-{name}",
+            f"{title} of 1,025 octets",
+            "REQ-ERROR-11 REQ-ERROR-14",
+            ONE,
+            [frame(ERROR, f"{code} " + "x" * 1_021)],
+            valid=False,
+        )
+        for name, title, code in (
+            ("recoverable", "a recoverable ERROR", 400),
+            ("fatal", "a fatal ERROR", 500),
+        )
+    ),
     _bad(
         "error-ill-formed",
         "an ERROR whose text is not well-formed",
@@ -202,14 +216,57 @@ BROKEN = [
             ("spaces", "two spaces", "framelet/1  max-body=65536"),
             ("newline", "LF at the end", "framelet/1 max-body=65536\n"),
             ("value", "an empty value", "framelet/1 max-body="),
+            ("too-long", "1,025 octets", "framelet/1 max-body=65536 v=" + "x" * 997),
+            ("key-twice", "a known key twice", "framelet/1 max-body=65536 max-body=65536"),
+            ("unknown-key-twice", "an unknown key twice", "framelet/1 a=1 max-body=65536 a=2"),
+            ("max-body-small", "max-body below its range", "framelet/1 max-body=65535"),
+            ("max-body-large", "max-body above its range", "framelet/1 max-body=4294967296"),
+            ("max-body-leading-zero", "a leading zero", "framelet/1 max-body=065536"),
+            ("max-body-word", "max-body that is no number", "framelet/1 max-body=all"),
+            (
+                "timeout-eleven-digits",
+                "a timeout of eleven digits",
+                "framelet/1 max-body=65536 idle-timeout-ms=10000000000",
+            ),
+            ("version-leading-zero", "a leading zero of the version", "framelet/01 max-body=65536"),
         )
     ),
-    _bad(
-        "hello-version-2",
-        "a HELLO of a version that the client did not ask for",
-        "REQ-HELLO-7",
-        [asked(HELLO)],
-        [frame(HELLO, "framelet/2 max-body=65536")],
+    *(
+        _bad(
+            f"hello-version-{version}",
+            f"a HELLO of version {version}, which the client did not ask for",
+            "REQ-HELLO-7",
+            [asked(HELLO)],
+            [frame(HELLO, f"framelet/{version} max-body=65536")],
+        )
+        for version in (2, 10, 99_999)
+    ),
+    *(
+        _broken(
+            f"stopped-{name}",
+            f"a STOPPED of another form: {title}",
+            "REQ-STOP-14 REQ-STOP-9",
+            [asked(STOP)],
+            STOPPED,
+            body,
+        )
+        for name, title, body in (
+            ("empty", "an empty body", ""),
+            ("no-cut", "no cut", "closed=0"),
+            ("no-closed", "no closed", "cut=0"),
+            ("key-twice", "a known key twice", "closed=0 cut=0 cut=0"),
+            ("unknown-key-twice", "an unknown key twice", "closed=0 cut=0 a=1 a=2"),
+            ("leading-zero", "a leading zero", "closed=00 cut=0"),
+            ("negative", "a negative number", "closed=-1 cut=0"),
+            ("word", "a word", "closed=all cut=0"),
+            ("eleven-digits", "eleven digits", "closed=10000000000 cut=0"),
+            ("comma", "a comma for the space", "closed=0,cut=0"),
+            ("space-twice", "two spaces", "closed=0  cut=0"),
+            ("space-last", "a space at the end", "closed=0 cut=0 "),
+            ("newline-last", "LF at the end", "closed=0 cut=0\n"),
+            ("key-upper-case", "a capital in a key", "Closed=0 cut=0"),
+            ("no-value", "a key without value", "closed=0 cut=0 a"),
+        )
     ),
 ]
 

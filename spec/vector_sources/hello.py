@@ -180,6 +180,22 @@ HELLOS += [
         needs=DEFAULT | {"application": "reverse"},
     ),
     server(
+        "hello-holds-from-its-place",
+        "a HELLO lowers the limit for the frames behind it, not for those before it",
+        "REQ-HELLO-5 REQ-ORDER-2",
+        [request(_LARGE), _SMALL_HELLO, request(_LARGE), ping(b"next")],
+        [reply(_LARGE), hello(), error(451), pong(b"next")],
+        needs=DEFAULT,
+    ),
+    server(
+        "hello-raises-from-its-place",
+        "a HELLO raises the limit for the frames behind it, not for those before it",
+        "REQ-HELLO-5 REQ-HELLO-6",
+        [_SMALL_HELLO, request(_LARGE), frame(HELLO, "framelet/1 max-body=65537"), request(_LARGE)],
+        [hello(), error(451), hello(), reply(_LARGE)],
+        needs=DEFAULT,
+    ),
+    server(
         "hello-last-holds",
         "a later HELLO raises max-body again",
         "REQ-HELLO-6 REQ-HELLO-5",

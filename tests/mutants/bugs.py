@@ -162,6 +162,7 @@ one-read-one-frame            REQ-FRAME-4   forgets the part of a frame that sta
 coalesced-answers-dropped     REQ-FRAME-4   takes the first answer of a read and forgets what is behind it
 empty-body-is-end             REQ-FRAME-5   takes an empty answer for the end of the stream
 no-maximum                    REQ-SIZE-2    takes answers of any size
+allocates-announced-length    REQ-SIZE-5    sets memory of the announced length aside before the body comes
 size-checked-after-body       REQ-SIZE-4    refuses an answer that is too large only when all of it has come
 sends-too-large               REQ-SIZE-6    sends bodies above the maximum that the server announced
 sends-ill-formed              REQ-TEXT-1    sends bodies that are not well-formed UTF-8

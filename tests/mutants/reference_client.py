@@ -77,6 +77,7 @@ class Client:
         self._answer_timeout = answer_timeout
         self._announced: int | None = None  # the server's maximum, once its HELLO has come (REQ-SIZE-6)
         self._inbox = bytearray()
+        self._set_aside = bytearray()
         self._outbox = bytearray()
         self._unanswered: list[Asked] = []
         self._waiting_since = time.monotonic()
@@ -188,6 +189,8 @@ class Client:
         if bug("empty-body-is-end") and not length:
             raise EndError
         if len(self._inbox) < end:
+            if bug("allocates-announced-length"):
+                self._set_aside = bytearray(length)
             return None
         body = bytes(self._inbox[HEADER:end])
         del self._inbox[:end]

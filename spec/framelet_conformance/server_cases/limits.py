@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from framelet_conformance import frames
+from framelet_conformance import frames, launch
 from framelet_conformance.frames import error, frame, header, pong, reply, text_of
 from framelet_conformance.judging import judge
 from framelet_conformance.play import case
@@ -169,10 +168,5 @@ def exchange(conversations: list[Conversation], more: bytes) -> None:
 def memory(server: Server) -> int:
     """The data segment of a launched server in octets; raises Skipped where that cannot be read."""
     if server.process is None:
-        raise Skipped("needs a server that the suite launched, to see its memory")
-    try:
-        text = Path(f"/proc/{server.process.pid}/status").read_text(encoding="ascii")
-        line = next(line for line in text.splitlines() if line.startswith("VmData:"))
-    except (OSError, StopIteration):
-        raise Skipped("needs /proc, to see the server's memory") from None
-    return int(line.split()[1]) * 1024
+        raise Skipped("needs a server that the suite launched (--launch), to see its memory")
+    return launch.memory(server.process.pid)

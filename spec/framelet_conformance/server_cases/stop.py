@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 
 from framelet import grammar
 from framelet_conformance.frames import STOP, error, frame, header, pong, reply, text_of
-from framelet_conformance.judging import judge
+from framelet_conformance.judging import judge, show_frame
 from framelet_conformance.play import case
-from framelet_conformance.results import Ending, Failed, SetupFailed, Verdict
+from framelet_conformance.results import Ending, Failed, NonStrict, SetupFailed, Skipped, Verdict
 from framelet_conformance.wire import Conversation, Silence
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
     from framelet_conformance.target import Server
+    from framelet_conformance.wire import Frame
+
+_STOPPERS = 8
 
 
 def await_stopped(conversation: Conversation, within: float | None = None) -> dict[str, str]:
@@ -26,13 +29,19 @@ def await_stopped(conversation: Conversation, within: float | None = None) -> di
     if found is None or found.type != 0x04:  # noqa: PLR2004 - STOPPED
         message = f"in place of STOPPED came {found or conversation.ending}"
         raise Failed(message)
+    parameters = read_stopped(found)
+    if conversation.read_end() is Ending.SILENCE:
+        raise Failed("the stream went on behind STOPPED", "REQ-STOP-8")
+    return parameters
+
+
+def read_stopped(found: Frame) -> dict[str, str]:
+    """The parameters of a STOPPED; raises Failed."""
     try:
         parameters: dict[str, str] = grammar.parse_body(grammar.StoppedBody, found.body)
     except ValueError:
         message = f"the body of STOPPED is no stopped-body: {found.body[:100]!r}"
         raise Failed(message, "REQ-STOP-9") from None
-    if conversation.read_end() is Ending.SILENCE:
-        raise Failed("the stream went on behind STOPPED", "REQ-STOP-8")
     return parameters
 
 
@@ -110,30 +119,38 @@ def case_answers_received(play: Play) -> None:
     """The answers to 4 MiB wait in the server while another client stops it."""
     server = play.peer.server(fresh=True, stop="local")
     other, stopper = play.open(server, "other"), play.open(server, "stopper")
+    text = have_answers_wait(other)
+    stopper.send(frame(STOP))
+    take_answers(other, text)
+    other.close()
+    await_stopped(stopper)
+    play.ended(stopper.ending, Verdict.PASS)
+
+
+def have_answers_wait(conversation: Conversation) -> str:
+    """Send long REQUESTs of this text, so that answers are on their way and not yet read."""
     text = text_of(65_536)
-    other.send(frame(1, text) * 8)
-    judge(other, [reply(text)] * 8, "open")
-    other.send(frame(6, "one") + frame(1, text) * 4)
-    found = other.read_frame()
+    conversation.send(frame(6, "one") + frame(1, text) * 4)
+    found = conversation.read_frame()
     if found is None or found.body != b"one":
         message = f"a PING was answered with {found}"
         raise Failed(message, "REQ-PING-1")
     # The first of the four has come in full when its answer does; the others may have.
-    first = other.read_frame()
+    first = conversation.read_frame()
     if first is None or first.body != text[::-1].encode():
         raise Failed("a REQUEST before the STOP was not answered", "REQ-STOP-7")
-    stopper.send(frame(STOP))
-    while (frame_found := other.read_frame()) is not None:
-        if frame_found.body != text[::-1].encode():
+    return text
+
+
+def take_answers(conversation: Conversation, text: str) -> None:
+    """See that each answer comes whole, and FIN behind the last."""
+    while (found := conversation.read_frame()) is not None:
+        if found.body != text[::-1].encode():
             raise Failed("an answer was changed or cut by the drain", "REQ-STOP-7")
-    if other.ending is not Ending.FIN or other.waiting:
-        message = (
-            f"the drain ended another connection by {other.ending}, {len(other.waiting)} octets into a frame"
-        )
+    if conversation.ending is not Ending.FIN or conversation.waiting:
+        place = len(conversation.waiting)
+        message = f"the drain ended another connection by {conversation.ending}, {place} octets into a frame"
         raise Failed(message, "REQ-STOP-7")
-    other.close()
-    await_stopped(stopper)
-    play.ended(stopper.ending, Verdict.PASS)
 
 
 @case(
@@ -243,32 +260,102 @@ def case_default(play: Play) -> None:
 
 @case(
     "stop.twice",
-    "of two clients that send STOP at once both get STOPPED, or the later one only the end of the stream",
+    f"of {_STOPPERS} clients that send STOP at once each gets STOPPED, or comes too late and gets only FIN",
     "REQ-STOP-11",
     "REQ-STOP-8",
+    "REQ-STOP-9",
     stops=True,
 )
 def case_twice(play: Play) -> None:
-    """Whether the second STOP was received before the drain began cannot be known from here."""
+    """Whether a STOP was received before the drain began cannot be known from here; that one was, can."""
     server = play.peer.server(fresh=True, stop="local")
-    first, second = play.open(server, "first"), play.open(server, "second")
-    for conversation in (first, second):
+    stoppers = [play.open(server, f"stopper {number}") for number in range(_STOPPERS)]
+    for conversation in stoppers:
         conversation.send(frame(6, "p"))
         judge_first(conversation)
-    for conversation in (first, second):
-        conversation.send(frame(STOP))
-    stopped = 0
-    for conversation in (first, second):
-        try:
+    for conversation in stoppers:
+        conversation.send(frame(1, "ab") + frame(STOP))
+    counts = [count for conversation in stoppers if (count := count_closed(conversation)) is not None]
+    if not counts:
+        message = f"none of {_STOPPERS} STOPs was answered with STOPPED"
+        raise Failed(message, "REQ-STOP-8")
+    if max(counts) >= _STOPPERS:
+        message = f"there were {_STOPPERS - 1} other connections, and STOPPED says that {max(counts)} ended"
+        raise Failed(message, "REQ-STOP-8")
+    play.ended(Ending.FIN, Verdict.PASS)
+    see_it_end(play, server)
+
+
+def count_closed(conversation: Conversation) -> int | None:
+    """Of one among several STOPs: the connections that its STOPPED counts, None where it came too late."""
+    try:
+        found = conversation.read_frame()
+        if found is not None and found.octets == frame(2, "ba"):
             found = conversation.read_frame()
-        except Silence:
-            raise Failed("neither STOPPED nor the end of the stream came") from None
-        stopped += found is not None
-        if found is not None and found.type != 0x04:  # noqa: PLR2004 - STOPPED
-            message = f"a STOP among two was answered with {found}"
-            raise Failed(message)
-    if not stopped:
-        raise Failed("neither of two STOPs was answered with STOPPED", "REQ-STOP-8")
+    except Silence:
+        raise Failed("neither STOPPED nor the end of the stream came") from None
+    if found is None:
+        if conversation.ending is not Ending.FIN or conversation.waiting:
+            message = f"a STOP that came too late was met with {conversation.ending}"
+            raise Failed(message, "REQ-STOP-7")
+        return None
+    if found.type != 0x04:  # noqa: PLR2004 - STOPPED
+        message = f"a STOP among {_STOPPERS} was answered with {show_frame(found)}"
+        raise Failed(message, "REQ-STOP-11")
+    parameters = read_stopped(found)
+    if conversation.read_end() is not Ending.FIN:
+        message = f"behind STOPPED came {conversation.ending}"
+        raise Failed(message, "REQ-STOP-8")
+    return int(parameters["closed"]) + int(parameters["cut"])
+
+
+@case(
+    "stop.signal",
+    "SIGTERM begins the same drain: what was sent is answered, all are closed, and the process ends well",
+    "REQ-STOP-6",
+    "REQ-STOP-7",
+    stops=True,
+)
+def case_signal(play: Play) -> None:
+    """It goes to the process that --launch started; a script must pass it on."""
+    if play.options.launch is None:
+        raise Skipped("needs a server that the suite launched (--launch), to send it SIGTERM")
+    server = play.peer.server(fresh=True)
+    assert server.process is not None  # noqa: S101 - launched
+    idle, inside, busy = (play.open(server, name) for name in ("idle", "inside", "busy"))
+    inside.send(frame(6, "p") + header(1, 100) + b"part")
+    idle.send(frame(6, "p"))
+    for conversation in (idle, inside):
+        judge_first(conversation)
+    text = have_answers_wait(busy)
+    server.process.terminate()
+    for conversation in (idle, inside):
+        ending = conversation.read_end()
+        if ending is not Ending.FIN:
+            message = f"SIGTERM ended a connection by {ending}"
+            raise Failed(message, "REQ-STOP-7")
+    if not refuses(play, server):
+        raise Failed("a new connection was served after SIGTERM", "REQ-STOP-6")
+    take_answers(busy, text)
+    play.ended(busy.ending, Verdict.PASS)
+    for conversation in (idle, inside, busy):
+        conversation.close()
+    see_it_end(play, server)
+
+
+def see_it_end(play: Play, server: Server) -> None:
+    """Where the suite launched the server: that its process ends, and with status 0."""
+    if server.process is None:
+        return
+    for conversation in play.conversations:
+        conversation.close()
+    status = server.process.wait(play.times.launch)
+    if status is None:
+        message = f"its connections are closed, but after {play.times.launch:.3g} s its process still runs"
+        raise Failed(message)
+    if status:
+        message = f"it drained, but its process ended with status {status}"
+        raise NonStrict(message)
 
 
 @case(
