@@ -71,6 +71,7 @@ class Server:
 
     address: tuple[str, int] | str
     process: launch.Process | None = None
+    setup: Setup = Setup()
     parameters: dict[str, str] = dataclasses.field(default_factory=dict)
     application: dict[int, str] = dataclasses.field(default_factory=dict)
     spare: list[socket.socket] = dataclasses.field(default_factory=list)
@@ -100,6 +101,7 @@ class Servers:
         self._all: list[Server] = []
         self._files: list[Path] = []
         self._spent = False
+        self._ended: list[int] = []
         self.odd: str | None = None
         self._templates = launch.places(options.launch or "")
         try:
@@ -122,7 +124,7 @@ class Servers:
         setup = Setup(**needs)
         reason = self._unsuited(setup)
         if reason is None:
-            return self.main
+            return self._revived(self.main)
         if setup.fresh and self.options.launch is None and self.options.allow_stop:
             return self._last_resort(setup)
         if self.options.launch is None:
@@ -142,7 +144,17 @@ class Servers:
                 server = self._launch(setup)
                 self._learn(server)
                 self._launched[setup] = server
-        return self._launched[setup]
+        return self._revived(self._launched[setup])
+
+    def _revived(self, server: Server) -> Server:
+        """The same server; launched again where it has ended, so that later cases learn something, too."""
+        with self._lock:
+            if server.process is not None and (status := server.process.status) is not None:
+                self._ended.append(status)
+                server.process.end()  # what it may have left behind
+                again = self._start(server.setup)
+                server.address, server.process, server.spare = again.address, again.process, again.spare
+        return server
 
     def _last_resort(self, setup: Setup) -> Server:
         """The main server for the one case that may end it; raises Skipped for any other."""
@@ -192,7 +204,7 @@ class Servers:
         A server that gets it wrong from the first, but speaks some Framelet, shall learn from the cases which
         requirement it breaks; ``odd`` says what was wrong.
         """
-        with self.connect(self.main) as conversation:
+        with self.connect(self._revived(self.main)) as conversation:
             conversation.allow(4 * self.times.answer)
             try:
                 conversation.send(bytes.fromhex("01 00000003 616263  06 00000003 656e64"))
@@ -274,12 +286,20 @@ class Servers:
         facts = {"HELLO states": " ".join(f"{k}={v}" for k, v in self.main.parameters.items()) or "nothing"}
         facts["application types"] = ", ".join(kinds) or "unknown"
         facts["STOP policy"] = _stated(self.options)
-        facts["servers launched"] = str(sum(server.process is not None for server in self._all))
+        facts["servers launched"] = f"{sum(server.process is not None for server in self._all)}"
+        if self._ended:
+            facts["servers that ended by themselves"] = f"{len(self._ended)}, with status {self._ended[0]}"
         return facts
 
     # Launching.
 
     def _launch(self, setup: Setup) -> Server:
+        server = self._start(setup)
+        with self._lock:
+            self._all.append(server)
+        return server
+
+    def _start(self, setup: Setup) -> Server:
         assert self.options.launch is not None  # noqa: S101 - callers looked
         port = launch.free_port()
         values = {"port": port, "host": "127.0.0.1", **setup.values()}
@@ -287,11 +307,9 @@ class Servers:
         if token is not None and "stop_token_file" in self._templates:
             values["stop_token_file"] = self._token_file(token)
         process = launch.Process(launch.fill(self.options.launch, values), token)
-        server = Server(("127.0.0.1", port), process)
-        with self._lock:
-            self._all.append(server)
-        server.spare.append(process.await_port(port, self.times.launch))
-        return server
+        return Server(
+            ("127.0.0.1", port), process, setup, spare=[process.await_port(port, self.times.launch)]
+        )
 
     def _token_file(self, token: str) -> Path:
         with tempfile.NamedTemporaryFile(

@@ -204,6 +204,14 @@ HELLOS += [
         needs=DEFAULT,
     ),
     server(
+        "hello-without-max-body-lifts-it",
+        "a later HELLO without max-body lifts the limit",
+        "REQ-HELLO-6 REQ-HELLO-5",
+        [_SMALL_HELLO, frame(HELLO, "framelet/1"), request(_LARGE)],
+        [hello(), hello(), reply(_LARGE)],
+        needs=DEFAULT,
+    ),
+    server(
         "hello-other-version-changes-nothing",
         "a HELLO of another version leaves the limits in force",
         "REQ-HELLO-4 REQ-HELLO-6",

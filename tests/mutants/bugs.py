@@ -119,6 +119,7 @@ refused-stop-closes           REQ-STOP-3    closes the connection of a STOP that
 refused-stop-ends-listening   REQ-STOP-3    stops accepting connections when it refuses a STOP
 drain-goes-on-accepting       REQ-STOP-6    accepts connections while it drains
 stop-without-drain            REQ-STOP-7    sends STOPPED and exits at once
+signal-without-drain          REQ-STOP-7    exits at once at SIGTERM
 drain-drops-answers           REQ-STOP-7    closes the other connections without the answers owed
 stopped-too-early             REQ-STOP-8    sends STOPPED before the other connections have ended
 stopped-never-sent            REQ-STOP-8    closes without STOPPED

@@ -3,6 +3,8 @@
 Each takes the name of a bug, or None, starts a client with it and fails unless the client is correct.
 """
 
+import contextlib
+import pathlib
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -80,6 +82,22 @@ def larger_than_announced(bug: str | None) -> None:
         wire.sock.close()
         outcomes, _ = report(process)
         assert [list(outcome) for outcome in outcomes] == [["answer"], ["failed"], ["answer"]]
+
+
+@probe("allocates-announced-length")
+def memory_of_a_promise(bug: str | None) -> None:
+    with client(order(REQUEST), bug=bug) as (wire, process):
+
+        def memory() -> int:
+            text = pathlib.Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+            return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("VmData:"))
+
+        assert wire.frame() == ASKED
+        before = memory()
+        wire.sock.sendall(bytes([REPLY, 1, 0, 0, 0]))
+        with contextlib.suppress(TimeoutError):
+            assert wire.frame(SHORT) is None, "the client closed"
+        assert memory() - before < 8192, "the client took kibibytes for octets that did not come"
 
 
 @probe("unasked-answer-ignored")

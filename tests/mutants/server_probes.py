@@ -289,6 +289,15 @@ def drain_refuses_connections(bug: str | None) -> None:
             raise AssertionError("the server accepts a connection while it drains")
 
 
+@probe("signal-without-drain")
+def signal_drains(bug: str | None) -> None:
+    with server(bug=bug) as (port, process), connect(port, small=True) as slow:
+        fill(slow, LARGE * 16)
+        process.terminate()
+        assert set(slow.frames()) == {(TYPES["REPLY"], LARGE[5:])}
+        assert process.wait(WAIT) == 0
+
+
 @probe("no-drain-deadline")
 def drain_ends(bug: str | None) -> None:
     with slow_and_stopper(bug, f"--drain-timeout={SHORT}") as (_, stopper, _):

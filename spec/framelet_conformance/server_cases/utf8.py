@@ -73,6 +73,30 @@ def case_malformed(play: Play, octet: int, malformed: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "size",
+    [
+        pytest.param(
+            size,
+            marks=case(
+                f"utf8.far-inside.{size}",
+                f"malformed octets behind {size:,} good ones are found, and so are good ones behind them",
+                "REQ-TEXT-2",
+                "REQ-TEXT-3",
+            ),
+        )
+        for size in (127, 255, 1_023, 4_095, 8_191, 65_530)
+    ],
+)
+def case_far_inside(play: Play, size: int) -> None:
+    """Within 65,536 octets; the good ones may be of three octets, so that a piece may end inside one."""
+    with play.dial() as conversation:
+        for good in (b"a" * size, "\u20ac".encode() * (size // 3)):
+            for body in (good + b"\xc3", good + b"\xff"):
+                conversation.send(frame(1, body) + frame(1, good + b"b"))
+                judge(conversation, [error(400), reply((good + b"b").decode())], "open", play=play)
+
+
+@pytest.mark.parametrize(
     "character",
     [
         pytest.param(
