@@ -224,8 +224,9 @@ def _expect_end(conversation: Conversation, items: list[Expectation], play: Play
     try:
         ending = conversation.read_end()
     except Failed as error:
-        broken = ("REQ-ERROR-6",) if fatal else ()
-        raise Failed(error.reason, *broken) from None
+        again = conversation.waiting[:1] == bytes([FrameType.ERROR])
+        broken = ("REQ-ERROR-6",) if again else ("REQ-ERROR-6", "REQ-ERROR-7")
+        raise Failed(error.reason, *(broken if fatal else ())) from None
     verdict = {Ending.FIN: Verdict.PASS, Ending.RST: Verdict.NON_STRICT}.get(ending, Verdict.FAIL)
     if play is not None:
         play.ended(ending, verdict)

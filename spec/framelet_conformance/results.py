@@ -144,13 +144,20 @@ class Results:
 
     @property
     def exit_code(self) -> int:
-        """0 conforms, 1 it does not or an expectation is stale, 3 the peer could not be tested."""
-        if self.trouble or any(case.verdict is Verdict.SETUP_ERROR for case in self.cases):
+        """0 conforms, 1 it does not or an expectation is stale, 3 the peer could not be tested.
+
+        A question that could not be put does not take back what others have shown.
+        """
+        if self.trouble:
+            return 3
+        if any(case.bad for case in self.cases):
+            return 1
+        if any(case.verdict is Verdict.SETUP_ERROR for case in self.cases):
             return 3
         strictly = self.strict and any(
             case.verdict is Verdict.NON_STRICT and not case.expected for case in self.cases
         )
-        return int(strictly or any(case.bad or case.stale for case in self.cases))
+        return int(strictly or any(case.stale for case in self.cases))
 
     def by_requirement(self) -> dict[str, list[CaseResult]]:
         """The results that bear on each requirement; a failure counts for those that it blames."""

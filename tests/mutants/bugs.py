@@ -56,7 +56,7 @@ error-quotes-body             REQ-TEXT-1    quotes the ill-formed octets in ERRO
 unknown-type-discarded        REQ-TYPE-1    reads and discards unknown critical types
 type-00-discarded             REQ-TYPE-1    reads and discards type 00, as if it kept the connection alive
 type-checked-after-body       REQ-TYPE-1    refuses a type only when all of the body has come
-fatal-not-closed              REQ-TYPE-1    goes on with the next frame behind a fatal ERROR
+fatal-not-closed              REQ-ERROR-8   goes on with the next frame behind a fatal ERROR
 answers-discarded             REQ-TYPE-2    reads and discards REPLY, STOPPED and PONG
 unexpected-type-is-501        REQ-TYPE-2    refuses REPLY, STOPPED and PONG with 501
 ignorable-closes              REQ-TYPE-3    refuses ignorable types with 501

@@ -144,7 +144,10 @@ def case_nothing_set_aside(play: Play) -> None:
 
     The stacks of threads that it may start for connections are in it before the first look.
     """
-    server, maximum = limited(play)
+    _, maximum = limited(play)
+    if play.options.launch is None:
+        raise Skipped("needs a server that the suite launched (--launch), to see its memory")
+    server = play.peer.server(fresh=True)  # one that has not taken memory before, and kept it
     conversations = [play.open(server, f"connection {number}") for number in range(_CONNECTIONS)]
     exchange(conversations, b"")
     before = memory(server)
@@ -166,7 +169,7 @@ def exchange(conversations: list[Conversation], more: bytes) -> None:
 
 
 def memory(server: Server) -> int:
-    """The data segment of a launched server in octets; raises Skipped where that cannot be read."""
+    """What a launched server's memory takes, in octets; raises Skipped where that cannot be known."""
     if server.process is None:
         raise Skipped("needs a server that the suite launched (--launch), to see its memory")
     return launch.memory(server.process.pid)
