@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 
-.PHONY: help demo test test-others mutants fuzz fuzz-keep soak lint format docs bench clean
+.PHONY: help demo test test-others mutants steady fuzz fuzz-keep soak lint format docs bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,7 +59,10 @@ docs: $(VENV)/.installed-cli  ## write the generated tables, vectors and dissect
 	@$(RUN) spec/make_dissectors.py
 
 mutants: $(VENV)/.installed-test  ## run the conformance suite against each known bug
-	@$(RUN) -m tests.mutants.run_mutants
+	@$(RUN) -m tests.mutants.run_mutants $(ARGS)
+
+steady: $(VENV)/.installed-test  ## run the conformance suite ten times against each peer that conforms
+	@$(RUN) -m tests.conformance.run_steady $(ARGS)
 
 # New inputs gather in build/fuzz, where the next run finds them; fuzz-keep takes what they add to the corpus.
 FUZZ_SECONDS ?= 60

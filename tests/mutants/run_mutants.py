@@ -36,11 +36,11 @@ GOOD = {"pass", "informational"}
 
 SUITE = [sys.executable, "-m", "framelet_conformance"]
 _PEER = f"{shlex.quote(sys.executable)} -m tests.mutants."
-_TIMES = " ".join(
+TIMES = " ".join(
     f"[--{name}-timeout {{{name}_timeout}}]" for name in ("frame", "idle", "linger", "write", "drain")
 )
 LAUNCH = {
-    "server": f"{_PEER}reference_server --port {{port}} [--max-body {{max_body}}] {_TIMES} "
+    "server": f"{_PEER}reference_server --port {{port}} [--max-body {{max_body}}] {TIMES} "
     "[--max-connections {max_connections}] [--stop {stop}] [--stop-token {stop_token}] "
     "[--application {application}]",
     "client": f"{_PEER}reference_client {{host}} {{port}}",
