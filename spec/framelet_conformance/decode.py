@@ -83,8 +83,11 @@ def _meaning(octet: int, length: int, body: bytes) -> str:
     return f'{name} "{shown}"' + (f" ... ({length:,} octets)" if len(text) > _TEXT else "")
 
 
-def lines(log: Log, *, joined: bool = True) -> Iterator[Line]:
-    """The lines of a log; ``joined`` puts segments of one direction together."""
+def lines(log: Log, *, joined: bool = True, shown: int = _SHOWN) -> Iterator[Line]:
+    """The lines of a log; ``joined`` puts what was sent in segments together.
+
+    ``shown`` is how many octets of a line are written out.
+    """
     streams = {"sent": _Stream(), "received": _Stream()}
     for entry, segments in _joined(log) if joined else ((entry, 1) for entry in log.entries):
         if entry.way == "event":
@@ -95,13 +98,13 @@ def lines(log: Log, *, joined: bool = True) -> Iterator[Line]:
                 entry.time, "event", None, "", f"the next {entry.size:,} octets in {segments} segments"
             )
         for offset, size, octets, meaning in streams[entry.way].read(entry):
-            yield Line(entry.time, entry.way, offset, show(octets, size), meaning)
+            yield Line(entry.time, entry.way, offset, show(octets, size, shown), meaning)
 
 
-def show(octets: bytes, size: int) -> str:
+def show(octets: bytes, size: int, shown: int = _SHOWN) -> str:
     """Octets as hexadecimal, cut short."""
-    text = octets[:_SHOWN].hex(" ")
-    return text if size <= _SHOWN else f"{text} ... +{size - min(len(octets), _SHOWN):,}"
+    text = octets[:shown].hex(" ")
+    return text if size <= min(shown, len(octets)) else f"{text} ... +{size - min(len(octets), shown):,}"
 
 
 def _joined(log: Log) -> Iterator[tuple[Entry, int]]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from .play import Case, Options, Play
+from .pulse import Pulse
 from .replay import Replay, steps_of
 from .results import CaseEnded, CaseResult, Results, Verdict
 from .wire import Silence
@@ -58,6 +59,7 @@ class Watcher(Protocol):
 _MOST_WAITING = 64
 _KEPT, _KEPT_OF_GOOD = 65_536, 512  # octets of each entry of a log
 _FAILURES_BETWEEN_CHECKS = 8
+_CHANCES = 40  # attempts that may be forgotten because the machine was too busy
 
 
 class SelectionError(Exception):
@@ -85,6 +87,8 @@ class Plugin:
         self._lock = threading.Lock()
         self._failures = 0
         self._gone = ""
+        self._pulse: Pulse | None = None
+        self._chances = _CHANCES
         self._pools: list[concurrent.futures.ThreadPoolExecutor] = []
         self._ahead: dict[str, concurrent.futures.Future[CaseResult]] = {}
 
@@ -148,6 +152,7 @@ class Plugin:
         if not self._sane("before the first case"):
             return True
         self.watcher.begin(len(session.items))
+        self._pulse = Pulse()
         # Those that wait for deadlines wait together, before the others make the machine busy.
         self._submit(session.items, slow=True)
         return None
@@ -185,12 +190,17 @@ class Plugin:
         """End with a sanity conversation."""
         for pool in self._pools:
             pool.shutdown(cancel_futures=True)
+        if self._pulse is not None:
+            self._pulse.stop()
         if self._pools and not self._stopped:
             self._sane("after the last case")
         if self.peer is not None and self.peer.odd and not self._found_fault:
             self.results.trouble = self.results.trouble or f"no case shows what is wrong: {self.peer.odd}"
         if self.peer is not None:
             self.results.facts = self.peer.facts()
+            if self._chances < _CHANCES:
+                forgotten = f"{_CHANCES - self._chances} failed while the machine stood still"
+                self.results.facts["attempts made anew"] = forgotten
             if self.peer.odd:
                 self.results.facts["the first plain conversation"] = f"went wrong: {self.peer.odd}"
             self.peer.close()
@@ -242,7 +252,7 @@ class Plugin:
 
     def _repeat(self, item: pytest.Item, which: Case) -> CaseResult:
         began = time.monotonic()
-        result, play = self._attempt(item, which)
+        result, play = self._attempt_undisturbed(item, which)
         for _ in range(which.reruns):
             if result.verdict is not Verdict.FAIL:
                 break
@@ -253,9 +263,21 @@ class Plugin:
         if result.verdict in {Verdict.FAIL, Verdict.FLAKY}:
             result.replay = self._save_replay(play, result)
         for log in result.logs:
-            log.trim(_KEPT if result.verdict in {Verdict.FAIL, Verdict.FLAKY} else _KEPT_OF_GOOD)
+            log.trim(_KEPT_OF_GOOD if result.verdict in {Verdict.PASS, Verdict.INFORMATIONAL} else _KEPT)
         result.duration = time.monotonic() - began
         return result
+
+    def _attempt_undisturbed(self, item: pytest.Item, which: Case) -> tuple[CaseResult, Play]:
+        """An attempt; one that fails while the machine stands still is forgotten, a few times in a run."""
+        while True:
+            began = time.monotonic()
+            result, play = self._attempt(item, which)
+            if result.verdict is not Verdict.FAIL or self._chances <= 0 or self._pulse is None:
+                return result, play
+            if self._pulse.lateness(began) < self.options.times.late:
+                return result, play
+            with self._lock:
+                self._chances -= 1
 
     def _attempt(self, item: pytest.Item, which: Case) -> tuple[CaseResult, Play]:
         return attempt(which, self.options, self.peer, lambda play: _call(item, play), self._verdicts)

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import itertools
 import shlex
+import textwrap
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
+import markupsafe
 
-from . import decode
+from . import coverage, decode
 from .results import Verdict, worst
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from .requirements import Requirement
     from .results import CaseResult, Results
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
-_MANY_LINES = 400  # of one log; more are left to the JSON report
+_ENOUGH = 5  # lines of the last connection of a case that passed
+_MANY_LINES, _MANY_OCTETS = 2_000, 256  # of a log, and of a line of it, of any other case
+_GOOD = {Verdict.PASS, Verdict.INFORMATIONAL}
+_INDENT, _WIDTH = " " * 26, 16 * 3  # characters: 16 octets in a row
 _ARROWS = {"sent": "\u2192", "received": "\u2190", "event": "\u00b7"}
 _CONCLUSIONS = {0: "conforms", 1: "does not conform", 3: "could not be tested to the end"}
 
@@ -28,13 +33,23 @@ _CONCLUSIONS = {0: "conforms", 1: "does not conform", 3: "could not be tested to
 def write(results: Results, requirements: Mapping[str, Requirement], path: Path) -> None:
     """Write the page."""
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["code"] = _code
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     # A name that the page cannot hold (a lone surrogate of a strange path, say) must not stop it.
     page = template.render(_view(results, requirements)).encode("utf-8", "backslashreplace")
     path.write_bytes(page)
 
 
+def _code(sentence: str) -> markupsafe.Markup:
+    """A sentence of the specification with its `code` marked up."""
+    parts = enumerate(sentence.split("`"))
+    return markupsafe.Markup().join(
+        markupsafe.Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in parts
+    )
+
+
 def _view(results: Results, requirements: Mapping[str, Requirement]) -> dict[str, Any]:
+    troubles = sorted((case for case in results.cases if _is_trouble(case)), key=_size)
     counts = {verdict: count for verdict, count in results.counts().items() if count}
     return {
         "results": results,
@@ -44,12 +59,20 @@ def _view(results: Results, requirements: Mapping[str, Requirement]) -> dict[str
         "total": len(results.cases),
         "conversations": sum(case.conversations for case in results.cases),
         "sections": _sections(results, requirements),
-        "troubles": sorted((case for case in results.cases if case.bad or case.stale), key=_size),
+        "reasons": coverage.read_reasons(),
+        "troubles": troubles,
+        "above": {case.id for case in troubles},
+        "good": _GOOD,
+        "lines_of_good": _ENOUGH,
+        "octets_of_others": _MANY_OCTETS,
         "groups": _groups(results),
         "lines": _lines,
-        "replay_command": lambda case: _replay_command(results, case),
-        "anchor": lambda name: name.replace(" ", "-"),
+        "replay_command": _replay_command(results),
     }
+
+
+def _is_trouble(case: CaseResult) -> bool:
+    return case.bad or case.stale or (case.verdict is Verdict.SETUP_ERROR and bool(case.logs))
 
 
 def _sections(
@@ -86,32 +109,45 @@ def _groups(results: Results) -> list[tuple[str, list[CaseResult], str]]:
 
 
 def _lines(case: CaseResult) -> str:
-    """The wire logs of a case as text."""
+    """The wire logs of a case as text: of one that passed a few lines, of any other all that was said."""
+    good = case.verdict in _GOOD and not case.stale
     rows: list[str] = []
-    joined = case.verdict in {Verdict.PASS, Verdict.NON_STRICT}
-    for number, log in enumerate(case.logs):
-        if len(case.logs) > 1:
-            rows.append(f"connection {number + 1}{': ' if log.name else ''}{log.name}")
-        alike = itertools.groupby(decode.lines(log, joined=joined), key=_likeness)
-        for count, (_, lines) in enumerate(alike):
-            if count == _MANY_LINES:
-                rows.append(" " * 25 + "... the rest is in the JSON report")
-                break
-            rows.append(_row(next(lines)))
-            more = sum(1 for _ in lines)
-            if more:
-                rows.append(" " * 25 + f"... and {more:,} more of these")
+    for number, log in enumerate(case.logs[-1:] if good else case.logs, 1):
+        if not good and len(case.logs) > 1:
+            rows.append(f"connection {number}{': ' if log.name else ''}{log.name}")
+        found = (
+            decode.lines(log, joined=True) if good else decode.lines(log, joined=False, shown=_MANY_OCTETS)
+        )
+        rows += _fold(found, _ENOUGH, _short_row) if good else _fold(found, _MANY_LINES, _row)
     return "\n".join(rows)
+
+
+def _fold(lines: Iterable[decode.Line], most: int, show: Callable[[decode.Line], str]) -> Iterator[str]:
+    """The lines as text, like ones put together, and no more than so many."""
+    for count, (_, alike) in enumerate(itertools.groupby(lines, key=_likeness)):
+        if count == most:
+            yield "... and so on"
+            return
+        yield show(next(alike))
+        more = sum(1 for _ in alike)
+        if more:
+            yield f"... and {more:,} more of these"
 
 
 def _likeness(line: decode.Line) -> tuple[str, str, str]:
     return line.way, line.octets, line.meaning
 
 
+def _short_row(line: decode.Line) -> str:
+    return "  ".join(part for part in (_ARROWS[line.way], line.octets, line.meaning) if part)
+
+
 def _row(line: decode.Line) -> str:
     offset = "" if line.offset is None else f"{line.offset:,}"
-    what = "  ".join(part for part in (line.octets, line.meaning) if part)
-    return f"{line.time * 1000:9.1f} ms {offset:>10} {_ARROWS[line.way]} {what}"
+    octets = textwrap.wrap(line.octets, _WIDTH, break_on_hyphens=False) or [""]
+    what = "  ".join(part for part in (octets[0], line.meaning) if part)
+    first = f"{line.time * 1000:9.1f} ms {offset:>10} {_ARROWS[line.way]} {what}"
+    return "\n".join([first, *(_INDENT + more for more in octets[1:])])
 
 
 def _size(case: CaseResult) -> int:
@@ -119,10 +155,7 @@ def _size(case: CaseResult) -> int:
     return sum(entry.size for log in case.logs for entry in log.entries) * max(1, case.conversations)
 
 
-def _replay_command(results: Results, case: CaseResult) -> str:
-    if not case.replay:
-        return ""
-    target = (
-        "--launch " + shlex.quote(results.peer) if "{port}" in results.peer else shlex.quote(results.peer)
-    )
-    return f"framelet-conformance {results.role} {target} --replay {shlex.quote(case.replay)}"
+def _replay_command(results: Results) -> str:
+    target = shlex.quote(results.peer)
+    how = "--launch " if "{port}" in results.peer else ""
+    return f"framelet-conformance {results.role} {how}{target} --replay FILE"

@@ -66,6 +66,11 @@ class Times:
         return 0.25 * self.scale
 
     @property
+    def late(self) -> float:
+        """How late the suite itself may be woken before a failure shows nothing."""
+        return 0.1 * self.scale
+
+    @property
     def whole(self) -> float:
         """Time for a whole conversation, however busily the peer talks."""
         return 60.0 * self.scale

@@ -224,7 +224,7 @@ class Search:
         failures = [failure for failure in found if failure is not None]
         if len(failures) == _REPEATED:
             message = f"{failures[0].reason}\nthe smallest conversation that fails: {self.smallest}"
-            raise Failed(message, *failures[0].broken)
+            raise Failed(message, *(failures[0].broken or ("REQ-STATE-1",)))
         message = (
             f"it failed {len(failures)} of {_REPEATED} times when it was repeated\n"
             f"the smallest conversation that failed: {self.smallest}"
