@@ -59,7 +59,8 @@ class Watcher(Protocol):
 _MOST_WAITING = 64
 _KEPT, _KEPT_OF_GOOD = 65_536, 512  # octets of each entry of a log
 _FAILURES_BETWEEN_CHECKS = 8
-_CHANCES = 40  # attempts that may be forgotten because the machine was too busy
+_TRIES = 2  # at what the machine alone may have spoilt
+_CHANCES = 20  # attempts that may be forgotten because the machine was too busy
 
 
 class SelectionError(Exception):
@@ -193,7 +194,7 @@ class Plugin:
         if self._pulse is not None:
             self._pulse.stop()
         if self._pools and not self._stopped:
-            self._sane("after the last case")
+            self._sane("after the last case", tries=_TRIES)
         if self.peer is not None and self.peer.odd and not self._found_fault:
             self.results.trouble = self.results.trouble or f"no case shows what is wrong: {self.peer.odd}"
         if self.peer is not None:
@@ -205,13 +206,17 @@ class Plugin:
                 self.results.facts["the first plain conversation"] = f"went wrong: {self.peer.odd}"
             self.peer.close()
 
-    def _sane(self, when: str) -> bool:
+    def _sane(self, when: str, *, tries: int = 1) -> bool:
         assert self.peer is not None  # noqa: S101 - callers looked
-        try:
-            self.peer.sanity()
-        except CaseEnded as error:
-            self.results.trouble = f"the sanity conversation {when} failed: {error.reason}"
-            return False
+        for left in reversed(range(tries)):
+            try:
+                self.peer.sanity()
+            except CaseEnded as error:
+                if not left:
+                    self.results.trouble = f"the sanity conversation {when} failed: {error.reason}"
+                    return False
+            else:
+                break
         return True
 
     @property
@@ -234,7 +239,7 @@ class Plugin:
         with self._lock:
             self._failures += 1
             due = result.verdict is Verdict.SETUP_ERROR or self._failures % _FAILURES_BETWEEN_CHECKS == 0
-            if due and not self._gone and not self._sane(f"after {result.id}"):
+            if due and not self._gone and not self._sane(f"after {result.id}", tries=_TRIES):
                 self._gone = self.results.trouble
 
     # One case.
@@ -269,15 +274,16 @@ class Plugin:
 
     def _attempt_undisturbed(self, item: pytest.Item, which: Case) -> tuple[CaseResult, Play]:
         """An attempt; one that fails while the machine stands still is forgotten, a few times in a run."""
-        while True:
+        for left in reversed(range(_TRIES)):
             began = time.monotonic()
             result, play = self._attempt(item, which)
-            if result.verdict is not Verdict.FAIL or self._chances <= 0 or self._pulse is None:
-                return result, play
+            if result.verdict is not Verdict.FAIL or not left or self._chances <= 0 or self._pulse is None:
+                break
             if self._pulse.lateness(began) < self.options.times.late:
-                return result, play
+                break
             with self._lock:
                 self._chances -= 1
+        return result, play
 
     def _attempt(self, item: pytest.Item, which: Case) -> tuple[CaseResult, Play]:
         return attempt(which, self.options, self.peer, lambda play: _call(item, play), self._verdicts)

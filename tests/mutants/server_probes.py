@@ -32,12 +32,12 @@ def probe(*names: str) -> Callable[[Probe], Probe]:
 
 
 @contextmanager
-def connect(port: int, *, small: bool = False) -> Iterator[Wire]:
-    """A connection, with small buffers if it is not to be read for a time."""
+def connect(port: int, *, small: bool = False, sends: int = 1 << 14) -> Iterator[Wire]:
+    """A connection, with small buffers if it is not to be read for a time; ``sends`` is for much to send."""
     with socket.socket() as sock:
         if small:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sends)
         sock.settimeout(WAIT)
         sock.connect(("127.0.0.1", port))
         yield Wire(sock)
@@ -193,12 +193,14 @@ def idle_inside_frame(bug: str | None) -> None:
 
 @probe("idle-while-owing", "never-reads-again")
 def answers_left_waiting(bug: str | None) -> None:
-    with server(f"--idle-timeout={SHORT}", bug=bug) as (port, _), connect(port, small=True) as wire:
+    count = 16
+    options = f"--idle-timeout={SHORT}"
+    with server(options, bug=bug) as (port, _), connect(port, small=True, sends=1 << 19) as wire:
         with contextlib.suppress(OSError):
-            wanted = LARGE * 32
+            wanted = LARGE * count
             wanted = wanted[fill(wire, wanted, 3 * SHORT) :]
             threading.Thread(target=send, args=(wire.sock, wanted), daemon=True).start()
-        for number in range(32):
+        for number in range(count):
             frame = wire.frame(4 * SHORT)
             assert frame is not None, f"the end in place of answer {number}"
             assert frame == (TYPES["REPLY"], LARGE[5:]), f"{frame[1][:40]!r} in place of answer {number}"
@@ -215,8 +217,8 @@ def write_timeout(bug: str | None) -> None:
 
 @probe("unbounded-answers")
 def answers_are_bounded(bug: str | None) -> None:
-    with server(bug=bug) as (port, _), connect(port, small=True) as wire:
-        assert fill(wire, LARGE * 24) < len(LARGE) * 24
+    with server(bug=bug) as (port, _), connect(port, small=True, sends=1 << 19) as wire:
+        assert fill(wire, LARGE * 20) < len(LARGE) * 20
 
 
 # The end.
