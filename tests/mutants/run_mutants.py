@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +29,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 RESULTS = pathlib.Path(__file__).with_name("RESULTS.md")
 LONGEST = 900.0  # seconds for the suite to end
 HASTE = 0.3  # of the suite's bounds of time: the peers are near and quick, and a mutant often says nothing
+SURVIVED = "**survived**"
 SHOWN = 3  # cases named in the table for each mutant
 ENOUGH = 120  # cases of one requirement, taken evenly from all: a mutant that breaks each costs minutes
 GOOD = {"pass", "informational"}
@@ -152,18 +152,37 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+def key(bug: Bug) -> str:
+    """What a mutant is called among those of both roles."""
+    return f"{bug.role}:{bug.name}"
+
+
 def row(bug: Bug, run: Run) -> str:
     """The mutant's line of the table."""
     killers = run.killers(bug)
     shown = ", ".join(f"`{name}`" for name in killers[:SHOWN])
-    caught = f"{shown}{', ...' if len(killers) > SHOWN else ''}" if killers else "**survived**"
+    caught = f"{shown}{', ...' if len(killers) > SHOWN else ''}" if killers else SURVIVED
     return f"| `{bug.name}` | {bug.description} | {bug.requirement} | {caught} |"
 
 
-def table(runs: Iterable[tuple[Bug, Run]]) -> str:
+def known_rows(text: str) -> dict[str, str]:
+    """The lines of a table that was written before."""
+    found = {}
+    for part in text.split("\n## ")[1:]:
+        role = part.partition(":")[0].lower()
+        found.update(
+            {f"{role}:{line.split('`')[1]}": line for line in part.splitlines() if line[:3] == "| `"}
+        )
+    return found
+
+
+def table(rows: dict[str, str]) -> str:
     """The whole document."""
-    found = list(runs)
-    killed = sum(bool(run.killers(bug)) for bug, run in found)
+
+    def score(bugs: list[Bug]) -> str:
+        return f"{sum(SURVIVED not in rows[key(bug)] for bug in bugs)} of {len(bugs)}"
+
+    known = [bug for bug in BUGS if key(bug) in rows]
     lines = [
         "# Mutants",
         "",
@@ -171,28 +190,24 @@ def table(runs: Iterable[tuple[Bug, Run]]) -> str:
         "mutant is killed if a case fails that blames the very requirement which the bug breaks. `make mutants`",
         "writes this file.",
         "",
-        f"**Killed: {killed} of {len(found)}.** The peers without a bug pass every case, and none is skipped.",
+        f"**Killed: {score(known)}.** The peers without a bug pass every case, and none is skipped.",
     ]
     for role in ("server", "client"):
-        of_role = [(bug, run) for bug, run in found if bug.role == role]
-        dead = sum(bool(run.killers(bug)) for bug, run in of_role)
-        lines += ["", f"## {role.capitalize()}: {dead} of {len(of_role)}", ""]
-        lines += [
-            "| mutant | what it does | breaks | caught by |",
-            "|---|---|---|---|",
-        ]
-        lines += [row(bug, run) for bug, run in of_role]
+        of_role = [bug for bug in known if bug.role == role]
+        lines += ["", f"## {role.capitalize()}: {score(of_role)}", ""]
+        lines += ["| mutant | what it does | breaks | caught by |", "|---|---|---|---|"]
+        lines += [rows[key(bug)] for bug in of_role]
     return "\n".join(lines) + "\n"
 
 
 def chosen(names: list[str]) -> list[Bug]:
     """The bugs of these names, `ROLE:NAME` or `NAME`; all without a name.  Raises SystemExit."""
-    known = {name for bug in BUGS for name in (bug.name, f"{bug.role}:{bug.name}", bug.role)}
+    known = {name for bug in BUGS for name in (bug.name, key(bug), bug.role)}
     unknown = set(names) - known
     if unknown:
         say(f"no such mutant: {', '.join(sorted(unknown))}")
         raise SystemExit(2)
-    return [bug for bug in BUGS if not names or {bug.name, f"{bug.role}:{bug.name}", bug.role} & set(names)]
+    return [bug for bug in BUGS if not names or {bug.name, key(bug), bug.role} & set(names)]
 
 
 def main() -> int:
@@ -206,7 +221,10 @@ def main() -> int:
     )
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="mutants at a time")
     parser.add_argument(
-        "--output", type=pathlib.Path, help="write the table here  [default: RESULTS.md for a whole run]"
+        "--output",
+        type=pathlib.Path,
+        default=RESULTS,
+        help="where the table is, or is to be, of which the lines of the mutants named are written anew",
     )
     given = parser.parse_args()
     bugs = chosen(given.names)
@@ -225,9 +243,11 @@ def main() -> int:
 
     with ThreadPoolExecutor(given.jobs) as pool:
         runs = list(zip(bugs, pool.map(test, bugs), strict=True))
-    output = given.output or (RESULTS if not given.names else None)
-    if output is not None:
-        output.write_text(table(runs), encoding="utf-8")
+    rows = (
+        known_rows(given.output.read_text(encoding="utf-8")) if given.names and given.output.exists() else {}
+    )
+    rows |= {key(bug): row(bug, run) for bug, run in runs}
+    given.output.write_text(table(rows), encoding="utf-8")
     killed = sum(bool(run.killers(bug)) for bug, run in runs)
     say(f"killed {killed} of {len(runs)}")
     return int(killed < len(runs))
