@@ -274,16 +274,22 @@ class Plugin:
 
     def _attempt_undisturbed(self, item: pytest.Item, which: Case) -> tuple[CaseResult, Play]:
         """An attempt; one that fails while the machine stands still is forgotten, a few times in a run."""
-        for left in reversed(range(_TRIES)):
+        began = time.monotonic()
+        result, play = self._attempt(item, which)
+        for _ in range(_TRIES - 1):
+            if result.verdict is not Verdict.FAIL or not self._stood_still(began):
+                break
             began = time.monotonic()
             result, play = self._attempt(item, which)
-            if result.verdict is not Verdict.FAIL or not left or self._chances <= 0 or self._pulse is None:
-                break
-            if self._pulse.lateness(began) < self.options.times.late:
-                break
-            with self._lock:
-                self._chances -= 1
         return result, play
+
+    def _stood_still(self, began: float) -> bool:
+        """Whether the machine stood still since then; said a few times in a run, and then no more."""
+        if self._pulse is None or self._pulse.lateness(began) < self.options.times.late:
+            return False
+        with self._lock:
+            self._chances -= 1
+            return self._chances >= 0
 
     def _attempt(self, item: pytest.Item, which: Case) -> tuple[CaseResult, Play]:
         return attempt(which, self.options, self.peer, lambda play: _call(item, play), self._verdicts)
