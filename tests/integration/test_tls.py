@@ -17,6 +17,7 @@ from framelet import (
     ErrorCode,
     Frame,
     FrameType,
+    ReplyReceived,
     ServerLimits,
     TlsAddress,
     encode,
@@ -24,6 +25,7 @@ from framelet import (
 )
 from framelet_client import AnswerError, Client, ClientTls, ConnectionLostError, FatalAnswerError, TlsError
 from framelet_client.cli import run as framelet
+from framelet_client.source import Texts
 from framelet_server import Server, ServerTls, StopPolicy
 from framelet_server.cli import main as framelet_server
 
@@ -411,21 +413,30 @@ def test_a_client_that_is_refused_at_once_still_learns_why(
                 client.request("ab")
 
 
-def test_a_client_says_good_bye(certificates: Any, trusting: ClientTls) -> None:
+@pytest.mark.parametrize("half_close", [False, True])
+def test_a_client_says_good_bye(certificates: Any, trusting: ClientTls, *, half_close: bool) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates.server)
     seen: list[bytes] = []
 
     def serve_one() -> None:
-        with context.wrap_socket(listener.accept()[0], server_side=True, suppress_ragged_eofs=False) as sock:
-            seen.append(sock.recv(1))  # raises where the end comes without close_notify
+        raw, _ = listener.accept()
+        with context.wrap_socket(raw, server_side=True, suppress_ragged_eofs=False) as sock:
+            while data := sock.recv(65_536):  # raises where the end comes without close_notify
+                seen.append(data)
+            seen.append(b"")
+            if half_close:
+                sock.sendall(encode(FrameType.REPLY, b"ba"))
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve_one)
         thread.start()
-        Client("127.0.0.1", listener.getsockname()[1], tls=trusting).close()
+        with Client("127.0.0.1", listener.getsockname()[1], tls=trusting) as client:
+            if half_close:
+                [[answer]] = client.exchange(Texts(["ab"]), half_close=True)
+                assert answer == ReplyReceived("ba")
         thread.join()
-    assert seen == [b""]
+    assert seen == [*([encode(FrameType.REQUEST, b"ab")] * half_close), b""]
 
 
 # Drain, and reload.
@@ -452,8 +463,9 @@ def test_a_drain_answers_all_and_then_says_good_bye(
     assert server.wait(20)
 
 
-def test_sighup_reloads_the_certificate_and_keeps_the_connections(
-    command: Start, certificates: Any, connect_tls: Connect, tmp_path: Path, until: Any
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sighup_reloads_the_certificate_and_keeps_the_connections(  # noqa: PLR0913, PLR0917 - fixtures
+    command: Start, certificates: Any, connect_tls: Connect, tmp_path: Path, until: Any, workers: int
 ) -> None:
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
 
@@ -467,8 +479,13 @@ def test_sighup_reloads_the_certificate_and_keeps_the_connections(
     def serial(peer: Peer) -> Any:
         return peer.sock.tls.getpeercert()["serialNumber"]
 
+    def logged(words: str) -> int:
+        return sum(words in line for line in server.errors)
+
     install(certificates.server)
-    server = command("--tls-cert", str(cert), "--tls-key", str(key), "--log-level", "info")
+    server = command(
+        "--tls-cert", str(cert), "--tls-key", str(key), "--log-level", "info", "--workers", str(workers)
+    )
     address = server.address()
     assert address.startswith("framelets://127.0.0.1:")
     old = connect_tls(address)
@@ -476,7 +493,7 @@ def test_sighup_reloads_the_certificate_and_keeps_the_connections(
 
     install(certificates.issue("127.0.0.1"))
     server.process.send_signal(signal.SIGHUP)
-    until(lambda: any("INFO reloaded" in line for line in server.errors))
+    until(lambda: logged(" reloaded\n") == workers)
     assert old.ask("still here") == "ereh llits"
     new = connect_tls(address)
     assert new.ask("ab") == "ba"
@@ -484,8 +501,7 @@ def test_sighup_reloads_the_certificate_and_keeps_the_connections(
 
     cert.write_text("no certificate")
     server.process.send_signal(signal.SIGHUP)
-    words = f"ERROR cannot reload: the certificate {cert} cannot be used with the key"
-    until(lambda: any(words in line for line in server.errors))
+    until(lambda: logged(f" cannot reload: the certificate {cert} cannot be used with the key") == workers)
     newer = connect_tls(address)
     assert serial(newer) == serial(new)
     assert [peer.ask("ab") for peer in (old, new, newer)] == ["ba"] * 3
