@@ -68,7 +68,7 @@ def reverse(text: str) -> bytes | None:
         units = text.encode("utf-16-le")
         turned = b"".join(units[i : i + 2] for i in range(len(units) - 2, -1, -2))
         return turned.decode("utf-16-le", "surrogatepass").encode("utf-8", "surrogatepass")
-    if bug("reverses-graphemes"):
+    if bug("reverses-graphemes") and len(text) <= 1 << 20:  # of longer ones it would hold up all others
         clusters = re.findall(r"\r\n|.[\u0300-\u036f\u200d\ufe0f]*", text, re.DOTALL)
         return "".join(reversed(clusters)).encode()
     if bug("reverses-by-chunks"):

@@ -1,0 +1,62 @@
+"""What the suite makes of servers that end by themselves, and of a machine that stands still."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from framelet_conformance.play import Options
+from framelet_conformance.pulse import Pulse
+from framelet_conformance.target import Servers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Fixture = Any
+
+
+def test_a_launched_server_that_ends_is_launched_again() -> None:
+    launch = f"{shlex.quote(sys.executable)} -m tests.mutants.reference_server --port {{port}}"
+    servers = Servers(Options("server", launch=launch))
+    try:
+        first = servers.main.process
+        assert first is not None
+        first.terminate()
+        assert first.wait(20.0) == 0
+        servers.sanity()
+        assert servers.main.process is not first
+        assert servers.facts()["servers that ended by themselves"] == "1, with status 0"
+    finally:
+        servers.close()
+
+
+def test_the_page_keeps_all_of_a_failure_and_little_of_the_rest(
+    suite: Fixture, fake: Fixture, polite: Fixture, tmp_path: Path
+) -> None:
+    page = tmp_path / "report.html"
+    wrong = fake(lambda sock, _: polite(sock, pong=lambda body: body[:32]))
+    only = ("--only", "vector.ping-64.whole", "--only", "order.first-ping", "--report-html", str(page))
+    run = suite("server", wrong.address, *only, "--time-scale", "0.5")
+    assert run.verdicts == {"vector.ping-64.whole": "fail", "order.first-ping": "pass"}
+    text = page.read_text(encoding="utf-8")
+    log = text.partition('id="vector.ping-64.whole"')[2].partition("</details>")[0]
+    sent = log.partition("→")[2].partition("←")[0]
+    assert sent.count(" 70") == 64  # each octet of the body, 16 in a row
+    assert "Replay file: <code>" in log
+    assert "5 lines" in text
+    assert 'href="#vector.ping-64.whole"' in text
+    assert page.stat().st_size < 200_000
+
+
+def test_a_pulse_knows_how_late_it_was() -> None:
+    pulse = Pulse()
+    try:
+        began = time.monotonic()
+        sum(range(30_000_000))  # one call, during which no other thread runs
+        held = time.monotonic() - began
+        assert pulse.lateness(began) > held / 2
+        assert pulse.lateness(time.monotonic() + 3_600.0) == 0.0
+    finally:
+        pulse.stop()
