@@ -59,7 +59,7 @@ class Watcher(Protocol):
 _MOST_WAITING = 64
 _KEPT, _KEPT_OF_GOOD = 65_536, 512  # octets of each entry of a log
 _FAILURES_BETWEEN_CHECKS = 8
-_TRIES = 2  # at what the machine alone may have spoilt
+_TRIES = 2  # to converse with a peer that did so before
 _CHANCES = 20  # attempts that may be forgotten because the machine was too busy
 
 
@@ -273,14 +273,11 @@ class Plugin:
         return result
 
     def _attempt_undisturbed(self, item: pytest.Item, which: Case) -> tuple[CaseResult, Play]:
-        """An attempt; one that fails while the machine stands still is forgotten, a few times in a run."""
+        """An attempt; one that fails while the machine stands still is made anew once, a few times in a run."""
         began = time.monotonic()
         result, play = self._attempt(item, which)
-        for _ in range(_TRIES - 1):
-            if result.verdict is not Verdict.FAIL or not self._stood_still(began):
-                break
-            began = time.monotonic()
-            result, play = self._attempt(item, which)
+        if result.verdict is Verdict.FAIL and self._stood_still(began):
+            return self._attempt(item, which)
         return result, play
 
     def _stood_still(self, began: float) -> bool:
