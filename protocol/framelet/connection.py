@@ -48,14 +48,16 @@ class Connection:
         "_actions",
         "_decoder",
         "_frame_started",
-        "_has_large",
         "_idle_since",
         "_input_ended",
+        "_large",
         "_output",
         "_output_size",
         "_peer_max_body",
         "_role",
         "_state",
+        "frames_received",
+        "frames_sent",
     )
 
     def __init__(self, role: Role, limits: ConnectionLimits | ClientLimits, now: float) -> None:
@@ -64,7 +66,9 @@ class Connection:
         self._decoder = codec.FrameDecoder(limits.max_body)
         self._output: list[bytes] = []
         self._output_size = 0
-        self._has_large = False
+        self._large = 0  # bodies that are pieces of their own
+        self.frames_received = 0  # whole frames, also those that are refused or discarded
+        self.frames_sent = 0  # frames that ``pieces_to_send`` has given away
         self._input_ended = False
         self._peer_max_body = limits.max_body
         self._frame_started: float | None = None  # when the frame under way began
@@ -107,6 +111,7 @@ class Connection:
             completed = self._decoder.receive_data(data)
         except FrameTooLargeError:
             return  # next_event says so; what follows the refused header is dropped
+        self.frames_received += completed
         if completed or self._frame_started is None:
             self._frame_started = now if self._decoder.inside_frame else None
 
@@ -123,8 +128,9 @@ class Connection:
         if not self._output:
             return []
         self._idle_since = now
-        pieces = self._output if self._has_large else [b"".join(self._output)]
-        self._output, self._output_size, self._has_large = [], 0, False
+        self.frames_sent += len(self._output) - self._large
+        pieces = self._output if self._large else [b"".join(self._output)]
+        self._output, self._output_size, self._large = [], 0, 0
         return pieces
 
     def resume(self, now: float) -> None:
@@ -154,7 +160,7 @@ class Connection:
             self._output.append(header + body)
         else:
             self._output += (header, body)
-            self._has_large = True
+            self._large += 1
         self._output_size += len(header) + len(body)
 
     def _next_frame(self) -> codec.Frame | None:

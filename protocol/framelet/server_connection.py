@@ -25,6 +25,8 @@ from .registry import ANSWERS, VERSION, ErrorCode, FrameType, Role
 from .states import Action, State, Trigger
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .events import ServerEvent
 
 _REQUEST, _STOP, _ERROR = int(FrameType.REQUEST), int(FrameType.STOP), int(FrameType.ERROR)
@@ -50,7 +52,7 @@ class ServerConnection(Connection):
     RequestReceived, ApplicationReceived and StopReceived, oldest first.
     """
 
-    __slots__ = ("_closing_since", "_draining", "_events", "_last_word", "_limits", "_owed")
+    __slots__ = ("_closing_since", "_draining", "_events", "_last_word", "_limits", "_owed", "errors")
 
     def __init__(self, limits: ConnectionLimits | None = None, *, now: float) -> None:
         """Begin at the time ``now`` with limits, or the default ones."""
@@ -64,11 +66,18 @@ class ServerConnection(Connection):
         self._draining = False
         self._last_word = False  # the fatal ERROR has been sent, or none may be
         self._closing_since: float | None = None
+        self.errors: Mapping[ErrorCode, int] = {}
+        """How often each code was the case; replaced and never changed, so that any thread may look."""
 
     @property
     def owes(self) -> int:
         """How many answers are owed."""
         return len(self._owed)
+
+    @property
+    def draining(self) -> bool:
+        """Whether ``drain`` was called: no further frames are taken."""
+        return self._draining
 
     def next_event(self) -> ServerEvent | None:
         """What happened next, or None until more is received."""
@@ -129,6 +138,7 @@ class ServerConnection(Connection):
             message = f"{code.title} is not a recoverable error to be sent"
             raise ConnectionStateError(message)
         self._oldest()
+        self._count(code)
         self._answer(_ERROR, error_body(code, text))
 
     def allow_stop(self) -> None:
@@ -158,6 +168,7 @@ class ServerConnection(Connection):
         self._frame_started = None
         self._move(Trigger.FAULT)
         if not self.finished and not self._last_word:
+            self._count(code)
             self._write_own(_Ready(_ERROR, error_body(code, text), last=True))
         self._settle()
 
@@ -201,6 +212,8 @@ class ServerConnection(Connection):
         """All whole frames have been taken: see whether more can come."""
         if self._input_ended:
             error = TruncatedFrameError() if self._decoder.inside_frame else None
+            if error is not None:
+                self._count(error.code)
             self._move(Trigger.INPUT_ENDED)
             self._settle()
             return InputEnded(error, 0)
@@ -220,6 +233,7 @@ class ServerConnection(Connection):
             text = text_of(frame_type, body)
             own_answer = self._own_answer(frame_type, body)
         except ProtocolError as error:
+            self._count(error.code)
             self._send_own(_Ready(_ERROR, error_body(error.code, str(error))))
             return FrameRefused(error)
         if own_answer is not None:
@@ -258,6 +272,7 @@ class ServerConnection(Connection):
 
     def _fault(self, error: ProtocolError) -> FrameRefused:
         """End the connection for the client's fault (REQ-ERROR-5 to 9)."""
+        self._count(error.code)
         if isinstance(error, ErrorReceivedError):
             self._last_word = True
         else:
@@ -266,6 +281,9 @@ class ServerConnection(Connection):
         self._move(Trigger.FAULT)
         self._settle()
         return FrameRefused(error)
+
+    def _count(self, code: ErrorCode) -> None:
+        self.errors = {**self.errors, code: self.errors.get(code, 0) + 1}
 
     def _oldest(self) -> int:
         oldest = self._owed[0] if self._owed else None

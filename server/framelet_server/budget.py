@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from .deadlines import Deadlines
+    from .throttle import Throttle
 
-_log = logging.getLogger("framelet_server")
+_KIND = "memory"
 
 _GRACE = 0.5
 """Seconds in which clients may still take their answers before any of them is shed."""
@@ -36,8 +36,9 @@ class Budget:
     served as ever.  All methods may be called from any thread; no holder is called with the lock held.
     """
 
-    def __init__(self, most: int, deadlines: Deadlines) -> None:
+    def __init__(self, most: int, deadlines: Deadlines, throttle: Throttle) -> None:
         """Allow ``most`` octets."""
+        self._throttle = throttle
         self._most = most
         self._deadlines = deadlines
         self._lock = threading.Lock()  # guards the rest
@@ -67,7 +68,8 @@ class Budget:
             self.exceeded = exceeds
             starved = [] if exceeds else list(self._held)
         if exceeds:
-            _log.warning("the clients hold %d octets of %d: not reading from them", self._total, self._most)
+            message = "the clients hold %d octets of %d: not reading from them"
+            self._throttle.warning(_KIND, message, self._total, self._most)
             self._deadlines.schedule(time.monotonic() + _GRACE, self._relieve)
         for waiting in starved:
             waiting.kick()
@@ -88,7 +90,7 @@ class Budget:
             self._going.update(largest)
             self.shed += len(largest)
         if largest:
-            _log.error("shedding the %d clients that hold the most memory", len(largest))
+            self._throttle.error(_KIND, "shedding the %d clients that hold the most memory", len(largest))
         for holder in largest:
             holder.shed()
         self._deadlines.schedule(time.monotonic() + _GRACE, self._relieve)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from framelet import ErrorCode, State
 
-from .conversation import Conversation, ConversationOver
+from .conversation import Conversation
+from .ending import ConversationOver, Ending, log_end
 from .transport import LayerError
 
 if TYPE_CHECKING:
@@ -66,8 +67,10 @@ class Channel(Conversation):
         """Serve a turn, called by a worker that was woken for this channel."""
         if not self._claim():
             return
-        if hangup and self._eof:
-            self._abort("the client is gone")
+        if (
+            hangup and not self.wants()[0]
+        ):  # nobody will read of it that it is gone, and it would wake us for ever
+            self._abort(Ending.LOST, "the client is gone")
         else:
             self._guard(self.turn)
         self._release()
@@ -83,8 +86,9 @@ class Channel(Conversation):
     def cut_off(self) -> None:
         """End the channel by force, from whichever thread; a thread that owns it finds it ended."""
         self.cut = True
+        self._ends(Ending.CUT)
         if self._claim():
-            self._abort("the server ends")
+            self._abort(Ending.CUT)
             return
         with self._lock, contextlib.suppress(OSError):  # not connected any more
             if not self._closed:
@@ -126,7 +130,7 @@ class Channel(Conversation):
             self._guard(self.give_up)
             self._release()
         else:
-            self._abort("the server ends")
+            self._abort(Ending.CUT)
 
     def _account(self) -> None:
         """Tell the budget what is held for this client now."""
@@ -139,12 +143,12 @@ class Channel(Conversation):
         """Do something that the client, or a fault of our own, may spoil; the channel ends then."""
         try:
             work()
-        except (ConversationOver, LayerError) as end:
-            self._abort(str(end))
+        except ConversationOver as end:
+            self._abort(end.how, str(end))
+        except LayerError as error:
+            self._abort(Ending.LAYER_FAILED, str(error))
         except OSError as error:
-            # A relay resets its health checks as soon as it has seen enough.
-            level = logging.DEBUG if self.peer.relay else logging.INFO
-            self._abort(error.strerror or "the connection is lost", level)
+            self._abort(Ending.LOST, error.strerror or "")
         except Exception:  # noqa: BLE001 - a fault of our own ends this channel, not the worker
             _log.exception("%s: the server failed on this connection", self.peer.name)
             self._fail()
@@ -194,20 +198,19 @@ class Channel(Conversation):
                 return
         except Exception:  # noqa: BLE001 - the channel is closed all the same
             _log.exception("%s: not even an ERROR could be sent", self.peer.name)
-        self._abort("the server failed")
+        self._abort(ErrorCode.INTERNAL_ERROR.title)
 
-    def _abort(self, reason: str, level: int = logging.INFO) -> None:
+    def _abort(self, how: str, reason: str = "") -> None:
         """Close at once, dropping what is unsent."""
         if self._closed:
             return
+        self._ends(how)
         if self.cut:
-            _log.warning("%s: cut off: %s", self.peer.name, reason)
             self._transport.reset()
-        else:
-            _log.log(level, "%s: lost: %s", self.peer.name, reason)
-        self._close()
+        self._close(reason)
 
-    def _close(self) -> None:
+    def _close(self, reason: str = "") -> None:
+        log_end(self.peer, self.ending, reason, self.tally(), time.monotonic() - self._began)
         with self._lock:
             self._closed = True
             if self._timer is not None:

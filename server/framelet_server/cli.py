@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
@@ -21,10 +22,13 @@ from framelet import (
     UnixAddress,
     reverse,
 )
-from framelet.address import DEFAULT_HOST, DEFAULT_PORT, TcpAddress
+from framelet.address import DEFAULT_HOST, DEFAULT_PORT, TcpAddress, parse_port
 
+from .endpoint import Endpoint
+from .executors import end_executor, make_executor
 from .lifecycle import end_process, serve
 from .listener import open_listeners
+from .logs import HUMAN, HUMAN_OF_SEVERAL, LogFormat, configure
 from .proxy import ProxyPolicy
 from .server import Server, check_address, secured
 from .stop_policy import StopKind, StopPolicy
@@ -44,9 +48,6 @@ TOKEN_VARIABLE = "FRAMELET_STOP_TOKEN"  # noqa: S105 - the name of a variable, n
 
 _SPARE_DESCRIPTORS = 128
 """Descriptors that the process needs beside those of its clients, the refused ones among them."""
-
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
-_LOG_FORMAT_WITH_PROCESS = "%(asctime)s %(levelname)s [%(process)d] %(message)s"
 
 _ON_RELOAD: Reload | None = None
 """What SIGHUP is for where there is no certificate to reload: nothing."""
@@ -127,6 +128,23 @@ def _limit_options(command: click.Command) -> click.Command:
     show_default=True,
     help="What is logged on stderr.",
 )
+@click.option(
+    "--log-format",
+    type=click.Choice([form.value for form in LogFormat]),
+    default=LogFormat.HUMAN.value,
+    show_default=True,
+    help="Lines for people, or one JSON object on each.",
+)
+@click.option(
+    "--metrics",
+    metavar="[HOST:]PORT",
+    help=f"Answer HTTP there: /metrics, /healthz, /readyz.  [default host: {DEFAULT_HOST}]",
+)
+@click.option(
+    "--executor",
+    metavar="thread:N|process:N",
+    help="What calls the handlers: N threads or processes of their own.  [default: the worker threads]",
+)
 @click.version_option(package_name="framelet", message="framelet-server %(version)s")
 def command(  # noqa: PLR0913 - one parameter for each option
     *,
@@ -145,6 +163,9 @@ def command(  # noqa: PLR0913 - one parameter for each option
     stop_role: str | None,
     proxy_from: Sequence[str],
     log_level: str,
+    log_format: str,
+    metrics: str | None,
+    executor: str | None,
     **limits: Any,  # noqa: ANN401 - the options made from ServerLimits
 ) -> int:
     """Answer Framelet clients, many at once, until a STOP or a signal.
@@ -154,7 +175,11 @@ def command(  # noqa: PLR0913 - one parameter for each option
     systemd's socket activation, it serves the sockets of LISTEN_FDS.
     """
     several = workers > 1 or inheritance is not None
-    logging.basicConfig(level=log_level.upper(), format=_LOG_FORMAT_WITH_PROCESS if several else _LOG_FORMAT)
+    configure(log_level, LogFormat(log_format), HUMAN_OF_SEVERAL if several else HUMAN)
+    if several and metrics is not None:
+        raise click.UsageError(
+            "--metrics cannot be combined with --workers: each process has numbers of its own"
+        )
     checked = ServerLimits(**limits)
     policy = _stop_policy(StopKind(stop), stop_token_file, stop_role)
     tls = _tls(tls_cert, tls_key, tls_client_ca)
@@ -165,6 +190,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
     if sockets and worker is None and (host, port, unix) != (None, None, None):
         raise click.UsageError("--host, --port and --unix cannot be combined with the sockets of LISTEN_FDS")
     address = None if sockets else check_address(_address(host, port, unix), tls)
+    calling = make_executor(executor) if executor else None
     if workers > 1 and worker is None:
         return _supervise(address, sockets, workers, checked, notifier, tls)
     server = Server(
@@ -177,14 +203,18 @@ def command(  # noqa: PLR0913 - one parameter for each option
         tls=tls,
         proxy=relays,
         drain_observer=worker or NotifyingObserver(notifier),
+        executor=calling,
     )
+    endpoint = _endpoint(server, metrics)
     _raise_descriptor_limit(limits["max_connections"])
     on_reload = _ON_RELOAD if tls is None else tls.reload
-    if worker is not None:
-        worker.serve(server, on_reload)
-    else:
-        serve(server, _announce, notifier, on_reload)
-    if server.stuck:
+    with endpoint:
+        if worker is not None:
+            worker.serve(server, on_reload)
+        else:
+            serve(server, _announce, notifier, on_reload)
+    ended = calling is None or end_executor(calling)
+    if server.stuck or not ended:
         end_process()
     return 0
 
@@ -286,6 +316,16 @@ def _load(text: str) -> Handler:
         message = f"cannot load handler {text!r}: it is no function"
         raise click.UsageError(message)
     return found  # type: ignore[no-any-return]  # its signature shows when it is called
+
+
+def _endpoint(server: Server, where: str | None) -> contextlib.AbstractContextManager[object]:
+    """The endpoint for metrics, listening already where there is to be one."""
+    if where is None:
+        return contextlib.nullcontext()
+    host, _, port = where.rpartition(":")
+    endpoint = Endpoint(server, host.removeprefix("[").removesuffix("]") or DEFAULT_HOST, parse_port(port))
+    _log.info("metrics on http://%s/metrics", endpoint)
+    return endpoint
 
 
 def _parse_handle(text: str) -> tuple[int, Handler]:

@@ -23,7 +23,9 @@ from framelet import (
     StopReceived,
 )
 
+from .ending import ConversationOver, Ending
 from .in_flight import InFlight
+from .tally import Tally
 from .transport import Transport
 
 if TYPE_CHECKING:
@@ -46,10 +48,6 @@ _JITTER = 0.1
 """Part of the maximum age by which connections differ, so that those of one moment do not all end in one."""
 
 
-class ConversationOver(Exception):  # noqa: N818 - an end, and not always an error
-    """The connection has to be closed at once; the message says why."""
-
-
 class Conversation:
     """The server's side of a connection; every method belongs to whoever owns its channel."""
 
@@ -57,6 +55,7 @@ class Conversation:
         "_began",
         "_connection",
         "_drain_left",
+        "_ending",
         "_eof",
         "_fin_sent",
         "_house",
@@ -86,6 +85,7 @@ class Conversation:
         self._paused = False  # not read, because too much is unsent or in flight
         self._starved = False  # not read, because all clients together hold too much
         self._eof = False  # the client has ended its stream
+        self._ending = ""  # how it ends, once that is known: an Ending, or the title of a fatal error
         self._fin_sent = False
         self._undelivered = 0  # octets that the system still had for the client when last asked
         self._drain_left: int | None = None  # octets still to be read in a drain
@@ -101,12 +101,14 @@ class Conversation:
     @property
     def held(self) -> int:
         """Octets that are in memory for this client: frames not served yet, and answers not taken."""
-        return self._connection.input_size + self._connection.output_size + self._transport.unsent
+        later = 0 if self._in_flight is None else self._in_flight.held
+        return self._connection.input_size + self._connection.output_size + self._transport.unsent + later
 
     def wants(self) -> tuple[bool, bool]:
         """Whether to go on when there is something to read, and when there is room to write."""
-        # Nothing is read behind the last answer before that is sent: it would wake us for ever.
-        ending = self._connection.finished and self._transport.unsent > 0
+        # What is not used would wake us for ever: behind the last answer before that is sent, and in a drain.
+        connection = self._connection
+        ending = self._transport.unsent > 0 if connection.finished else connection.draining
         starved = self._starved and self._house.budget.exceeded
         read = not (self._paused or starved or self._eof or ending)
         return read, self._transport.unsent > 0
@@ -123,6 +125,8 @@ class Conversation:
                 self._finish()
                 return
             if self._must_drain():
+                if self._connection.draining:
+                    return  # the answers owed are made elsewhere
                 self._connection.drain()
             elif budget <= 0 or not more or self._is_starved():
                 return
@@ -145,6 +149,7 @@ class Conversation:
     def refuse(self, code: ErrorCode, text: str = "") -> None:
         """End the connection with a fatal ERROR; what was owed is dropped."""
         self._drop_in_flight()
+        self._ends(code.title)
         self._connection.fail(code, text)
         self.end_turn()
 
@@ -152,7 +157,7 @@ class Conversation:
         """Free what this client holds: with an ERROR where one can reach it, by force where not."""
         if self._transport.unsent or self._connection.finished:
             self.cut = True
-            raise ConversationOver("the clients hold more memory than all of them may")
+            raise ConversationOver(ErrorCode.OVERLOADED.title, "")
         self.refuse(ErrorCode.OVERLOADED)
 
     def _receive(self, wanted: int) -> int:
@@ -179,6 +184,7 @@ class Conversation:
         """Tell the house who this is, as far as the layers know by now."""
         peer = self._transport.identify(self.peer)
         if peer.host != self.peer.host and (refusal := self._house.moved(self, peer)):
+            self._ends(ErrorCode.TOO_MANY_CONNECTIONS.title)
             self._connection.fail(ErrorCode.TOO_MANY_CONNECTIONS, refusal)
         self.peer = peer
         if self._transport.established:
@@ -214,7 +220,7 @@ class Conversation:
             if event is not None:
                 self._serve(event)
                 continue
-            if self.stopper and self._house.drained is not None and self._connection.owes:
+            if self.stopper and self._house.drained is not None and self._connection.owes == 1:
                 self._connection.send_stopped(*self._house.drained)  # REQ-STOP-8
             self._transport.flush(self._connection)
             return True
@@ -222,23 +228,28 @@ class Conversation:
 
     def _has_room(self) -> bool:
         """Whether more answers may be made: read no further above the bound (REQ-FLOW-1 to 3)."""
-        if self._in_flight is not None and not self._collect(self._in_flight):
+        bound = self._house.limits.max_unsent
+        if self._in_flight is not None and not self._collect(self._in_flight, bound):
             self._transport.flush(self._connection)
             self._paused = True
             return False
-        bound = self._house.limits.max_unsent
-        waiting = self._transport.unsent + self._connection.output_size
-        if waiting > bound:
-            self._transport.flush(self._connection)
-            waiting = self._transport.unsent + self._connection.output_size
+        if (waiting := self._transport.unsent + self._connection.output_size) > bound:
+            waiting = self._backlog(bound)
         paused, self._paused = self._paused, waiting > bound
         if paused and not self._paused:
             self._connection.resume(time.monotonic())
         return not self._paused
 
-    def _collect(self, in_flight: InFlight) -> bool:
+    def _backlog(self, bound: int) -> int:
+        """Octets of answers that wait, behind a try to send them where there are too many."""
+        if self._transport.unsent + self._connection.output_size > bound:
+            self._transport.flush(self._connection)
+        return self._transport.unsent + self._connection.output_size
+
+    def _collect(self, in_flight: InFlight, bound: int) -> bool:
         """Send the answers that have come; False where too many are still out for more."""
-        if in_flight.deliver(self._connection, self._house.limits.max_unsent):
+        # What is left behind has not come yet, or does not fit yet: either wakes a worker when it does.
+        while self._backlog(bound) <= bound and in_flight.deliver(self._connection, bound):
             self._connection.resume(time.monotonic())  # the handlers' time is not the client's
         return in_flight.has_room
 
@@ -281,8 +292,31 @@ class Conversation:
             self._in_flight = None
 
     def _note(self, event: ServerEvent) -> None:
-        if isinstance(event, (FrameRefused, InputEnded)) and event.error is not None:
-            _log.info("%s: %s", self.peer.name, event.error)
+        """Take down what a client did wrong, and whether that, or the end of its stream, ends it all."""
+        error = event.error if isinstance(event, (FrameRefused, InputEnded)) else None
+        if error is not None:
+            _log.debug("%s: %s", self.peer.name, error, extra={"peer": self.peer.name})
+        if isinstance(event, InputEnded) or (error is not None and error.code.fatal):
+            self._ends(Ending.CLIENT if error is None else error.code.title)
+
+    def _ends(self, how: str) -> None:
+        """Take down how it ends; what comes first is the cause."""
+        self._ending = self._ending or how
+
+    @property
+    def ending(self) -> str:
+        """How it ended: an Ending, or the title of a fatal error."""
+        return self._ending or (Ending.AGE if self._retiring else Ending.DRAIN)
+
+    @property
+    def in_flight(self) -> int:
+        """How many answers are being made elsewhere; may be asked from any thread."""
+        in_flight = self._in_flight
+        return 0 if in_flight is None else len(in_flight)
+
+    def tally(self) -> Tally:
+        """What was counted so far; may be asked from any thread."""
+        return Tally.of(self._connection, self._transport)
 
     # Deadlines.
 
@@ -300,14 +334,17 @@ class Conversation:
         """Enforce what is overdue."""
         now = time.monotonic()
         if not self._transport.established:
-            raise ConversationOver("the handshake was not complete within the handshake timeout")
+            raise ConversationOver(
+                Ending.HANDSHAKE_TIMEOUT, "the handshake was not complete within the handshake timeout"
+            )
         if self._transport.unsent:  # REQ-TIME-5
             self._transport.flush(self._connection)  # it may have made room while the workers were busy
             if time.monotonic() < self.deadline():
                 self.kick()
                 return
             self.cut = True
-            raise ConversationOver("the client took nothing of its answers within the write timeout")
+            message = "the client took nothing of its answers within the write timeout"
+            raise ConversationOver(Ending.WRITE_TIMEOUT, message)
         if self._connection.state is State.CLOSING and self._delivers():
             self._connection.resume(now)
         elif now >= self._retire_at and not self._retiring:
@@ -331,11 +368,12 @@ class Conversation:
     def _finish(self) -> None:
         """Behind the last answer send FIN; then discard until the client closes too (REQ-ERROR-8)."""
         if not self._transport.established:
-            raise ConversationOver("it ended before the handshake was complete")
+            raise ConversationOver(Ending.HANDSHAKE_FAILED, "it ended before the handshake was complete")
         if not self._fin_sent:
             if self._transport.unsent or not self._transport.end():
                 return
             self._fin_sent = True
+            self._ends(self.ending)  # whatever comes now, it has ended in order
             self._connection.resume(time.monotonic())
             self._undelivered = self._transport.undelivered
             self._house.channel_finished(self)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
@@ -18,7 +18,9 @@ from framelet import (
     reverse,
 )
 
+from .histogram import Histogram
 from .progress import call_handler
+from .throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,10 +28,13 @@ if TYPE_CHECKING:
 
     from framelet import ServerConnection
 
-_log = logging.getLogger("framelet_server")
-
 Handler = Callable[[str], str]
 """Takes the text of a frame and returns the text of its answer; may raise anything."""
+
+_FAILED = "failed handlers"
+
+Delivery = Callable[["ServerConnection", float], None]
+"""Queues an answer that has come, on a connection, after so many seconds."""
 
 
 class Handlers:
@@ -56,8 +61,11 @@ class Handlers:
         self._request = request
         self._applications = dict(applications)
         self.executor = executor
-        # Reversal is known not to block, so its answers may be sent many at a time.  The answer of any
-        # other handler is sent before the next handler is called, which may take long.
+        self.throttle = Throttle()
+        self.seconds = Histogram()
+        """How long handlers took: with an executor, from the submission to the result."""
+        # Reversal is known not to block, so its answers may be sent many at a time, and it is not timed.  The
+        # answer of any other handler is sent before the next handler is called, which may take long.
         self.may_block = request is not reverse or bool(applications)
 
     def answer(self, connection: ServerConnection, event: RequestReceived | ApplicationReceived) -> None:
@@ -67,37 +75,64 @@ class Handlers:
             connection.send_error(ErrorCode.NO_HANDLER)
             return
         try:
-            answer = call_handler(handler, event.text) if self.may_block else handler(event.text)
+            answer = self._timed(handler, event.text) if self.may_block else handler(event.text)
         except BaseException:  # noqa: BLE001 - even SystemExit in a handler must cost its caller alone
-            _failed(connection, handler)
+            self._failed(connection, handler)
         else:
-            _send(connection, handler, answer)
+            self._send(connection, handler, answer)
 
-    def submit(self, event: RequestReceived | ApplicationReceived) -> tuple[Future[str], Handler | None]:
-        """Have the executor call the handler; its future, for ``deliver``."""
+    def submit(self, event: RequestReceived | ApplicationReceived) -> tuple[Future[str], Delivery]:
+        """Have the executor call the handler; the future, and what is to be done when it has ended."""
         handler = self._handler(event)
         if handler is None or self.executor is None:
-            return _done(), None
+            return _done(), lambda connection, _: connection.send_error(ErrorCode.NO_HANDLER)
         try:
-            return self.executor.submit(handler, event.text), handler
+            future = self.executor.submit(handler, event.text)
         except Exception as error:  # noqa: BLE001 - an executor that is shut down, or broken
-            return _done(error), handler
+            future = _done(error)
 
-    @staticmethod
-    def deliver(connection: ServerConnection, handler: Handler | None, future: Future[str]) -> None:
-        """Queue the answer that an executor has made, or the recoverable ERROR that takes its place."""
-        if handler is None:
-            connection.send_error(ErrorCode.NO_HANDLER)
-            return
+        def deliver(connection: ServerConnection, seconds: float) -> None:
+            self.seconds.note(seconds)
+            try:
+                answer = future.result()
+            except BaseException:  # noqa: BLE001 - whatever it was, it costs its caller alone
+                self._failed(connection, handler)
+            else:
+                self._send(connection, handler, answer)
+
+        return future, deliver
+
+    def _timed(self, handler: Handler, text: str) -> str:
+        began = time.perf_counter()
         try:
-            answer = future.result()
-        except BaseException:  # noqa: BLE001 - whatever it was, it costs its caller alone
-            _failed(connection, handler)
-        else:
-            _send(connection, handler, answer)
+            return call_handler(handler, text)
+        finally:
+            self.seconds.note(time.perf_counter() - began)
 
     def _handler(self, event: RequestReceived | ApplicationReceived) -> Handler | None:
         return self._request if isinstance(event, RequestReceived) else self._applications.get(event.type)
+
+    def _send(self, connection: ServerConnection, handler: Handler, answer: object) -> None:
+        """Queue what a handler returned."""
+        if not isinstance(answer, str):
+            self.throttle.error(
+                _FAILED, "handler %s returned %s, not str", _name(handler), type(answer).__name__
+            )
+            connection.send_error(ErrorCode.HANDLER_FAILED)
+            return
+        try:
+            connection.send_reply(answer)
+        except AnswerTooLargeError as error:
+            connection.send_error(ErrorCode.ANSWER_TOO_LARGE, str(error))
+        except IllFormedTextError as error:
+            self.throttle.error(
+                _FAILED, "handler %s returned text that cannot be sent: %s", _name(handler), error
+            )
+            connection.send_error(ErrorCode.HANDLER_FAILED)
+
+    def _failed(self, connection: ServerConnection, handler: Handler) -> None:
+        self.throttle.error(_FAILED, "handler %s failed", _name(handler), exc_info=True)
+        connection.send_error(ErrorCode.HANDLER_FAILED)
 
 
 def _done(error: Exception | None = None) -> Future[str]:
@@ -107,26 +142,6 @@ def _done(error: Exception | None = None) -> Future[str]:
     else:
         future.set_exception(error)
     return future
-
-
-def _send(connection: ServerConnection, handler: Handler, answer: object) -> None:
-    """Queue what a handler returned."""
-    if not isinstance(answer, str):
-        _log.error("handler %s returned %s, not str", _name(handler), type(answer).__name__)
-        connection.send_error(ErrorCode.HANDLER_FAILED)
-        return
-    try:
-        connection.send_reply(answer)
-    except AnswerTooLargeError as error:
-        connection.send_error(ErrorCode.ANSWER_TOO_LARGE, str(error))
-    except IllFormedTextError as error:
-        _log.error("handler %s returned text that cannot be sent: %s", _name(handler), error)
-        connection.send_error(ErrorCode.HANDLER_FAILED)
-
-
-def _failed(connection: ServerConnection, handler: Handler) -> None:
-    _log.exception("handler %s failed", _name(handler))
-    connection.send_error(ErrorCode.HANDLER_FAILED)
 
 
 def _name(handler: Handler) -> str:

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 from .budget import Budget
 from .channel import Channel
 from .deadlines import Deadlines
+from .metrics import Metrics
 from .progress import Progress
+from .pulse import Pulse
 from .stop_policy import StopKind, WrongTokens
+from .tally import Totals
 
 if TYPE_CHECKING:
     import socket
@@ -55,8 +58,10 @@ class House:
         self.limits = limits
         self.poller = poller
         self.deadlines = Deadlines()
-        self.budget = Budget(limits.max_memory, self.deadlines)
+        self.throttle = handlers.throttle
+        self.budget = Budget(limits.max_memory, self.deadlines, self.throttle)
         self.progress = Progress()
+        self.pulse = Pulse(poller, self.deadlines, self.throttle)
         self.ended = threading.Event()
         self._stop_policy = stop_policy
         self._observer = observer
@@ -67,6 +72,11 @@ class House:
         self._active: set[Conversation] = set()  # those that have not sent their last octet
         self._refused: set[Conversation] = set()
         self._hosts: Counter[str] = Counter()  # how many come from each address
+        self._admitted = 0
+        self._refusals: Counter[str] = Counter()
+        self._endings: Counter[str] = Counter()
+        self._totals = Totals()  # of those that are gone
+        self._stops_refused = 0
         self._draining = False
         self._hastened = False
         self._told = False  # the observer knows that all are gone
@@ -94,15 +104,29 @@ class House:
         """Take a new client in, or refuse it when there are too many (REQ-FLOW-6)."""
         channel = Channel(self, sock, peer, layers)
         with self._lock:
-            refusal = self._crowded() or self._host_crowded(peer.host)
-            if self._draining or (refusal and len(self._refused) >= _REFUSALS):
+            if self._draining:
                 sock.close()
                 return
-            self._channels.add(channel)
-            self._enter(channel, peer.host, refused=bool(refusal))
+            reason, refusal = self._crowded()
+            if not refusal:
+                reason, refusal = self._host_crowded(peer.host)
+            silently = bool(refusal) and len(self._refused) >= _REFUSALS
+            if not silently:
+                self._admitted += 1
+                self._channels.add(channel)
+                self._enter(channel, peer.host, refused=bool(refusal))
         if refusal:
-            _log.warning("%s: refused: %s", peer.name, refusal)
-        channel.begin(refusal=refusal)
+            self.turned_away(peer, reason, refusal)
+        if silently:
+            sock.close()
+        else:
+            channel.begin(refusal=refusal)
+
+    def turned_away(self, peer: Peer, reason: str, words: str) -> None:
+        """Note that a client was refused."""
+        with self._lock:
+            self._refusals[reason] += 1
+        self.throttle.warning("refused clients", "%s: refused: %s", peer.name, words, peer=peer.name)
 
     def moved(self, channel: Conversation, peer: Peer) -> str:
         """Take note that a client comes from another address; why it is refused for that, or nothing."""
@@ -110,26 +134,25 @@ class House:
             if channel in self._refused:
                 return ""  # it is told already
             self._leave(channel)
-            refusal = self._host_crowded(peer.host)
+            reason, refusal = self._host_crowded(peer.host)
             self._enter(channel, peer.host, refused=bool(refusal))
         if refusal:
-            _log.warning("%s: refused: %s", peer.name, refusal)
+            self.turned_away(peer, reason, refusal)
         return refusal
 
-    def _crowded(self) -> str:
-        """Why a new client finds no room, or nothing; the lock is held."""
+    def _crowded(self) -> tuple[str, str]:
+        """Why a new client finds no room, in a word and in many, or nothing; the lock is held."""
         # Those who were refused and have not left yet take no room from others.
         if len(self._channels) - len(self._refused) >= self.limits.max_connections:
-            return f"there are {self.limits.max_connections} connections already"
-        return ""
+            return "connections", f"there are {self.limits.max_connections} connections already"
+        return "", ""
 
-    def _host_crowded(self, host: str) -> str:
+    def _host_crowded(self, host: str) -> tuple[str, str]:
         """Why one more client from this address finds no room, or nothing; the lock is held."""
         if host and self._hosts[host] >= self.limits.max_connections_per_address:
-            return (
-                f"there are {self.limits.max_connections_per_address} connections from this address already"
-            )
-        return ""
+            most = self.limits.max_connections_per_address
+            return "address", f"there are {most} connections from this address already"
+        return "", ""
 
     def _enter(self, channel: Conversation, host: str, *, refused: bool) -> None:
         (self._refused if refused else self._active).add(channel)
@@ -162,10 +185,12 @@ class House:
 
     def stop_refused(self, channel: Conversation) -> float:
         """Note a refused STOP; the seconds for which its answer is to be kept back (REQ-STOP-15)."""
-        _log.warning("%s: STOP refused", channel.peer.name)
-        if self._stop_policy.kind is not StopKind.TOKEN:
-            return 0.0
+        name = channel.peer.name
+        self.throttle.warning("refused STOPs", "%s: STOP refused", name, peer=name)
         with self._lock:
+            self._stops_refused += 1
+            if self._stop_policy.kind is not StopKind.TOKEN:
+                return 0.0
             return self._wrong_tokens.wait(channel.peer.host, time.monotonic())
 
     def begin_drain(self, reason: str) -> None:
@@ -212,7 +237,10 @@ class House:
         """Forget a channel."""
         self.channel_finished(channel)
         with self._lock:
-            self._channels.discard(channel)
+            if channel in self._channels:
+                self._channels.remove(channel)
+                self._totals.add(channel.tally())
+                self._endings[channel.ending] += 1
             self._leave(channel)
         self._advance()
 
@@ -255,5 +283,41 @@ class House:
         for channel in left:
             channel.cut_off()
         _log.info("drained: %d connections closed, %d cut off", self._closed, self._cut)
+        self.pulse.close()
         self.poller.close()
         self.ended.set()
+
+    def metrics(self) -> Metrics:
+        """The numbers of this moment.
+
+        Those of clients that are here are read as they change: what is counted meanwhile may be in it or not,
+        but nothing is counted twice, and no count ever falls.
+        """
+        with self._lock:
+            channels = list(self._channels)
+            totals = self._totals.copy()
+            refusals, endings = dict(self._refusals), dict(self._endings)
+            admitted, stops_refused = self._admitted, self._stops_refused
+        for channel in channels:
+            totals.add(channel.tally())
+        return Metrics(
+            connections=admitted,
+            connections_open=len(channels),
+            connections_ended=endings,
+            refusals=refusals,
+            frames=totals.frames,
+            answers=totals.answers,
+            octets_received=totals.octets_in,
+            octets_sent=totals.octets_out,
+            errors={f"{code:d}": count for code, count in sorted(totals.errors.items())},
+            handler_seconds=self.handlers.seconds.read(),
+            in_flight=sum(channel.in_flight for channel in channels),
+            threads=self.limits.threads,
+            threads_busy=self.progress.busy(),
+            thread_wait_seconds=self.pulse.wait,
+            memory_octets=self.budget.total,
+            shed=self.budget.shed,
+            stops_refused=stops_refused,
+            draining=self._draining,
+            log_lines_suppressed=self.throttle.suppressed,
+        )

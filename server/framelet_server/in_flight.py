@@ -15,25 +15,46 @@ if TYPE_CHECKING:
     from framelet import ApplicationReceived, RequestReceived, ServerConnection
 
     from .deadlines import Deadlines
-    from .handlers import Handlers
+    from .handlers import Delivery, Handlers
 
-    Delivery = Callable[[ServerConnection, Future[str]], None]
+_WEIGHT = 1_024
+"""Octets that a future and what belongs to it take, give or take, beside the texts."""
+
+
+class _Answer:
+    """An answer that is owed: its future, how it is sent, and how much is in memory for it."""
+
+    __slots__ = ("began", "ended", "future", "held", "send")
+
+    def __init__(self, future: Future[str], send: Delivery, text: str = "") -> None:
+        self.future = future
+        self.send = send
+        self.began = time.perf_counter()
+        self.ended = 0.0
+        self.held = _WEIGHT + len(text)  # 0 once it is delivered
 
 
 class InFlight:
     """Keeps the futures of an executor in order, up to a number, and delivers those that are done.
 
-    It belongs to the owner of the channel; ``on_done`` is called from whichever thread a future ends in.
+    It belongs to the owner of the channel; ``on_done`` is called from whichever thread a future ends in, and
+    that can be the owner's own.
     """
 
-    __slots__ = ("_blocked", "_most", "_on_done", "_waiting")
+    __slots__ = ("_blocked", "_ended", "_most", "_on_done", "_waiting", "held")
 
     def __init__(self, most: int, on_done: Callable[[], None]) -> None:
         """Take up to ``most`` at once."""
         self._most = most
-        self._on_done = on_done
-        self._waiting: deque[tuple[Future[str], Delivery]] = deque()
+        self._on_done: Callable[[], None] | None = on_done
+        self._waiting: deque[_Answer] = deque()
+        self._ended: deque[_Answer] = deque()  # those that have ended since this was last asked
         self._blocked = False  # nothing may be asked for before all of these are delivered
+        self.held = 0  # octets in memory, where the texts are ASCII
+
+    def __len__(self) -> int:
+        """How many answers are owed."""
+        return len(self._waiting)
 
     @property
     def has_room(self) -> bool:
@@ -42,13 +63,13 @@ class InFlight:
 
     def submit(self, handlers: Handlers, event: RequestReceived | ApplicationReceived) -> None:
         """Have the answer to a frame made elsewhere."""
-        future, handler = handlers.submit(event)
-        self._append(future, lambda connection, done: handlers.deliver(connection, handler, done))
+        future, deliver = handlers.submit(event)
+        self._append(_Answer(future, deliver, event.text))
 
     def refuse_stop(self, deadlines: Deadlines, wait: float) -> None:
         """Refuse a STOP in its turn, after some seconds in which nothing else is taken (REQ-STOP-3)."""
         future: Future[str] = Future()
-        self._append(future, lambda connection, _: connection.send_error(ErrorCode.STOP_REFUSED))
+        self._append(_Answer(future, lambda connection, _: connection.send_error(ErrorCode.STOP_REFUSED)))
         self._blocked = wait > 0
         if wait:
             deadlines.schedule(time.monotonic() + wait, lambda: _settle(future))
@@ -57,24 +78,52 @@ class InFlight:
 
     def deliver(self, connection: ServerConnection, most: int) -> bool:
         """Send the answers that are next and done, up to ``most`` octets; whether there was one."""
+        self._weigh()
         found = False
-        while self._waiting and self._waiting[0][0].done() and connection.output_size <= most:
-            future, send = self._waiting.popleft()
-            send(connection, future)
+        while self._waiting and self._waiting[0].future.done() and connection.output_size <= most:
+            answer = self._waiting.popleft()
+            self.held -= answer.held
+            answer.held = 0
+            answer.send(connection, (answer.ended or time.perf_counter()) - answer.began)
             found = True
         if not self._waiting:
             self._blocked = False
         return found
 
     def cancel(self) -> None:
-        """Have what was not begun not done."""
-        for future, _ in self._waiting:
-            future.cancel()
+        """Have what was not begun not done; what has begun ends unheard, and keeps nothing in memory."""
+        self._on_done = None
+        for answer in self._waiting:
+            answer.future.cancel()
         self._waiting.clear()
+        self._ended.clear()
+        self.held = 0
 
-    def _append(self, future: Future[str], send: Delivery) -> None:
-        self._waiting.append((future, send))
-        future.add_done_callback(lambda _: self._on_done())
+    def _append(self, answer: _Answer) -> None:
+        self._waiting.append(answer)
+        self.held += answer.held
+        answer.future.add_done_callback(lambda _: self._has_ended(answer))
+
+    def _has_ended(self, answer: _Answer) -> None:
+        """Have the answer seen to; called from any thread."""
+        answer.ended = time.perf_counter()
+        on_done = self._on_done
+        if on_done is not None:
+            self._ended.append(answer)
+            on_done()
+
+    def _weigh(self) -> None:
+        """Count the texts of those that have ended and wait for others before them."""
+        while self._ended:
+            answer = self._ended.popleft()
+            if not answer.held:
+                continue
+            self.held -= answer.held
+            answer.held = _WEIGHT
+            if not (answer.future.cancelled() or answer.future.exception()):
+                text: object = answer.future.result()
+                answer.held += len(text) if isinstance(text, str) else 0
+            self.held += answer.held
 
 
 def _settle(future: Future[str]) -> None:

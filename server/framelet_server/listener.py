@@ -57,9 +57,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0
 _PATIENCE = 5.0
 """Seconds of this after which those who wait are told so; until then others may leave and make room."""
 
-_REFUSAL_PAUSE = 1.0
-"""Seconds between two lines in the log on clients that may not come in, so that they cannot fill it."""
-
 
 class ListenError(FrameletError, OSError):
     """The server cannot listen on an address."""
@@ -194,8 +191,6 @@ class Listener:
         self._pause = 0.0
         self._short_since = 0.0  # when the system ran out of something
         self._reserve = _open_reserve()
-        self._unlogged = 0  # clients that might not come in, since the last line on one
-        self._log_again = 0.0
         self._file = SocketFile(sock) if owns_file and sock.family == socket.AF_UNIX else None
         sock.settimeout(0)
         house.poller.add(sock, self, read=True, write=False)
@@ -246,28 +241,18 @@ class Listener:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._house.admit(sock, *self._layers(client))
         except LayerError as error:
+            self._house.turned_away(client, "layer", str(error))
             sock.close()
-            self._log_refusal(client, error)
         except BaseException:
             sock.close()
             raise
         return True
 
-    def _log_refusal(self, client: Peer, error: LayerError) -> None:
-        now = time.monotonic()
-        if now < self._log_again:
-            self._unlogged += 1
-            return
-        others = f" (and {self._unlogged} others before)" if self._unlogged else ""
-        _log.warning("%s: refused: %s%s", client.name, error, others)
-        self._unlogged = 0
-        self._log_again = now + _REFUSAL_PAUSE
-
     def _back_off(self, error: Exception) -> None:
         """Out of descriptors or memory: stop accepting for a moment instead of spinning."""
         if self._pause == 0.0:
             reason = getattr(error, "strerror", None) or repr(error)
-            _log.error("cannot accept: %s; trying again until it works", reason)
+            self._house.throttle.error("accepting", "cannot accept: %s; trying again until it works", reason)
             self._short_since = time.monotonic()
         elif time.monotonic() - self._short_since > _PATIENCE:
             self._turn_away()
@@ -288,7 +273,7 @@ class Listener:
             self._reserve = _open_reserve()
 
     def _tell(self, sock: socket.socket, peer: Peer) -> None:
-        _log.warning("%s: refused: out of descriptors or memory", peer.name)
+        self._house.turned_away(peer, "exhausted", "out of descriptors or memory")
         sock.settimeout(0)
         with contextlib.suppress(OSError, LayerError):
             _, layers = self._layers(peer)

@@ -62,6 +62,10 @@ class Progress:
         """Seconds for which some worker has been in the server's own code by now."""
         return time.monotonic() - min((clock.since for clock in self._clocks), default=math.inf)
 
+    def busy(self) -> int:
+        """How many workers serve a client."""
+        return sum(clock.in_handler or clock.since < math.inf for clock in self._clocks)
+
     def someone_waits(self) -> bool:
         """Whether some worker is free."""
         return any(clock.since == math.inf and not clock.in_handler for clock in self._clocks)

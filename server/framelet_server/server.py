@@ -24,6 +24,7 @@ from .listener import Listener, ListenError, address_of, check_listening, open_l
 from .peer import is_local
 from .poller import Poller, default_poller
 from .progress import Watch
+from .pulse import Health
 from .stop_policy import StopKind, StopPolicy
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
+    from .metrics import Metrics
     from .peer import Peer
     from .proxy import ProxyPolicy
     from .tls import ServerTls
@@ -167,6 +169,29 @@ class Server:
         """Drain, and wait until the server has ended; at most the drain and linger timeouts."""
         self.begin_drain()
         self.wait()
+
+    @property
+    def started(self) -> bool:
+        """Whether it was started; also once it has ended."""
+        return self._house is not None
+
+    def metrics(self) -> Metrics:
+        """The numbers of this moment, also once it has ended; RuntimeError before it was started."""
+        return self._running().metrics()
+
+    @property
+    def health(self) -> Health:
+        """Whether it is alive, and whether new clients are welcome; may be asked at any time."""
+        house = self._house
+        if house is None:
+            return Health(alive=False, ready=False, words="not started")
+        if house.ended.is_set():
+            return Health(alive=False, ready=False, words="ended")
+        if not house.pulse.beats:
+            return Health(alive=False, ready=False, words="the thread of the deadlines is stuck")
+        if house.draining:
+            return Health(alive=True, ready=False, words="draining")
+        return Health(alive=True, ready=True, words="ready")
 
     @property
     def stuck(self) -> int:

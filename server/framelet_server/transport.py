@@ -62,7 +62,7 @@ class Layer(Protocol):
 class Transport:
     """Reads and writes without waiting, through the layers, and keeps what the system does not take."""
 
-    __slots__ = ("_ended", "_layers", "_pieces", "established", "since", "sock", "unsent")
+    __slots__ = ("_ended", "_layers", "_pieces", "established", "received", "sent", "since", "sock", "unsent")
 
     def __init__(self, sock: socket.socket, layers: Sequence[Layer] = ()) -> None:
         """Use a connected, non-blocking socket; the first layer is the one next to it."""
@@ -71,6 +71,8 @@ class Transport:
         self._pieces: deque[memoryview] | None = None
         self._ended = False  # nothing further is taken from the connection
         self.established = not layers
+        self.received = 0  # octets in all
+        self.sent = 0
         self.unsent = 0  # octets kept
         self.since = 0.0  # when octets were last taken, or first waited
 
@@ -96,6 +98,7 @@ class Transport:
         """
         data = self.sock.recv(wanted)
         count = len(data)
+        self.received += count
         try:
             for layer in self._layers:
                 data = layer.receive(data)
@@ -108,7 +111,9 @@ class Transport:
 
     def discard(self, most: int) -> int:
         """Read and drop octets; how many, 0 at the end of the stream."""
-        return len(self.sock.recv(most))
+        count = len(self.sock.recv(most))
+        self.received += count
+        return count
 
     def input_waits(self) -> bool:
         """Whether octets, or the end of the stream, wait to be read."""
@@ -195,6 +200,7 @@ class Transport:
                 sent = self.sock.send(first)
             except BlockingIOError:
                 return
+            self.sent += sent
             self.unsent -= sent
             self.since = time.monotonic()
             if sent == len(first):

@@ -119,6 +119,7 @@ def test_a_hello_may_come_octet_by_octet(serve: Serve, connect_tls: Connect, tls
 def test_a_client_that_takes_no_answers_is_cut_off(
     serve: Serve, connect_tls: Connect, tls: ServerTls, caplog: pytest.LogCaptureFixture, until: Any
 ) -> None:
+    caplog.set_level("INFO", "framelet_server")
     server = serve(tls=tls, write_timeout=0.5, max_unsent=65_536)
     peer = connect_tls(server)
     peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
@@ -267,7 +268,7 @@ def test_a_record_that_is_no_record_ends_its_connection_alone(
     with pytest.raises((ssl.SSLError, ConnectionError)):
         broken.receive()
     assert good.ask("ab") == "ba"
-    until(lambda: "lost: TLS failed: " in info.text)
+    until(lambda: "layer-failed (TLS failed: " in info.text)
 
 
 def test_a_server_that_dies_inside_a_body_is_reported_and_nothing_is_taken_for_an_answer(

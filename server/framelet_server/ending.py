@@ -1,0 +1,60 @@
+"""How connections end, and what is known of one at its end."""
+
+from __future__ import annotations
+
+import enum
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .peer import Peer
+    from .tally import Tally
+
+_log = logging.getLogger("framelet_server")
+
+
+class Ending(enum.StrEnum):
+    """How a connection ends, where that is no fatal ERROR: those go by the titles of the registry."""
+
+    CLIENT = "client"  # it closed its stream, at a boundary
+    DRAIN = "drain"  # in order, as the server ends
+    AGE = "age"  # in order, at the maximum age
+    LOST = "lost"  # reset by the client, or by the system
+    WRITE_TIMEOUT = "write-timeout"
+    HANDSHAKE_TIMEOUT = "handshake-timeout"
+    HANDSHAKE_FAILED = "handshake-failed"  # it closed its stream before that was complete
+    LAYER_FAILED = "layer-failed"  # TLS or a PROXY header was not right
+    CUT = "cut"  # by force, as the server ends
+
+
+class ConversationOver(Exception):  # noqa: N818 - an end, and not always an error
+    """The connection has to be closed at once; ``how``, and why."""
+
+    def __init__(self, how: str, reason: str) -> None:
+        """``how`` is an Ending, or the title of a fatal error."""
+        super().__init__(reason)
+        self.how = how
+
+
+def log_end(peer: Peer, how: str, reason: str, tally: Tally, seconds: float) -> None:
+    """Log the one line that each connection leaves."""
+    # A relay checks the health of its servers every few seconds.
+    level = logging.DEBUG if peer.relay and how in (Ending.CLIENT, Ending.LOST) else logging.INFO
+    if not _log.isEnabledFor(level):
+        return
+    fields = {
+        "peer": peer.name,
+        "ended": how,
+        "reason": reason,
+        "frames": tally.frames,
+        "octets_in": tally.octets_in,
+        "answers": tally.answers,
+        "octets_out": tally.octets_out,
+        "seconds": round(seconds, 6),
+    }
+    message = (
+        "%(peer)s: %(ended)s%(reason)s; %(frames)d frames and %(octets_in)d octets in, "
+        "%(answers)d answers and %(octets_out)d octets out, %(seconds).3f seconds"
+    )
+    shown = {**fields, "reason": f" ({reason})" if reason else ""}
+    _log.log(level, message, shown, extra={"event": "connection", **fields})

@@ -1,0 +1,180 @@
+"""A small HTTP endpoint beside a server: its metrics, whether it lives, and whether it is ready.
+
+It runs on threads of its own, so that it answers while every worker is busy, and it never reads more of a
+request than its head.  It speaks to the operator's own machines: it knows no users and no TLS.
+"""
+
+from __future__ import annotations
+
+import http.server
+import logging
+import socket
+import socketserver
+import threading
+from collections import OrderedDict
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Self
+
+from .listener import ListenError
+from .metrics import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from .server import Server
+
+_log = logging.getLogger("framelet_server")
+
+_MOST = 32
+"""Requests at a time; one more has the oldest cut off, which is slow or silent by then."""
+
+_SILENCE = 5.0
+"""Seconds that one read or write may take."""
+
+_TEXT = "text/plain; charset=utf-8"
+
+
+class Endpoint:
+    """Answers ``/metrics``, ``/healthz`` and ``/readyz`` for a server; for ``with``."""
+
+    def __init__(self, server: Server, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Listen; port 0 is any free one.  Raises ListenError, or MissingExtraError without the extra."""
+        pages = _pages(server)
+        try:
+            self._http = _open(host, port, pages)
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            message = f"cannot serve metrics on {_shown(host, port)}: {reason}"
+            raise ListenError(message) from error
+        self.address: tuple[str, int] = self._http.server_address[:2]  # type: ignore[assignment]  # no unix socket
+        self._thread = threading.Thread(target=self._http.serve_forever, name="framelet-metrics", daemon=True)
+
+    def __str__(self) -> str:
+        """Where it listens, as ``HOST:PORT``."""
+        return _shown(*self.address)
+
+    def __enter__(self) -> Self:
+        """Begin to answer."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Answer no more."""
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+
+Page = tuple[HTTPStatus, str, bytes]
+"""Status, type of content, content."""
+
+
+def _pages(server: Server) -> dict[str, Callable[[], Page]]:
+    found = registry(server)
+    from prometheus_client import exposition  # noqa: PLC0415 - an extra, and ``registry`` has said if it is missing
+
+    def metrics() -> Page:
+        if not server.started:
+            return _verdict(False, server.health.words)  # noqa: FBT003 - the verdict
+        return HTTPStatus.OK, exposition.CONTENT_TYPE_LATEST, exposition.generate_latest(found)
+
+    def alive() -> Page:
+        return _verdict(server.health.alive, server.health.words)
+
+    def ready() -> Page:
+        return _verdict(server.health.ready, server.health.words)
+
+    return {"/metrics": metrics, "/healthz": alive, "/readyz": ready}
+
+
+def _verdict(good: bool, words: str) -> Page:  # noqa: FBT001 - a verdict
+    return HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, f"{words}\n".encode()
+
+
+def _open(host: str, port: int, pages: dict[str, Callable[[], Page]]) -> _HttpServer:
+    family, _, _, _, name = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+        0
+    ]
+    return _HttpServer(family, name, pages)
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class _HttpServer(socketserver.ThreadingTCPServer):
+    """A thread for each request, up to a number of them."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, family: int, name: Any, pages: dict[str, Callable[[], Page]]) -> None:  # noqa: ANN401 - socket addresses have a form per family
+        self.address_family = family
+        self.pages = pages
+        self._open: OrderedDict[Any, None] = OrderedDict()
+        self._lock = threading.Lock()  # guards it
+        super().__init__(name, _Request)
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as the base has it
+        """Make room, then answer on a thread of its own."""
+        with self._lock:
+            self._open[request] = None
+            oldest = self._open.popitem(last=False)[0] if len(self._open) > _MOST else None
+        if oldest is not None:
+            _end(oldest)  # its thread finds the stream ended, and closes it
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - as the base has it
+        """Forget it, and close."""
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as the base has it
+        """What a client does is no news."""
+        del request
+        _log.debug("metrics: %s: failed", client_address, exc_info=True)
+
+
+def _end(sock: socket.socket) -> None:
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # gone already
+
+
+class _Request(http.server.BaseHTTPRequestHandler):
+    """One request; HTTP/1.0, so that each has a connection of its own."""
+
+    server: _HttpServer  # pyright: ignore[reportIncompatibleVariableOverride]  # what it always is
+    timeout = _SILENCE
+    server_version = "framelet-server"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        """Answer with a page."""
+        page = self.server.pages.get(self.path.partition("?")[0])
+        if page is None:
+            self.send_error(HTTPStatus.NOT_FOUND, "expected /metrics, /healthz or /readyz")
+            return
+        status, kind, content = page()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    do_HEAD = do_GET  # noqa: N815 - the name that the base looks for
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name that the base has
+        """Requests are no news either."""
+        _log.debug("metrics: %s: " + format, self.address_string(), *args)

@@ -1,0 +1,70 @@
+"""How long things take, counted by many threads without a lock."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import threading
+from bisect import bisect_left
+
+BOUNDS = tuple(digit * 10.0**power for power in range(-5, 2) for digit in (1, 2.5, 5))
+"""The upper bounds of the buckets, in seconds; above the last one there is one more bucket."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Distribution:
+    """How many things took how long, at one moment."""
+
+    counts: tuple[int, ...]
+    """For each of ``BOUNDS``, those that took up to that many seconds and more than the bound before; at last
+    those that took longer than all."""
+
+    seconds: float
+    """What all took together."""
+
+    @property
+    def count(self) -> int:
+        """How many there were."""
+        return sum(self.counts)
+
+    def cumulated(self) -> list[tuple[str, int]]:
+        """The buckets as Prometheus has them: an upper bound, and how many took up to that."""
+        names = [*(f"{bound:g}" for bound in BOUNDS), "+Inf"]
+        return list(zip(names, itertools.accumulate(self.counts), strict=True))
+
+
+class _Cells:
+    """What one thread has counted; no other writes it."""
+
+    __slots__ = ("counts", "seconds")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS) + 1)
+        self.seconds = 0.0
+
+
+class Histogram:
+    """Each thread counts for itself; whoever asks adds up."""
+
+    def __init__(self) -> None:
+        """Begin with nothing counted."""
+        self._mine = threading.local()
+        self._lock = threading.Lock()
+        self._all: list[_Cells] = []
+
+    def note(self, seconds: float) -> None:
+        """Count something that took so long."""
+        cells: _Cells | None = getattr(self._mine, "cells", None)
+        if cells is None:
+            cells = self._mine.cells = _Cells()
+            with self._lock:
+                self._all.append(cells)
+        cells.counts[bisect_left(BOUNDS, seconds)] += 1
+        cells.seconds += seconds
+
+    def read(self) -> Distribution:
+        """What was counted so far, give or take what is being counted now."""
+        with self._lock:
+            cells = list(self._all)
+        counts = map(sum, zip(*(cell.counts for cell in cells), strict=True))
+        return Distribution(tuple(counts) or (0,) * (len(BOUNDS) + 1), sum(cell.seconds for cell in cells))

@@ -1,0 +1,147 @@
+"""The numbers of a server: a plain snapshot, and the same for Prometheus."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import field
+from typing import TYPE_CHECKING, Any
+
+from framelet import ConfigurationError
+
+from .histogram import Distribution
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric
+
+    from .server import Server
+
+
+def _counter(purpose: str, label: str = "") -> dict[str, str]:
+    return {"kind": "counter", "purpose": purpose, "label": label}
+
+
+def _gauge(purpose: str) -> dict[str, str]:
+    return {"kind": "gauge", "purpose": purpose, "label": ""}
+
+
+def _histogram(purpose: str) -> dict[str, str]:
+    return {"kind": "histogram", "purpose": purpose, "label": ""}
+
+
+@dataclasses.dataclass(frozen=True)
+class Metrics:
+    """The numbers of one moment; counts begin with the server, and never fall."""
+
+    connections: int = field(
+        metadata=_counter("connections taken in, those that are refused with an ERROR included")
+    )
+    connections_open: int = field(metadata=_gauge("connections open now"))
+    connections_ended: Mapping[str, int] = field(metadata=_counter("connections ended, by how", "ended"))
+    refusals: Mapping[str, int] = field(metadata=_counter("clients refused, by reason", "reason"))
+    frames: int = field(metadata=_counter("whole frames received"))
+    answers: int = field(metadata=_counter("answers sent, ERRORs included"))
+    octets_received: int = field(metadata=_counter("octets received, with those of layers below the frames"))
+    octets_sent: int = field(metadata=_counter("octets sent, with those of layers below the frames"))
+    errors: Mapping[str, int] = field(metadata=_counter("errors, by their code in the specification", "code"))
+    handler_seconds: Distribution = field(
+        metadata=_histogram("time that handlers took; reversal is not timed")
+    )
+    in_flight: int = field(
+        metadata=_gauge("answers that an executor is making, or that wait for such to be sent")
+    )
+    threads: int = field(metadata=_gauge("worker threads"))
+    threads_busy: int = field(metadata=_gauge("worker threads that are serving a client now"))
+    thread_wait_seconds: float = field(
+        metadata=_gauge("time that a ready client waits for a thread, measured each second")
+    )
+    memory_octets: int = field(metadata=_gauge("octets held for all clients"))
+    shed: int = field(metadata=_counter("clients given up for the memory they held"))
+    stops_refused: int = field(metadata=_counter("STOPs refused, wrong tokens among them"))
+    draining: bool = field(metadata=_gauge("1 while the server drains, and once it has"))
+    log_lines_suppressed: int = field(
+        metadata=_counter("log lines left out because there were too many of their kind")
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class MetricInfo:
+    """What a metric is: ``name`` in ``Metrics``, ``series`` in Prometheus."""
+
+    name: str
+    series: str
+    kind: str
+    label: str
+    purpose: str
+
+
+def describe() -> list[MetricInfo]:
+    """All metrics, in the order of ``Metrics``."""
+    return [
+        MetricInfo(
+            found.name,
+            f"framelet_{found.name}" + ("_total" if found.metadata["kind"] == "counter" else ""),
+            **found.metadata,
+        )
+        for found in dataclasses.fields(Metrics)
+    ]
+
+
+class MissingExtraError(ConfigurationError):
+    """Something needs a package that is not installed; the message names the extra."""
+
+
+def registry(server: Server) -> CollectorRegistry:
+    """A registry for Prometheus with the metrics of one server, each read when it is asked for.
+
+    Raises MissingExtraError without the package ``prometheus-client``.
+    """
+    try:
+        from prometheus_client import CollectorRegistry  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        if error.name != "prometheus_client":
+            raise
+        message = "metrics for Prometheus need the extra \"metrics\": pip install 'framelet[metrics]'"
+        raise MissingExtraError(message) from None
+    found = CollectorRegistry()
+    found.register(_Collector(server))
+    return found
+
+
+class _Collector:
+    """Reads a server as Prometheus wants it."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def describe(self) -> list[Metric]:
+        """Nothing: the numbers cannot be read before the server is started."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """One family for each metric."""
+        metrics = self._server.metrics()
+        for info in describe():
+            yield _family(info, getattr(metrics, info.name))
+
+
+def _family(info: MetricInfo, value: Any) -> Metric:  # noqa: ANN401 - as the field has it
+    from prometheus_client.core import (  # noqa: PLC0415 - an extra
+        CounterMetricFamily,
+        GaugeMetricFamily,
+        HistogramMetricFamily,
+    )
+
+    name = f"framelet_{info.name}"
+    if isinstance(value, Distribution):
+        return HistogramMetricFamily(name, info.purpose, buckets=value.cumulated(), sum_value=value.seconds)
+    if info.kind == "gauge":
+        return GaugeMetricFamily(name, info.purpose, value=float(value))
+    if not info.label:
+        return CounterMetricFamily(name, info.purpose, value=value)
+    family = CounterMetricFamily(name, info.purpose, labels=[info.label])
+    for label, count in value.items():
+        family.add_metric([label], count)
+    return family

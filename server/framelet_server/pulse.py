@@ -1,0 +1,90 @@
+"""A look at the server itself, once a second: whether it lives, and how long a client waits for a thread."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .deadlines import Deadlines
+    from .poller import Poller
+    from .throttle import Throttle
+
+_EVERY = 1.0
+"""Seconds between two beats."""
+
+_SILENCE = 10.0
+"""Seconds without a beat after which the thread of the deadlines counts as stuck: a machine may be slow."""
+
+
+class Health(NamedTuple):
+    """Whether a server is alive, whether new clients are welcome, and in words why not."""
+
+    alive: bool
+    ready: bool
+    words: str
+
+
+class Pulse:
+    """Beats on the thread of the deadlines, and has itself woken by the poller as a client would be.
+
+    Its socket is always ready, so the time until a worker comes is what a client that is ready waits, behind
+    the same others.  Where all workers are busy it stays with one question, which grows older.
+    """
+
+    def __init__(self, poller: Poller, deadlines: Deadlines, throttle: Throttle) -> None:
+        """Begin to beat."""
+        self._poller = poller
+        self._deadlines = deadlines
+        self._throttle = throttle
+        self._sock, self._other = socket.socketpair()
+        self._lock = threading.Lock()  # guards the rest
+        self._closed = False
+        self._asked: float | None = None  # when it became ready, while no worker has come
+        self._waited = 0.0  # seconds, the last time
+        self._beat_at = time.monotonic()
+        poller.add(self._sock, self, read=False, write=False)
+        self._beat()
+
+    @property
+    def wait(self) -> float:
+        """Seconds that the last question waited for a worker, or that the present one has waited so far."""
+        with self._lock:
+            return self._waited if self._asked is None else max(self._waited, time.monotonic() - self._asked)
+
+    @property
+    def beats(self) -> bool:
+        """Whether the thread of the deadlines goes on."""
+        return time.monotonic() - self._beat_at < _SILENCE
+
+    def ready(self, *, hangup: bool) -> None:
+        """Take the time, called by a worker."""
+        del hangup
+        with self._lock:
+            if self._asked is not None:
+                self._waited = time.monotonic() - self._asked
+                self._asked = None
+
+    def close(self) -> None:
+        """Beat no more, and say what the log has kept back."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._poller.discard(self._sock)
+            self._other.close()
+        self._throttle.report(ending=True)
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            if self._closed:
+                return
+            self._beat_at = now
+            if self._asked is None:
+                self._asked = now
+                self._poller.arm(self._sock, read=False, write=True)
+        self._deadlines.schedule(now + _EVERY, self._beat)
+        self._throttle.report()

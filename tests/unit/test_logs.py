@@ -1,0 +1,169 @@
+"""The command's log, and the throttle before it: nothing that a client sends shapes or floods it."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from framelet_server.histogram import BOUNDS, Histogram
+from framelet_server.logs import HumanFormatter, JsonFormatter, printable
+from framelet_server.throttle import Throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FORGED = "x\n2026-01-01 00:00:00,000 ERROR forged\r\x1b[2J\x9b1m\u2028\u202e\x00\x85 forged too"
+
+
+@pytest.fixture(params=[HumanFormatter, JsonFormatter])
+def log(request: pytest.FixtureRequest) -> Iterator[tuple[logging.Logger, io.StringIO]]:
+    """A logger of each form, and what it writes."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(request.param())
+    logger = logging.Logger("framelet_server")  # noqa: LOG001 - one of its own, which nothing else hears
+    logger.addHandler(handler)
+    yield logger, stream
+    handler.close()
+
+
+def fail(text: str) -> None:
+    raise ValueError(text) from KeyError(text)
+
+
+@pytest.mark.parametrize("how", ["argument", "message", "field", "error"])
+def test_no_text_begins_a_line_or_moves_a_cursor(log: tuple[logging.Logger, io.StringIO], how: str) -> None:
+    logger, stream = log
+    if how == "argument":
+        logger.warning("said: %s", FORGED)
+    elif how == "message":
+        logger.warning(FORGED)
+    elif how == "field":
+        logger.warning("said", extra={"peer": FORGED})
+    else:
+        try:
+            fail(FORGED)
+        except ValueError:
+            logger.exception("handler failed")
+    first, *rest = stream.getvalue().removesuffix("\n").split("\n")
+    assert first.isprintable()
+    assert first[0] in "{2"  # an object, or a year
+    for line in rest:
+        assert line.startswith("    ")
+        assert line.isprintable()
+    if first[0] == "{":
+        assert not rest
+        found = json.loads(first)
+        assert (
+            FORGED
+            in {
+                "argument": found["message"],
+                "message": found["message"],
+                "field": found.get("peer", ""),
+                "error": found.get("traceback", "").replace("ValueError: ", ""),
+            }[how]
+            or how == "error"
+        )
+        assert ("traceback" in found) == (how == "error")
+    elif how == "error":
+        assert any("ValueError" in line for line in rest)
+
+
+def test_an_object_holds_what_is_known(log: tuple[logging.Logger, io.StringIO]) -> None:
+    logger, stream = log
+    logger.info("%s: %d", "1.2.3.4:5", 6, extra={"peer": "1.2.3.4:5", "seconds": 0.5, "odd": {1}})
+    line = stream.getvalue()
+    if line.startswith("{"):
+        found = json.loads(line)
+        assert found.pop("time").endswith("Z")
+        assert found.pop("process")
+        assert found == {
+            "level": "info",
+            "logger": "framelet_server",
+            "message": "1.2.3.4:5: 6",
+            "peer": "1.2.3.4:5",
+            "seconds": 0.5,
+            "odd": "{1}",
+        }
+    else:
+        assert line.endswith(" INFO 1.2.3.4:5: 6\n")
+
+
+def test_what_is_printable_stays_as_it_is() -> None:
+    assert printable("Grüße, 世界 😀") == "Grüße, 世界 😀"
+    assert printable("\t\x7f\ud800") == r"\t\x7f\ud800"
+
+
+# The throttle.
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def throttled(caplog: pytest.LogCaptureFixture) -> tuple[Throttle, Clock, Any]:
+    clock = Clock()
+    return Throttle(3, 10.0, clock), clock, lambda: [record.getMessage() for record in caplog.records]
+
+
+def test_a_few_lines_of_a_kind_pass_and_the_others_are_counted(throttled: Any) -> None:
+    throttle, clock, lines = throttled
+    for number in range(100):
+        throttle.warning("refused", "client %d", number, peer="somebody")
+        throttle.error("handlers", "handler %d", number)
+    assert lines() == [f"{kind} {number}" for number in range(3) for kind in ("client", "handler")]
+    clock.now = 9.9
+    throttle.report()
+    assert len(lines()) == 6
+    clock.now = 10.0
+    throttle.report()
+    assert lines()[6:] == [
+        "refused: 97 further lines were not logged",
+        "handlers: 97 further lines were not logged",
+    ]
+    assert throttle.suppressed == 194
+    throttle.report()
+    throttle.warning("refused", "again")
+    assert lines()[8:] == ["again"]
+
+
+def test_nothing_is_said_where_nothing_was_kept_back(throttled: Any) -> None:
+    throttle, clock, lines = throttled
+    for _ in range(3):
+        throttle.warning("refused", "line")
+    clock.now = 100.0
+    throttle.report()
+    assert lines() == ["line"] * 3
+
+
+def test_the_end_does_not_wait_for_the_time(throttled: Any) -> None:
+    throttle, _, lines = throttled
+    for _ in range(5):
+        throttle.warning("refused", "line")
+    throttle.report(ending=True)
+    assert lines()[3:] == ["refused: 2 further lines were not logged"]
+
+
+# The histogram.
+
+
+def test_a_histogram_counts_up_to_each_bound() -> None:
+    histogram = Histogram()
+    assert histogram.read().count == 0
+    for seconds in (0.0, 0.01, 0.011, 0.02, 1_000.0):
+        histogram.note(seconds)
+    found = histogram.read()
+    assert found.count == 5
+    assert found.seconds == pytest.approx(1_000.041)
+    cumulated = dict(found.cumulated())
+    assert (cumulated["1e-05"], cumulated["0.01"], cumulated["0.025"]) == (1, 2, 4)
+    assert (cumulated["50"], cumulated["+Inf"]) == (4, 5)
+    assert list(BOUNDS) == sorted(BOUNDS)
