@@ -150,7 +150,7 @@ def test_a_wrong_header_is_closed_without_a_word(
     peer.send(wrong)
     assert end_of(peer) == b""
     (line,) = [
-        line for line in lines(caplog, logging.INFO) if "127.0.0.1:" in line and "handshake-failed" in line
+        line for line in lines(caplog, logging.INFO) if "127.0.0.1:" in line and "layer-failed" in line
     ]
     assert "PROXY header" in line
     assert lines(caplog, logging.WARNING) == []
