@@ -273,7 +273,7 @@ class Plugin:
         return result
 
     def _attempt_undisturbed(self, item: pytest.Item, which: Case) -> tuple[CaseResult, Play]:
-        """An attempt; one that fails while the machine stands still is made once more, a few times in a run."""
+        """An attempt, and another where it fails while the machine stands still, a few times in a run."""
         began = time.monotonic()
         result, play = self._attempt(item, which)
         if result.verdict is Verdict.FAIL and self._stood_still(began):
