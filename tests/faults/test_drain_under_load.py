@@ -90,18 +90,22 @@ def test_what_the_system_has_received_counts_although_no_worker_has_seen_it(
     (tmp_path / "slow.py").write_text(
         "import os, time\n"
         "def handler(text):\n"
-        "    while text == 'hold' and not os.path.exists('go'):\n"
-        "        time.sleep(0.01)\n"
+        "    if text.startswith('hold'):\n"
+        "        open(text, 'w').close()\n"
+        "        while not os.path.exists('go'):\n"
+        "            time.sleep(0.01)\n"
         "    return text[::-1]\n"
     )
     server = command(
         "--handler", "slow:handler", "--threads", "2", "--linger-timeout", "20", "--log-level", "info"
     )
     address = parse_address(server.address())
-    held = [connect(address) for _ in range(2)]
-    for peer in held:
-        peer.request("hold")
     crowd = [connect(address) for _ in range(20)]
+    assert [peer.ask("in") for peer in crowd] == ["ni"] * 20
+    held = [connect(address) for _ in range(2)]
+    for number, peer in enumerate(held):
+        peer.request(f"hold{number}")
+        until((tmp_path / f"hold{number}").exists)
     for client, peer in enumerate(crowd):
         peer.request(*(text(client, number) for number in range(REQUESTS)))
     for peer in crowd:
@@ -109,8 +113,8 @@ def test_what_the_system_has_received_counts_although_no_worker_has_seen_it(
     server.process.send_signal(signal.SIGTERM)
     until(lambda: any("draining" in line for line in server.errors))
     (tmp_path / "go").touch()
-    for peer in held:
-        assert peer.replies(1) == ["dloh"]
+    for number, peer in enumerate(held):
+        assert peer.replies(1) == [f"{number}dloh"]
         assert peer.receive() is None
         peer.close()
     for client, peer in enumerate(crowd):

@@ -313,6 +313,14 @@ class Peer:
         self.request(text)
         return self.replies(1)[0]
 
+    def served(self) -> bool:
+        """Whether a round trip succeeds; a server that is short of something may refuse it, or reset."""
+        try:
+            self.request("ab")
+            return self.receive() == (FrameType.REPLY, b"ba")
+        except ConnectionError:
+            return False
+
     def error(self) -> int:
         """The code of the next frame, which must be an ERROR."""
         (frame,) = self.take(1)
