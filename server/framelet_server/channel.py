@@ -67,9 +67,8 @@ class Channel(Conversation):
         """Serve a turn, called by a worker that was woken for this channel."""
         if not self._claim():
             return
-        if (
-            hangup and not self.wants()[0]
-        ):  # nobody will read of it that it is gone, and it would wake us for ever
+        if hangup and not self.wants()[0]:
+            # No read would find out that it is gone, and the poller would tell us for ever.
             self._abort(Ending.LOST, "the client is gone")
         else:
             self._guard(self.turn)

@@ -363,7 +363,11 @@ def test_stopped_comes_behind_the_answers_that_were_owed_before_the_stop(
     by_hand.run(0)
     assert other.replies(1) == ["Z"]
     assert other.receive() is None
-    other.close()  # nobody else is left, and still the answers owed come first
+    other.close()
+    house: Any = server._house
+    until(lambda: house.drained)  # nobody else is left, and still the answers owed come first
+    peer.send(encode(FrameType.PING))  # wakes a worker
+    peer.await_receipt()
     by_hand.run(2)
     by_hand.run(1)
     assert peer.replies(2) == ["A", "B"]
