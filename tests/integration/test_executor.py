@@ -366,8 +366,9 @@ def test_stopped_comes_behind_the_answers_that_were_owed_before_the_stop(
     other.close()
     house: Any = server._house
     until(lambda: house.drained)  # nobody else is left, and still the answers owed come first
-    peer.send(encode(FrameType.PING))  # wakes a worker
-    peer.await_receipt()
+    before = server.metrics().octets_received
+    peer.send(encode(FrameType.PING))  # wakes a worker, which must not take its chance
+    until(lambda: server.metrics().octets_received > before)
     by_hand.run(2)
     by_hand.run(1)
     assert peer.replies(2) == ["A", "B"]
