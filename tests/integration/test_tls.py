@@ -26,7 +26,7 @@ from framelet import (
 from framelet_client import AnswerError, Client, ClientTls, ConnectionLostError, FatalAnswerError, TlsError
 from framelet_client.cli import run as framelet
 from framelet_client.source import Texts
-from framelet_server import Server, ServerTls, StopPolicy
+from framelet_server import ProxyPolicy, Server, ServerTls, StopPolicy
 from framelet_server.cli import main as framelet_server
 
 if TYPE_CHECKING:
@@ -79,6 +79,28 @@ def test_large_bodies_go_both_ways(serve: Serve, tls: ServerTls, trusting: Clien
     with Client(str(server.address), tls=trusting) as client:
         assert client.request(text) == text[::-1]
         assert client.request("still in step") == "pets ni llits"
+
+
+@pytest.mark.parametrize("step", [1, 65_536])
+def test_a_relay_may_say_whose_tls_it_passes_on(  # noqa: PLR0913, PLR0917 - fixtures
+    serve: Serve, tls: ServerTls, certificates: Any, connect: Connect, tls_socket: Any, step: int
+) -> None:
+    # The header stands in front of all that is relayed, in clear; with it come the first octets of TLS.
+    server = serve(tls=tls, proxy=ProxyPolicy(["127.0.0.1"]), max_connections_per_address=1)
+    peers: list[Peer] = []
+
+    def relay(host: str) -> Peer:
+        peer = connect(server)
+        peer.send(f"PROXY TCP4 {host} 192.0.2.1 5555 6666\r\n".encode())
+        sock = tls_socket(peer.sock, certificates.context(), step=step)
+        sock.do_handshake()
+        peers.append(type(peer)(sock))
+        return peers[-1]
+
+    assert relay("203.0.113.7").ask("hello") == "olleh"
+    assert relay("203.0.113.8").ask("hello") == "olleh"
+    assert {channel.peer.host for channel in server._running()._channels} == {"203.0.113.7", "203.0.113.8"}
+    assert relay("203.0.113.7").error() == 507
 
 
 def test_thousands_of_requests_are_under_way_at_once(
