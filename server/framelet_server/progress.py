@@ -9,7 +9,6 @@ That all workers are in handlers is no sign of it.
 from __future__ import annotations
 
 import math
-import socket
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .deadlines import Deadlines
-    from .poller import Poller
+    from .pulse import Pulse
 
 _TICKS = 4
 """Looks in one period; so that one that comes at a bad moment, or late, does not end a healthy server."""
@@ -91,58 +90,24 @@ class Watch:
 
     def __init__(
         self,
-        poller: Poller,
+        pulse: Pulse,
         deadlines: Deadlines,
         progress: Progress,
         period: float,
         beat: Callable[[], None],
     ) -> None:
         """``beat`` is called several times in ``period`` seconds."""
-        self._poller = poller
+        self._pulse = pulse
         self._deadlines = deadlines
         self._progress = progress
         self._period = period
         self._beat = beat
-        self._lock = threading.Lock()  # against closing while a worker arms
-        self._closed = False
-        self._woken = True  # whether a worker has woken for the last octet
-        self._bell, self._rope = socket.socketpair()
-        self._bell.settimeout(0)
-        self._rope.settimeout(0)
-        poller.add(self._bell, self, read=True, write=False)
         self._tick()
 
-    def ready(self, *, hangup: bool) -> None:
-        """A worker has woken, as it would have for a client."""
-        del hangup
-        with self._lock:
-            if self._closed:
-                return
-            try:
-                self._bell.recv(64)
-            except BlockingIOError:
-                pass
-            else:
-                self._woken = True
-            self._poller.arm(self._bell, read=True, write=False)
-
-    def close(self) -> None:
-        """Call back no more."""
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._poller.discard(self._bell)
-                self._rope.close()
-
     def _tick(self) -> None:
-        with self._lock:
-            if self._closed:
-                return
-            woken = self._woken
-            if woken:
-                self._woken = False
-                self._rope.send(b"\0")
-            self._deadlines.schedule(time.monotonic() + self._period / _TICKS, self._tick)
-        stuck = self._progress.longest_turn() >= self._period / 2
-        if not stuck and (woken or not self._progress.someone_waits()):
+        self._deadlines.schedule(time.monotonic() + self._period / _TICKS, self._tick)
+        late = self._period / 2
+        stuck = self._progress.longest_turn() >= late
+        deaf = self._pulse.pending >= late and self._progress.someone_waits()
+        if not (stuck or deaf):
             self._beat()

@@ -55,6 +55,12 @@ class Pulse:
             return self._waited if self._asked is None else max(self._waited, time.monotonic() - self._asked)
 
     @property
+    def pending(self) -> float:
+        """Seconds that the present question has waited so far; 0 where a worker has come."""
+        with self._lock:
+            return 0.0 if self._asked is None else time.monotonic() - self._asked
+
+    @property
     def beats(self) -> bool:
         """Whether the thread of the deadlines goes on."""
         return time.monotonic() - self._beat_at < _SILENCE

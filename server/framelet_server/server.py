@@ -99,7 +99,6 @@ class Server:
         self._make_poller = poller
         self._state_lock = threading.Lock()
         self._house: House | None = None
-        self._watch: Watch | None = None
         self._addresses: list[Address] = []
         self._workers: list[concurrent.futures.Future[None]] = []
         self._working = self._limits.threads
@@ -156,7 +155,7 @@ class Server:
         must not block.  To be called once, before ``wait``.
         """
         house = self._running()
-        self._watch = Watch(house.poller, house.deadlines, house.progress, period, beat)
+        Watch(house.pulse, house.deadlines, house.progress, period, beat)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the server has ended, or ``timeout`` seconds; whether it has."""
@@ -235,8 +234,6 @@ class Server:
                 return
             self._tidied = True
             house.deadlines.close()
-            if self._watch is not None:
-                self._watch.close()
             _, stuck = concurrent.futures.wait(self._workers, _LAST_TURN)
             if stuck:
                 _log.warning("%d handlers have not returned; their threads are left behind", len(stuck))
