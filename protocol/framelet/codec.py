@@ -120,6 +120,8 @@ class FrameDecoder:
     @property
     def size(self) -> int:
         """Octets held: those of the frame under way, and of the whole frames that were not taken."""
+        if not self._frames:  # as a rule, and asked after every turn
+            return self.under_way
         return self.under_way + sum(HEADER_SIZE + len(frame.body) for frame in self._frames)
 
     @property

@@ -334,17 +334,14 @@ class Conversation:
         """Enforce what is overdue."""
         now = time.monotonic()
         if not self._transport.established:
-            raise ConversationOver(
-                Ending.HANDSHAKE_TIMEOUT, "the handshake was not complete within the handshake timeout"
-            )
+            raise ConversationOver(Ending.HANDSHAKE_TIMEOUT, "the handshake was not complete in time")
         if self._transport.unsent:  # REQ-TIME-5
             self._transport.flush(self._connection)  # it may have made room while the workers were busy
             if time.monotonic() < self.deadline():
                 self.kick()
                 return
             self.cut = True
-            message = "the client took nothing of its answers within the write timeout"
-            raise ConversationOver(Ending.WRITE_TIMEOUT, message)
+            raise ConversationOver(Ending.WRITE_TIMEOUT, "the client took nothing of its answers in time")
         if self._connection.state is State.CLOSING and self._delivers():
             self._connection.resume(now)
         elif now >= self._retire_at and not self._retiring:
