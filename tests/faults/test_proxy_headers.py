@@ -101,7 +101,7 @@ def test_a_header_that_does_not_come_costs_the_handshake_timeout(
     began = time.monotonic()
     assert end_of(peer) == b""
     assert time.monotonic() - began < 10
-    assert any("handshake timeout" in line for line in lines(caplog, logging.INFO))
+    assert any("handshake-timeout" in line for line in lines(caplog, logging.INFO))
 
 
 def test_a_header_octet_by_octet_gains_no_time(serve: Serve, connect: Connect) -> None:
