@@ -146,7 +146,7 @@ def test_stop_counts_the_connections(framelet: FrameletCommand, scripted_server:
         (["--bogus"], "No such option"),
         (["send", "--bogus"], "No such option"),
         (["send", "a", "1", "b", "c"], "Got unexpected extra argument (c) (see framelet send --help)"),
-        (["send", "ftp://a"], "'ftp://a' has the scheme ftp: expected framelet, framelets, tcp, http or none"),
+        (["send", "ftp://a"], "'ftp://a' has the scheme ftp: expected framelet, framelets, tcp"),
         (["send", "framelet://a:1", "2"], "'framelet://a:1' names port 1, but port 2 is given as well"),
         (["send", "a:1", "2"], "'a:1' names port 1, but port 2 is given as well (see framelet send --help)"),
         (["send", "a", "70000"], "'70000' is no port: expected a number from 0 to 65535"),
