@@ -106,7 +106,7 @@ class ClientConnection(Connection):
                 frame = self._next_frame()
                 if frame is None:
                     break
-                event = self._take(frame.type, frame.body)
+                event = self._take(*frame)
             except ProtocolError as error:
                 return self._fail(error)
             if event is not None:

@@ -90,12 +90,13 @@ class FrameDecoder:
     raises that same error.
     """
 
-    __slots__ = ("_body", "_error", "_frames", "_head", "_header", "_max_body", "_missing")
+    __slots__ = ("_body", "_error", "_head", "_header", "_max_body", "_missing", "frames")
 
     def __init__(self, max_body: int = limits.DEFAULT_MAX_BODY) -> None:
         """Decode frames with bodies of up to ``max_body`` octets."""
         self._max_body = max_body
-        self._frames: deque[Frame] = deque()
+        self.frames: deque[tuple[int, bytes]] = deque()
+        """Type and body of the frames that are complete: for a connection, which spares itself the Frame."""
         self._head = b""  # the first octets of a header that is not complete
         self._header: tuple[int, int] | None = None  # type and length of the frame under way
         self._body = _NO_BODY  # what has come of its body
@@ -106,6 +107,11 @@ class FrameDecoder:
     def inside_frame(self) -> bool:
         """Whether the octets received so far end inside a frame."""
         return self._header is not None or bool(self._head)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is held, and nothing was refused: what comes next begins a frame."""
+        return not (self.frames or self._head or self._header is not None or self._error is not None)
 
     @property
     def pending_header(self) -> tuple[int, int] | None:
@@ -120,9 +126,9 @@ class FrameDecoder:
     @property
     def size(self) -> int:
         """Octets held: those of the frame under way, and of the whole frames that were not taken."""
-        if not self._frames:  # as a rule, and asked after every turn
+        if not self.frames:  # as a rule, and asked after every turn
             return self.under_way
-        return self.under_way + sum(HEADER_SIZE + len(frame.body) for frame in self._frames)
+        return self.under_way + sum(HEADER_SIZE + len(body) for _, body in self.frames)
 
     @property
     def missing(self) -> int:
@@ -131,7 +137,7 @@ class FrameDecoder:
 
     def clear(self) -> None:
         """Forget all that was received, and free its memory."""
-        self._frames.clear()
+        self.frames.clear()
         self._head, self._header, self._body, self._missing = b"", None, _NO_BODY, 0
 
     def receive_data(self, data: Buffer) -> int:
@@ -139,7 +145,7 @@ class FrameDecoder:
 
         What follows a refused header is dropped; raises the refusal once the decoder is poisoned.
         """
-        before = len(self._frames)
+        before = len(self.frames)
         if self._error is not None:
             if not before:
                 raise self._error
@@ -149,30 +155,30 @@ class FrameDecoder:
             self._decode(self._head + bytes(data))
         else:
             self._decode(bytes(data))  # no copy where it is bytes already
-        return len(self._frames) - before
+        return len(self.frames) - before
 
     def take_frames(self) -> list[Frame]:
         """All frames that are complete, in order; an empty list where there is none.
 
         Raises FrameTooLargeError where the next frame is too large.
         """
-        if not self._frames and self._error is not None:
+        if not self.frames and self._error is not None:
             raise self._error
-        frames = list(self._frames)
-        self._frames.clear()
+        frames = [Frame(*frame) for frame in self.frames]
+        self.frames.clear()
         return frames
 
     def next_frame(self) -> Frame | None:
         """The next complete frame, or None; raises as take_frames does."""
-        if self._frames:
-            return self._frames.popleft()
+        if self.frames:
+            return Frame(*self.frames.popleft())
         if self._error is not None:
             raise self._error
         return None
 
     def _decode(self, data: bytes) -> None:
         """Split octets that begin at a boundary into frames; keep a part at their end."""
-        unpack, max_body, append = _HEADER.unpack_from, self._max_body, self._frames.append
+        unpack, max_body, append = _HEADER.unpack_from, self._max_body, self.frames.append
         start, size = 0, len(data)
         self._head = b""
         while size - start >= HEADER_SIZE:
@@ -186,7 +192,7 @@ class FrameDecoder:
                 self._header, self._body, self._missing = (frame_type, length), io.BytesIO(), start - size
                 self._body.write(memoryview(data)[body:])
                 return
-            append(Frame(frame_type, data[body:start]))
+            append((frame_type, data[body:start]))
         self._head = data[start:]
 
     def _continue(self, data: memoryview) -> None:
@@ -196,6 +202,6 @@ class FrameDecoder:
         self._body.write(part)
         self._missing -= len(part)
         if not self._missing and self._header is not None:
-            self._frames.append(Frame(self._header[0], self._body.getvalue()))
+            self.frames.append((self._header[0], self._body.getvalue()))
             self._header, self._body = None, _NO_BODY
             self._decode(bytes(data[len(part) :]))

@@ -30,6 +30,8 @@ from .registry import Role, TypeRange, type_kinds
 from .states import Action, State, Trigger
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from typing_extensions import Buffer
 
     from .errors import ProtocolError
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 _ACTIONS = {role: {state: states.actions_by_octet(role, state) for state in State} for role in Role}
 
-_LARGE = 65_536
+LARGE = 65_536
 """Octets from which copying a body costs more than sending it as a piece of its own."""
 
 
@@ -50,10 +52,11 @@ class Connection:
         "_frame_started",
         "_idle_since",
         "_input_ended",
-        "_large",
         "_output",
+        "_output_frames",
         "_output_size",
         "_peer_max_body",
+        "_pieces",
         "_role",
         "_state",
         "frames_received",
@@ -64,9 +67,10 @@ class Connection:
         """Start open, at a boundary, at the time ``now``."""
         self._role = role
         self._decoder = codec.FrameDecoder(limits.max_body)
-        self._output: list[bytes] = []
-        self._output_size = 0
-        self._large = 0  # bodies that are pieces of their own
+        self._pieces: list[bytes] = []  # what is to be sent first, in pieces to be sent as they are
+        self._output: list[bytes] = []  # what follows, to be joined
+        self._output_size = 0  # octets in both
+        self._output_frames = 0
         self.frames_received = 0  # whole frames, also those that are refused or discarded
         self.frames_sent = 0  # frames that ``pieces_to_send`` has given away
         self._input_ended = False
@@ -125,12 +129,14 @@ class Connection:
 
     def pieces_to_send(self, now: float) -> list[bytes]:
         """Everything to be written to the peer, in as few pieces as go without copying a large body."""
-        if not self._output:
+        if not self._output_size:
             return []
         self._idle_since = now
-        self.frames_sent += len(self._output) - self._large
-        pieces = self._output if self._large else [b"".join(self._output)]
-        self._output, self._output_size, self._large = [], 0, 0
+        self.frames_sent += self._output_frames
+        pieces = self._pieces
+        if self._output:
+            pieces.append(b"".join(self._output))
+        self._pieces, self._output, self._output_size, self._output_frames = [], [], 0, 0
         return pieces
 
     def resume(self, now: float) -> None:
@@ -155,19 +161,27 @@ class Connection:
         self._enter(transitions[trigger])
 
     def _write(self, frame_type: int, body: bytes) -> None:
-        header = codec.encode_header(frame_type, len(body))
-        if len(body) < _LARGE:
-            self._output.append(header + body)
+        self._output.append(codec.encode_header(frame_type, len(body)))
+        if len(body) < LARGE:
+            self._output.append(body)
         else:
-            self._output += (header, body)
-            self._large += 1
-        self._output_size += len(header) + len(body)
+            self._send_as_they_are((body,))
+        self._output_size += codec.HEADER_SIZE + len(body)
+        self._output_frames += 1
 
-    def _next_frame(self) -> codec.Frame | None:
-        """The next whole frame; raises the error of a header that is to be refused.
+    def _send_as_they_are(self, pieces: Iterable[bytes]) -> None:
+        """Put pieces behind the output that are not worth a copy."""
+        self._pieces.append(b"".join(self._output))
+        self._pieces += pieces
+        self._output = []
+
+    def _next_frame(self) -> tuple[int, bytes] | None:
+        """Type and body of the next whole frame; raises the error of a header that is to be refused.
 
         A frame is refused at its header: for its type first, then for its length (REQ-ERROR-3).
         """
+        if self._decoder.frames:
+            return self._decoder.frames.popleft()
         try:
             frame = self._decoder.next_frame()
         except FrameTooLargeError as error:

@@ -70,8 +70,9 @@ class Channel(Conversation):
         if hangup and not self.wants()[0]:
             # No read would find out that it is gone, and the poller would tell us for ever.
             self._abort(Ending.LOST, "the client is gone")
-        else:
-            self._guard(self.turn)
+        elif self._guard(self.turn):
+            self._release_at_rest()
+            return
         self._release()
 
     def kick(self) -> None:
@@ -131,6 +132,18 @@ class Channel(Conversation):
         else:
             self._abort(Ending.CUT)
 
+    def _release_at_rest(self) -> None:
+        """Give the channel up with nothing to wait for but the next frame, or else as ever."""
+        if self._accounted:
+            self._account()
+        with self._lock:
+            undisturbed = not (self._kicked or self._shed or self.cut or self._closed)
+            if undisturbed and self._timer is not None and self._timer.when <= self._connection.idle_deadline:
+                self._owned = False
+                self._house.poller.arm(self._transport.sock, read=True, write=False)
+                return
+        self._release()
+
     def _account(self) -> None:
         """Tell the budget what is held for this client now."""
         held = 0 if self._closed else self.held
@@ -138,10 +151,10 @@ class Channel(Conversation):
             self._accounted = held
             self._house.budget.note(self, held)
 
-    def _guard(self, work: Callable[[], None]) -> None:
+    def _guard(self, work: Callable[[], bool | None]) -> bool | None:
         """Do something that the client, or a fault of our own, may spoil; the channel ends then."""
         try:
-            work()
+            return work()
         except ConversationOver as end:
             self._abort(end.how, str(end))
         except LayerError as error:
@@ -151,6 +164,7 @@ class Channel(Conversation):
         except Exception:  # noqa: BLE001 - a fault of our own ends this channel, not the worker
             _log.exception("%s: the server failed on this connection", self.peer.name)
             self._fail()
+        return None
 
     # Deadlines.
 

@@ -115,8 +115,39 @@ class Conversation:
 
     # A turn.
 
-    def turn(self) -> None:
-        """Read, serve and answer, up to a bounded number of octets (REQ-FLOW-5)."""
+    def turn(self) -> bool:
+        """Read, serve and answer, up to a bounded number of octets (REQ-FLOW-5).
+
+        Returns whether the connection is at rest: nothing is held, owed or unsent, and all is as ever.
+        """
+        if self._is_ordinary():
+            connection = self._connection
+            wanted = min(_RECEIVE_SIZE, self._house.limits.turn_octets)
+            received = self._receive(wanted)
+            connection.reverse_requests(self._house.limits.max_unsent)
+            self._transport.flush(connection)
+            if received < wanted and connection.at_rest and not self._transport.unsent:
+                return True
+        self._long_turn()
+        return False
+
+    def _is_ordinary(self) -> bool:
+        """Whether requests can be answered as they are read, as nearly always."""
+        house = self._house
+        return house.handlers.reverses and not (
+            house.draining
+            or self._transport.unsent
+            or self._paused
+            or self._starved
+            or self._eof
+            or self._retiring
+            or not self._introduced
+            or self.stopper
+            or self._in_flight
+        )
+
+    def _long_turn(self) -> None:
+        """A turn that is ready for everything."""
         budget = self._house.limits.turn_octets
         more = True  # whether another read may find something
         self._feed()
@@ -215,14 +246,17 @@ class Conversation:
 
     def _answer(self) -> bool:
         """Serve what was received; False where too much waits unsent, or in flight, for more."""
+        connection, bound = self._connection, self._house.limits.max_unsent
         while self._has_room():
-            event = self._connection.next_event()
+            if self._house.handlers.reverses:
+                connection.reverse_requests(bound - self._transport.unsent)
+            event = connection.next_event()
             if event is not None:
                 self._serve(event)
                 continue
-            if self.stopper and self._house.drained is not None and self._connection.owes == 1:
-                self._connection.send_stopped(*self._house.drained)  # REQ-STOP-8
-            self._transport.flush(self._connection)
+            if self.stopper and self._house.drained is not None and connection.owes == 1:
+                connection.send_stopped(*self._house.drained)  # REQ-STOP-8
+            self._transport.flush(connection)
             return True
         return False
 

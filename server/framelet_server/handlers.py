@@ -67,6 +67,8 @@ class Handlers:
         # Reversal is known not to block, so its answers may be sent many at a time, and it is not timed.  The
         # answer of any other handler is sent before the next handler is called, which may take long.
         self.may_block = request is not reverse or bool(applications)
+        self.reverses = request is reverse and executor is None
+        """Whether REQUESTs are reversed here and now, which a connection does by itself."""
 
     def answer(self, connection: ServerConnection, event: RequestReceived | ApplicationReceived) -> None:
         """Call the handler and queue its answer, or the recoverable ERROR that takes its place."""

@@ -1,4 +1,4 @@
-"""Waiting for sockets, by many threads at once: each readiness wakes one thread, once.
+"""Waiting for sockets, by many threads at once: each readiness goes to one thread, once.
 
 Both pollers are one-shot: after ``wait`` has returned an owner, its socket stays silent until ``arm`` is
 called again.  That is what makes leader/followers work: the thread that got the socket keeps it for a turn,
@@ -43,14 +43,18 @@ class Poller(Protocol):
     def discard(self, sock: socket.socket) -> None:
         """Stop watching a socket, and close it when no thread can be woken for it any more."""
 
-    def wait(self) -> Ready | None:
-        """Block until a socket is ready; None once the poller has been closed."""
+    def wait(self, most: int) -> list[Ready]:
+        """Block until sockets are ready; up to ``most`` of them, and none once the poller has been closed."""
+        ...
 
     def close(self) -> None:
         """Make every thread return from ``wait``."""
 
     def release(self) -> None:
         """Free what the poller holds, once no thread waits any more."""
+
+
+_GONE = getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0)
 
 
 class EpollPoller:
@@ -79,15 +83,20 @@ class EpollPoller:
         self._epoll.unregister(sock)
         sock.close()
 
-    def wait(self) -> Ready | None:
-        """Block until a socket is ready; None once the poller has been closed."""
-        while True:
-            ((number, mask),) = self._epoll.poll(maxevents=1)
-            if number == self._wake_receiver.fileno():
-                return None
-            owner = self._owners.get(number)
-            if owner is not None:
-                return Ready(owner, bool(mask & (select.EPOLLHUP | select.EPOLLERR)))
+    def wait(self, most: int) -> list[Ready]:
+        """Block until sockets are ready; up to ``most`` of them, and none once the poller has been closed."""
+        closed = False
+        while not closed:
+            ready = []
+            for number, mask in self._epoll.poll(maxevents=most):
+                owner = self._owners.get(number)
+                if owner is not None:
+                    ready.append(Ready(owner, bool(mask & _GONE)))
+                elif number == self._wake_receiver.fileno():
+                    closed = True
+            if ready:
+                return ready
+        return []
 
     def close(self) -> None:
         """Make every thread return from ``wait``."""
@@ -138,12 +147,13 @@ class SelectorPoller:
         self._owners.pop(sock.fileno(), None)
         self._change(sock, 0, close=True)
 
-    def wait(self) -> Ready | None:
-        """Block until a socket is ready; None once the poller has been closed."""
+    def wait(self, most: int) -> list[Ready]:
+        """Block until sockets are ready; up to ``most`` of them, and none once the poller has been closed."""
         with self._leading:
             while not self._closed:
                 if self._ready:
-                    return Ready(self._ready.popleft(), hangup=False)
+                    count = min(most, len(self._ready))
+                    return [Ready(self._ready.popleft(), hangup=False) for _ in range(count)]
                 self._apply_changes()
                 found = self._selector.select()
                 self._apply_changes()  # what was asked for meanwhile has the last word
@@ -159,7 +169,7 @@ class SelectorPoller:
                     if owner is not None:
                         self._ready.append(owner)
             self._apply_changes()
-            return None
+            return []
 
     def close(self) -> None:
         """Make every thread return from ``wait``."""

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("framelet_server")
 
+_AT_ONCE = 16
+"""Clients that a worker takes at a time where no handler can make one wait for another."""
+
 _LAST_TURN = 1.0
 """Seconds that the workers get to finish their last turn before a handler counts as stuck."""
 
@@ -253,14 +256,18 @@ class Server:
 def _work(house: House) -> None:
     """What each worker does: wait, serve a turn, and again."""
     clock = house.progress.join()
-    while (ready := house.poller.wait()) is not None:
+    handlers = house.handlers
+    most = _AT_ONCE if handlers.reverses and not handlers.may_block else 1
+    while waked := house.poller.wait(most):
         clock.turn_began()
-        try:
-            ready.owner.ready(hangup=ready.hangup)
-        except Exception:  # noqa: BLE001 - a fault of our own costs one turn, never a worker
-            _log.exception("a worker failed in its turn")
+        while waked:  # a client that goes meanwhile must not stay in memory while this thread waits
+            ready = waked.pop()
+            try:
+                ready.owner.ready(hangup=ready.hangup)
+            except Exception:  # noqa: BLE001 - a fault of our own costs one turn, never a worker
+                _log.exception("a worker failed in its turn")
+            del ready
         clock.turn_ended()
-        del ready  # a client that goes meanwhile must not stay in memory while this thread waits
 
 
 def check_address(address: Address | tuple[str, int] | str, tls: ServerTls | None = None) -> Address:

@@ -42,8 +42,8 @@ class Workers:
         self._woken = 0
         wait = poller.wait
 
-        def counting(poller: Any) -> Any:
-            ready = wait(poller)
+        def counting(poller: Any, most: int) -> Any:
+            ready = wait(poller, most)
             self._woken += 1
             return ready
 

@@ -39,8 +39,8 @@ class Waiters:
             thread.start()
 
     def _run(self) -> None:
-        while (ready := self.poller.wait()) is not None:
-            self.woken.put(ready)
+        while ready := self.poller.wait(1):
+            self.woken.put(ready[0])
 
     def next(self) -> Ready:
         return self.woken.get(timeout=WAIT)
@@ -178,7 +178,7 @@ def test_close_lets_every_thread_go(poller: Any) -> None:
     for thread in waiting.threads:
         thread.join(WAIT)
         assert not thread.is_alive()
-    assert waiting.poller.wait() is None
+    assert waiting.poller.wait(1) == []
     waiting.poller.close()
     waiting.poller.release()
 
@@ -204,7 +204,7 @@ def test_what_is_discarded_just_before_the_end_is_closed_by_the_last_to_wait(pai
     with poller._leading:  # as while a thread waits
         poller.discard(watched)
         poller.close()
-    assert poller.wait() is None
+    assert poller.wait(1) == []
     peer.settimeout(WAIT)
     assert peer.recv(1) == b""
     poller.release()

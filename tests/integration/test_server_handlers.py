@@ -189,7 +189,7 @@ def test_a_fault_of_the_server_itself_ends_one_connection_with_an_error_that_can
         answer(self, connection, event)
 
     monkeypatch.setattr(Handlers, "answer", faulty)
-    server = serve(turn_octets=1_000)
+    server = serve(lambda text: text[::-1], turn_octets=1_000)
     peer, other = connect(server), connect(server)
     # What is behind the fault has not been read when it happens: a reset would take the ERROR away.
     peer.request("fault", *["x" * 100] * 100)

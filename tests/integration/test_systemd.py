@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import Command, Gate, Peer
 
+    from framelet_server.poller import Ready
+
     Start = Callable[..., Command]
     Serve = Callable[..., Server]
     Connect = Callable[..., Peer]
@@ -222,8 +224,10 @@ class TestWatchdog:
                 super().__init__()
                 self.ended = threading.Event()
 
-            def wait(self) -> None:
+            def wait(self, most: int) -> list[Ready]:
+                del most
                 self.ended.wait()
+                return []
 
             def close(self) -> None:
                 self.ended.set()

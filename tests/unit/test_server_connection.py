@@ -51,6 +51,22 @@ def test_nothing_is_sent_before_something_is_received(server: Server) -> None:
     assert (server.state, server.finished, server.owes) == (State.OPEN, False, 0)
 
 
+@pytest.mark.parametrize(
+    "octets",
+    [b"\x01", b"\x01\0\0\0\1", encode(REQUEST, b"ab"), b"\x01\x7f\xff\xff\xff", encode(PING)[:-1]],
+    ids=["type", "header", "frame", "refused", "part"],
+)
+def test_it_is_at_rest_while_nothing_has_begun(server: Server, octets: bytes) -> None:
+    assert server.at_rest
+    server.receive_data(encode(REQUEST, b"ab"), 0.0)
+    server.reverse_requests(0)
+    assert not server.at_rest  # the answer waits to be sent
+    server.data_to_send(0.0)
+    assert server.at_rest
+    server.receive_data(octets, 0.0)
+    assert not server.at_rest
+
+
 @pytest.mark.req("REQ-ORDER-1", "REQ-ORDER-5")
 @pytest.mark.parametrize(
     ("frame_type", "event"),
