@@ -36,10 +36,11 @@ if TYPE_CHECKING:
 
     from .source import Source
 
-Answer = ReplyReceived | ApplicationReceived | PongReceived | HelloReceived | StoppedReceived | ErrorReceived
-"""What answers one frame; an ErrorReceived here is recoverable."""
+Answer = str | ApplicationReceived | PongReceived | HelloReceived | StoppedReceived | ErrorReceived
+"""What answers one frame: the text of a reply, or an event; an ErrorReceived here is recoverable."""
 
 _RECEIVE_SIZE = 262_144
+_EITHER = select.POLLIN | select.POLLOUT
 _LONGEST_WAIT = 86_400.0  # poll counts milliseconds in an int; after this it is simply called again
 
 
@@ -93,6 +94,8 @@ class Engine:
         # that the server works on one batch while the next is made.
         self._batch = max(1, limits.window // 4)
         self._unsent = memoryview(b"")
+        self._poll = select.poll()
+        self._polled = 0  # what the socket is registered for
         self._ending = False  # nothing further is taken from the connection
         self._fin_sent = False
         self._broken: OSError | None = None  # what the system said when the socket failed
@@ -178,15 +181,20 @@ class Engine:
 
     def _wait(self, source: Source | None, timeout: float | None) -> tuple[bool, bool]:
         """Wait until the socket or the source is ready; say whether each may be read."""
-        poller = select.poll()
-        poller.register(self._socket, select.POLLIN | (select.POLLOUT if self._unsent else 0))
+        wanted = _EITHER if self._unsent else select.POLLIN
+        if wanted != self._polled:
+            self._polled = wanted
+            self._poll.register(self._socket, wanted)
         descriptor = source.fileno() if source is not None and self._has_room(source) else None
-        if descriptor is not None:
-            poller.register(descriptor, select.POLLIN)
-        ready = dict(poller.poll(None if timeout is None else timeout * 1000))
-        # Anything but "writable" is news to be read: data, the end of the stream, or an error.
-        readable = ready.get(self._socket.fileno(), 0) & ~select.POLLOUT
-        return bool(readable), descriptor in ready
+        if descriptor is None:
+            ready = self._poll.poll(None if timeout is None else timeout * 1000)
+            # Anything but "writable" is news to be read: data, the end of the stream, or an error.
+            return bool(ready and ready[0][1] & ~select.POLLOUT), False
+        self._poll.register(descriptor, select.POLLIN)
+        ready = self._poll.poll(None if timeout is None else timeout * 1000)
+        self._poll.unregister(descriptor)
+        found = dict(ready)
+        return bool(found.pop(self._socket.fileno(), 0) & ~select.POLLOUT), bool(found)
 
     def _receive(self) -> None:
         """Take in what the socket holds."""
@@ -209,8 +217,9 @@ class Engine:
         """All answers that are there; after them, see whether the connection is over."""
         answers: list[Answer] = []
         while True:
+            answers += self._connection.take_replies()
             event = self._connection.next_event()
-            if event is None:
+            if event is None and not answers:
                 self._connection.check_deadlines(time.monotonic())
                 event = self._connection.next_event()
             if event is None:
@@ -220,7 +229,7 @@ class Engine:
             ):
                 self._end = self._error_of(event)
                 return answers
-            answers.append(event)
+            answers.append(event.text if isinstance(event, ReplyReceived) else event)
 
     def _send(self) -> None:
         """Write as much as the socket takes at once, and FIN where it is due."""

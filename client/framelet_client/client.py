@@ -15,7 +15,6 @@ from framelet import (
     ErrorReceived,
     FrameletError,
     HelloReceived,
-    ReplyReceived,
     StoppedReceived,
     TcpAddress,
     TlsAddress,
@@ -95,7 +94,7 @@ class Client:
         sent raises IllFormedTextError or FrameTooLargeError, and costs nothing.
         """
         answer = self._ask(lambda connection: connection.send_request(text))
-        return cast("ReplyReceived", answer).text
+        return cast("str", answer)
 
     @overload
     def pipeline(self, texts: Iterable[str], *, return_errors: Literal[False] = False) -> Iterator[str]: ...
@@ -119,12 +118,13 @@ class Client:
         """
         for answers in self.exchange(Texts(texts)):
             for answer in answers:
-                if not isinstance(answer, ErrorReceived):
-                    yield cast("ReplyReceived", answer).text
-                elif return_errors:
-                    yield AnswerError(answer.code, answer.text)
-                else:
-                    raise AnswerError(answer.code, answer.text)
+                if isinstance(answer, str):
+                    yield answer
+                    continue
+                error = cast("ErrorReceived", answer)
+                if not return_errors:
+                    raise AnswerError(error.code, error.text)
+                yield AnswerError(error.code, error.text)
 
     def ping(self, text: str = "") -> float:
         """Measure the round trip, in seconds; ``text`` is at most 64 octets.  Raises as ``request``."""
@@ -151,7 +151,7 @@ class Client:
         return cast("ApplicationReceived", answer).text
 
     def exchange(self, source: Source, *, half_close: bool = False) -> Iterator[list[Answer]]:
-        """Answers to all frames of a source, in lists as they come, recoverable ERRORs among them.
+        """Answers to all frames of a source, in lists as they come: a reply is its text, others are events.
 
         For programs whose frames come from a descriptor; ``pipeline`` is this for iterables.  With
         ``half_close`` FIN follows the last frame, and the connection is over after it (section 11).

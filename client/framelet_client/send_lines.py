@@ -11,8 +11,6 @@ from .progress import ProgressBar
 from .terminal import escape
 
 if TYPE_CHECKING:
-    from framelet import ReplyReceived
-
     from .client import Client
     from .terminal import Output
 
@@ -50,7 +48,7 @@ def send_lines(client: Client, descriptor: int, output: Output) -> bool:
                 if isinstance(answer, ErrorReceived):
                     report(line, f"ERROR {answer.code}: {escape(answer.text)}")
                 else:
-                    replies.append(cast("ReplyReceived", answer).text)
+                    replies.append(cast("str", answer))
             output.write_lines(replies)
             bar.update(source.octets_read)
     except FrameletError as error:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from framelet import ClientConnection
 
@@ -62,14 +62,18 @@ class Texts:
 
     def feed(self, connection: ClientConnection, frames: int, octets: int) -> None:
         """Queue what comes within a short time, so that a slow iterable gets its texts sent one by one."""
-        until = time.monotonic() + _SLICE
         try:
-            for _ in range(frames):
-                connection.send_request(next(self._texts))
-                if connection.output_size >= octets or time.monotonic() >= until:
-                    return
-        except StopIteration:
-            self.exhausted = True
+            connection.send_requests(self._soon(frames, time.monotonic() + _SLICE), octets)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is raised in its place
             self.exhausted = True
             self.error = error
+
+    def _soon(self, most: int, until: float) -> Iterator[str]:
+        """Up to so many texts, as long as it is not too late."""
+        left = most
+        for text in self._texts:
+            yield text
+            left -= 1
+            if not left or time.monotonic() >= until:
+                return
+        self.exhausted = True

@@ -1,4 +1,4 @@
-"""The shortcut of the reversal gives what the events give: same octets, same state, whatever comes."""
+"""The shortcuts for many frames at a time do what the events do: same octets, same state, whatever comes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ from hypothesis import strategies as st
 from framelet import (
     AnswerTooLargeError,
     ApplicationReceived,
+    ClientConnection,
+    ClientEvent,
+    ClientLimits,
+    FrameletError,
     FrameType,
     IllFormedTextError,
+    ReplyReceived,
     RequestReceived,
     ServerConnection,
     ServerEvent,
@@ -119,7 +124,7 @@ def seen(connection: ServerConnection, now: float) -> tuple[object, ...]:
 @example(encode(APPLICATION) + encode(REQUEST, b"ab"), [5], 1 << 20, 18)
 @example(SMALL_ANSWERS + 2 * encode(REQUEST, A_LARGE_BODY), [], 1 << 20, 18)
 @example(encode(REQUEST, A_LARGE_BODY) + encode(REQUEST, b"ab"), [], 1 << 20, 18)
-def test_the_shortcut_is_what_the_events_are(
+def test_requests_are_reversed_as_by_their_events(
     wire: bytes, sizes: list[int], bound: int, drain_at: int
 ) -> None:
     both = by_events, by_shortcut = Program(shortcut=False), Program(shortcut=True)
@@ -160,3 +165,92 @@ def test_octets_are_reversed_as_their_text_is(body: bytes, block: int) -> None:
         pieces = reverse_octets(body, block)
         assert b"".join(pieces) == expected
         assert all(len(piece) <= block + 3 for piece in pieces)
+
+
+ASKED = st.lists(
+    st.sampled_from(["request", "request", "request", "ping", "application", "hello"]), max_size=12
+)
+ANSWERS = st.one_of(
+    st.builds(encode, st.just(int(FrameType.REPLY)), BODIES),
+    st.builds(encode, st.just(int(FrameType.REPLY)), BODIES),
+    st.builds(
+        encode, st.sampled_from([int(FrameType.PONG), 0x43, 0x83, APPLICATION]), st.sampled_from([b"", b"x"])
+    ),
+    st.builds(encode, st.just(int(FrameType.ERROR)), st.sampled_from([b"430 no", b"500 no", b"none"])),
+)
+
+
+def ask(connection: ClientConnection, asked: list[str]) -> None:
+    for kind in asked:
+        if kind == "request":
+            connection.send_request("x")
+        elif kind == "ping":
+            connection.send_ping()
+        elif kind == "hello":
+            connection.send_hello()
+        else:
+            connection.send_application(APPLICATION, "x")
+    connection.data_to_send(0.0)
+
+
+def taken(connection: ClientConnection, *, shortcut: bool) -> list[str | ClientEvent]:
+    """What came, a reply as its text."""
+    found: list[str | ClientEvent] = []
+    while True:
+        if shortcut:
+            found += connection.take_replies()
+        event = connection.next_event()
+        if event is None:
+            return found
+        found.append(event.text if isinstance(event, ReplyReceived) else event)
+
+
+@pytest.mark.req("REQ-ORDER-6", "REQ-ORDER-7", "REQ-TIME-6")
+@given(ASKED, st.lists(ANSWERS, max_size=12).map(b"".join), SIZES)
+@example(["ping", "request"], encode(FrameType.REPLY, b"x"), [])
+@example(["request"], encode(FrameType.ERROR, b"500 no") + encode(FrameType.REPLY, b"x"), [])
+@example(["request"] * 3, encode(FrameType.REPLY, b"x") * 2, [6, 6])
+def test_replies_are_taken_as_by_their_events(asked: list[str], wire: bytes, sizes: list[int]) -> None:
+    by_events, by_shortcut = (ClientConnection(now=0.0) for _ in range(2))
+    ask(by_events, asked)
+    ask(by_shortcut, asked)
+    start = 0
+    for step, size in enumerate([*sizes, len(wire)]):
+        outcomes = []
+        for connection in (by_events, by_shortcut):
+            connection.receive_data(wire[start : start + size], float(step))
+            found = taken(connection, shortcut=connection is by_shortcut)
+            # Errors compare by identity; what they say is what counts.
+            outcomes.append(
+                (repr(found), connection.state, connection.unanswered, connection.next_deadline())
+            )
+        assert outcomes[0] == outcomes[1]
+        start += size
+
+
+@pytest.mark.req("REQ-TEXT-1", "REQ-HELLO-5")
+@given(
+    st.lists(
+        st.one_of(st.text(max_size=9), st.text("ab\ud800", max_size=3), st.just("ab" * 40_000)), max_size=9
+    ),
+    st.sampled_from([0, 30, 100_000, 1 << 30]),
+    st.sampled_from([65_536, 1 << 20]),
+)
+def test_requests_are_queued_as_one_by_one(texts: list[str], octets: int, max_body: int) -> None:
+    outcomes = []
+    for at_once in (False, True):
+        connection = ClientConnection(ClientLimits(max_body=max_body), now=0.0)
+        error = None
+        try:
+            if at_once:
+                connection.send_requests(texts, octets)
+            else:
+                for text in texts:
+                    connection.send_request(text)
+                    if connection.output_size >= octets:
+                        break
+        except FrameletError as raised:
+            error = str(raised)
+        size, unanswered = connection.output_size, connection.unanswered
+        outcomes.append((error, size, unanswered, connection.data_to_send(1.0), connection.frames_sent))
+    assert outcomes[0] == outcomes[1]
