@@ -64,7 +64,7 @@ def report(answer: Any) -> dict[str, Any]:  # noqa: ANN401 - any of the answers
     elif isinstance(answer, StoppedReceived):
         text = f"closed={answer.closed} cut={answer.cut}"
     else:
-        text = answer.text
+        text = answer if isinstance(answer, str) else answer.text
     return {"answer": text.encode().hex()}
 
 
