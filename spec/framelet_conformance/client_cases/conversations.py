@@ -1,0 +1,260 @@
+"""Generated conversations: any answers, good and bad, cut anywhere, judged by the model.
+
+What fails is shrunk to the smallest failing conversation, which must fail again to count.  Conversations that
+ask for the same are held in one process of the adapter, because starting one takes longer than talking.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+from hypothesis import strategies as st
+
+from framelet.registry import ANSWERS, FrameType, TypeRange
+from framelet_conformance.adapter import perform
+from framelet_conformance.client_model import Outcome, predict
+from framelet_conformance.frames import APPLICATION, IGNORABLE, SAMPLE, frame, header
+from framelet_conformance.judging import show_octets, type_octet
+from framelet_conformance.play import case
+from framelet_conformance.results import Failed
+from framelet_conformance.scenarios import ANSWERS as KINDS
+from framelet_conformance.scenarios import HELLO_BODY
+from framelet_conformance.scripted_server import FAILED, FIN, Asked, Scenario, Step, asked, pause, read, send
+from framelet_conformance.search import Search
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from framelet_conformance.play import Play
+
+_MAX_BODY = 65_536
+_APART = 0.002  # seconds between two segments
+_TOGETHER = 6  # conversations in one process, about
+_HASTE = 6.0  # while shrinking
+
+
+class Turn(NamedTuple):
+    """A frame that the client is asked for, and what the server says to it in each conversation."""
+
+    asked: Asked
+    says: tuple[bytes, ...]
+
+
+class Conversed(NamedTuple):
+    """What is asked, what the server says to each frame, where that is cut, and whether FIN is behind it."""
+
+    asked: tuple[Asked, ...]
+    says: tuple[bytes, ...]
+    cuts: tuple[int, ...]
+    fin: bool
+    pipeline: bool
+
+    def __repr__(self) -> str:
+        """Short, for reports."""
+        scenario = self.scenario()
+        asks = ", ".join(f"{item.type} {show_octets(item.body)}" for item in self.asked)
+        sent = " | ".join(step.value.hex(" ") for step in scenario.steps if step.do == "send")
+        fin = " FIN" if FIN in scenario.steps else ""
+        return f"asked for {asks}; the server sends {sent or '(nothing)'}{fin}"
+
+    def scenario(self) -> Scenario:
+        """The conversation with what the model expects of the client.
+
+        Behind the last answer nothing is said, because the client may have closed; and where an answer is
+        missing the stream ends, because the client would rightly wait.
+        """
+        parts = (
+            [(len(self.asked), b"".join(self.says))] if self.pipeline else [(1, says) for says in self.says]
+        )
+        steps: list[Step] = []
+        outcome, sent, due = Outcome(), b"", 0
+        for count, says in parts:
+            due += count
+            outcome = predict(self.asked[:due], sent + says, _MAX_BODY)
+            if outcome.then in {"answered", "stopped"}:
+                says = (sent + says)[len(sent) : outcome.read]  # noqa: PLW2901 - what is said of it
+            steps += [read(count), *self._cut(says)]
+            sent += says
+            if outcome.then != "answered":
+                break
+        done = len(outcome.expect) == len(self.asked)
+        fin = self.fin or outcome.then in {"waiting", "stopped"}
+        return Scenario(
+            ask=self.asked,
+            steps=(*steps, FIN) if fin else tuple(steps),
+            expect=(*outcome.expect, *[FAILED] * (len(self.asked) - len(outcome.expect))),
+            then="open" if done and not fin else "closed",
+            fatal=outcome.fatal,
+            pipeline=self.pipeline,
+            allowed=due if outcome.then == "closed" else None,
+            max_body=_MAX_BODY,
+        )
+
+    def _cut(self, says: bytes) -> Iterator[Step]:
+        """The octets in segments."""
+        places = sorted({cut % len(says) for cut in self.cuts} - {0}) if says else []
+        for start, end in itertools.pairwise([0, *places, len(says)]):
+            if start:
+                yield pause(_APART)
+            if start < end:
+                yield send(says[start:end])
+
+
+# What is asked, and what may be said to it.
+
+_text = st.text(
+    st.sampled_from(sorted({*SAMPLE, "a", "\u00e9"})) | st.characters(exclude_categories=["Cs"]), max_size=20
+)
+_octets = st.binary(max_size=24)
+_short = _text.filter(lambda text: len(text.encode()) <= 64)  # noqa: PLR2004 - REQ-PING-1
+_asked = st.one_of(
+    st.builds(functools.partial(asked, "REQUEST"), _text),
+    st.builds(functools.partial(asked, "PING"), _short),
+    st.just(asked("HELLO")),
+    st.builds(lambda octet, text: asked(f"{octet:02X}", text), st.integers(APPLICATION, 0xFF), _text),
+    st.just(asked("STOP")),
+)
+_noise = st.lists(st.builds(frame, st.integers(IGNORABLE, 0xBF), _octets), max_size=2).map(b"".join)
+_HELLOS = (HELLO_BODY, "framelet/1", "framelet/1 a=~ max-body=4294967295", "framelet/1 idle-timeout-ms=0")
+_STOPPEDS = ("closed=0 cut=0", "cut=1 x=y closed=9999999999")
+
+
+def _error(first: int) -> st.SearchStrategy[bytes]:
+    """An ERROR with any code of a class."""
+    codes = st.integers(first, first + 99)
+    return st.builds(lambda code, text: frame(FrameType.ERROR, f"{code} {text}"), codes, _text)
+
+
+def _answer(item: Asked) -> st.SearchStrategy[bytes]:
+    """An answer that fits."""
+    octet = ANSWERS[type_octet(item.type)]
+    texts = {
+        "PING": st.just(item.body.decode()),
+        "HELLO": st.sampled_from(_HELLOS),
+        "STOP": st.sampled_from(_STOPPEDS),
+    }
+    return texts.get(item.type, _text).map(functools.partial(frame, octet))
+
+
+_any_type = st.integers(0, 255).filter(lambda octet: octet not in TypeRange.IGNORABLE.types)
+_BAD_ERRORS = ("", "400", "400:x", "40 x", "600 x", "4000 x", "\u0664\u0660\u0660 x")
+_BAD_HELLOS = ("framelet/2", "framelet/1 ", "framelet/1 max-body=9", "framelet/1 a=1 a=1")
+_BAD_STOPPEDS = ("", "closed=0", "closed=0  cut=0", "closed=00 cut=0")
+_bad = st.one_of(
+    _error(500),
+    st.sampled_from([frame(octet, text) for _, octet, text in KINDS.values()]),
+    st.sampled_from(_BAD_ERRORS).map(functools.partial(frame, FrameType.ERROR)),
+    st.sampled_from(_BAD_HELLOS).map(functools.partial(frame, FrameType.HELLO)),
+    st.sampled_from(_BAD_STOPPEDS).map(functools.partial(frame, FrameType.STOPPED)),
+    st.builds(frame, _any_type, _octets),
+    st.builds(header, st.integers(0, 255), st.integers(0, 0xFFFF_FFFF)),
+    st.binary(max_size=12),  # also nothing at all: the answers behind it are another's
+)
+
+
+def _says(item: Asked, *, recoverable: bool, faults: bool) -> st.SearchStrategy[bytes]:
+    """What the server says to one frame."""
+    says = _answer(item)
+    if recoverable:
+        says = st.one_of(says, says, _error(400))
+    if faults:
+        fitting = functools.partial(frame, ANSWERS[type_octet(item.type)])
+        says = st.one_of(says, says, _bad, _octets.map(fitting), _part(says))
+    return st.builds(bytes.__add__, _noise, says)
+
+
+def _part(says: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    return st.builds(lambda octets, end: octets[: end % len(octets)], says, st.integers(0, 99))
+
+
+@st.composite
+def _turn(draw: st.DrawFn, *, recoverable: bool, faults: bool) -> Turn:
+    item = draw(_asked)
+    says = _says(item, recoverable=recoverable, faults=faults)
+    return Turn(item, tuple(draw(st.lists(says, min_size=1, max_size=2 * _TOGETHER))))
+
+
+_ways = st.lists(
+    st.tuples(st.lists(st.integers(1, 10_000), max_size=5).map(tuple), st.booleans()), min_size=1, max_size=9
+)
+
+
+def _together(
+    *, pipeline: bool = True, recoverable: bool = True, faults: bool = False
+) -> st.SearchStrategy[tuple[Conversed, ...]]:
+    """Conversations that ask for the same; each takes its own of what may be said."""
+
+    def build(turns: list[Turn], ways: list[tuple[tuple[int, ...], bool]]) -> tuple[Conversed, ...]:
+        asks = tuple(turn.asked for turn in turns)
+        return tuple(
+            Conversed(
+                asks,
+                tuple(turn.says[number % len(turn.says)] for turn in turns),
+                *ways[number % len(ways)],
+                pipeline,
+            )
+            for number in range(max(len(turn.says) for turn in turns))
+        )
+
+    turns = st.lists(_turn(recoverable=recoverable, faults=faults), min_size=1, max_size=6)
+    return st.builds(build, turns, _ways)
+
+
+_CASES = {
+    "good": ("good answers", _together(recoverable=False)),
+    "recoverable": ("good answers and recoverable ERRORs", _together()),
+    "faults": ("answers, faults and early ends", _together(faults=True)),
+    "in-turn": (
+        "answers, faults and early ends, one frame at a time",
+        _together(pipeline=False, faults=True),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        pytest.param(
+            strategy,
+            marks=case(
+                f"conversations.{name}",
+                f"generated conversations of {title}, cut anywhere, are taken as the model says",
+                "REQ-STATE-1",
+                "REQ-FRAME-4",
+                "REQ-FRAME-1",
+                "REQ-TEXT-4",
+                "REQ-TYPE-3",
+                "REQ-ORDER-6",
+                "REQ-CLOSE-3",
+                reruns=0,
+                alone=True,  # Hypothesis does not bear several searches at once, on threads
+            ),
+        )
+        for name, (title, strategy) in _CASES.items()
+    ],
+)
+def case_generated(play: Play, strategy: st.SearchStrategy[tuple[Conversed, ...]]) -> None:
+    """Search, shrink, and see the smallest one fail again."""
+    times = play.times
+
+    def hold(conversations: Sequence[Conversed], *, shrinking: bool = False) -> Failed | None:
+        play.times = dataclasses.replace(times, haste=_HASTE) if shrinking else times
+        try:
+            perform(play, *(conversed.scenario() for conversed in conversations))
+        except Failed as error:
+            return error
+        finally:
+            play.times = times
+        return None
+
+    search = Search(play.options, hold, _size)
+    search.run(strategy, max(1, play.options.examples // _TOGETHER))
+
+
+def _size(conversed: Conversed) -> tuple[int, int, Conversed]:
+    octets = sum(len(item.body) for item in conversed.asked) + sum(map(len, conversed.says))
+    return len(conversed.asked) * 5 + octets, len(conversed.cuts) + conversed.fin, conversed
