@@ -5,6 +5,7 @@ What fails must fail again, alone and each time, to count.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
@@ -15,7 +16,7 @@ from hypothesis.errors import Flaky
 from .results import Failed, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from hypothesis import strategies as st
 
@@ -29,30 +30,46 @@ _HEALTH = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.filter_too_mu
 _PATIENCE = 20.0  # seconds, scaled, for the shrinking of one failure
 
 
+class _Enough(BaseException):  # an Exception would be a failure to Hypothesis, and be looked for again
+    """Shrinking has taken long enough."""
+
+
 class _Hold(Protocol[_Held_contra]):
     def __call__(self, conversations: Sequence[_Held_contra], *, shrinking: bool = False) -> Failed | None:
-        """The failure of the first of these conversations that fails, None where none does."""
+        """The failure of the first of these that fails, with its place; None where none does."""
 
 
 class Search(Generic[T]):
     """Remembers what was tried, so that no conversation is judged twice, and the smallest that failed."""
 
-    def __init__(self, options: Options, hold: _Hold[T], size: Callable[[T], tuple[object, ...]]) -> None:
-        """``hold`` holds conversations with the peer; ``size`` tells which of two is the smaller one."""
+    def __init__(
+        self,
+        options: Options,
+        hold: _Hold[T],
+        size: Callable[[T], tuple[object, ...]],
+        smaller: Callable[[T], Iterable[Sequence[T]]] | None = None,
+    ) -> None:
+        """``hold`` holds conversations with the peer; ``size`` tells which of two is the smaller one.
+
+        ``smaller`` makes smaller ones of one, a few to be held together at a time; without it Hypothesis
+        shrinks.  Where an example is of several conversations Hypothesis would shrink all of them.
+        """
         self._options = options
         self._hold = hold
         self._size = size
+        self._smaller = smaller
         self._known: dict[T, Failed | None] = {}
         self._smallest: T | None = None
         self._since = 0.0
-        self._stray: Failed | None = None
 
     def run(self, strategy: st.SearchStrategy[Sequence[T]], examples: int) -> None:
-        """Search so many examples, each of one conversation or some; raises Failed."""
+        """Search so many examples, each of one conversation or several; raises Failed."""
         options = self._options
+        phases = [hypothesis.Phase.generate, *([] if self._smaller else [hypothesis.Phase.shrink])]
 
         @hypothesis.settings(
             max_examples=examples,
+            phases=phases,
             deadline=None,
             database=None,
             derandomize=options.seed is None,
@@ -67,52 +84,54 @@ class Search(Generic[T]):
 
         if options.seed is not None:
             look = hypothesis.seed(options.seed)(look)
-        try:
+        with contextlib.suppress(Failed, Flaky, _Enough):  # it keeps what failed
             look()
-        except Failed:
-            pass
-        except Flaky:
-            pass  # the search has kept what failed
+        if self._smaller is not None:
+            self._shrink(self._smaller)
         self._conclude()
 
     def _try(self, conversations: Sequence[T]) -> None:
         """Hold those that are not known; raises Failed where one fails."""
+        if self._late:
+            raise _Enough
         new = [each for each in dict.fromkeys(conversations) if each not in self._known]
-        # Past its patience the search takes what it does not know for good, and so comes to an end.
-        if not self._late:
-            self._learn(new)
+        failure = self._hold(new, shrinking=self._smallest is not None) if new else None
+        if failure is not None:
+            self._known[new[failure.place]] = failure
         for each in conversations:
-            failure = self._known.setdefault(each, None)
-            if failure is not None:
-                if self._smallest is None:
-                    self._since = time.monotonic()
-                if self._smallest is None or self._size(each) < self._size(self._smallest):
-                    self._smallest = each
-                raise failure
+            found = self._known.setdefault(each, None)
+            if found is not None:
+                self._keep(each)
+                raise found
+
+    def _keep(self, failed: T) -> None:
+        """Remember it if it is the smallest."""
+        if self._smallest is None:
+            self._since = time.monotonic()
+        if self._smallest is None or self._size(failed) < self._size(self._smallest):
+            self._smallest = failed
 
     @property
     def _late(self) -> bool:
         patience = _PATIENCE * self._options.times.scale
         return self._smallest is not None and time.monotonic() - self._since > patience
 
-    def _learn(self, new: list[T]) -> None:
-        """Hold conversations together; where that fails, one by one up to the one to blame."""
-        shrinking = self._smallest is not None
-        failure = self._hold(new, shrinking=shrinking) if new else None
-        if failure is None:
-            return
-        for each in new:
-            self._known[each] = failure if len(new) == 1 else self._hold([each], shrinking=shrinking)
-            if self._known[each] is not None:
+    def _shrink(self, smaller: Callable[[T], Iterable[Sequence[T]]]) -> None:
+        """Go to smaller conversations as long as one of them fails."""
+        last = None
+        while self._smallest is not None and last != self._smallest:
+            last = self._smallest
+            try:
+                for some in smaller(last):
+                    self._try(some)
+            except Failed:
+                pass  # it is the smallest now
+            except _Enough:
                 return
-        self._stray = failure
 
     def _conclude(self) -> None:
         """See whether the smallest failure is one; raises Failed, as flaky where it comes and goes."""
         if self._smallest is None:
-            if self._stray is not None:
-                message = f"{self._stray.reason}\nit failed among others, and none of them failed alone"
-                raise _flaky(message)
             return
         found = [self._hold([self._smallest]) for _ in range(_REPEATED)]
         failures = [failure for failure in found if failure is not None]
@@ -123,10 +142,6 @@ class Search(Generic[T]):
             f"it failed {len(failures)} of {_REPEATED} times when it was repeated\n"
             f"the smallest conversation that failed: {self._smallest}"
         )
-        raise _flaky(message)
-
-
-def _flaky(message: str) -> Failed:
-    error = Failed(message)
-    error.verdict = Verdict.FLAKY
-    return error
+        error = Failed(message)
+        error.verdict = Verdict.FLAKY
+        raise error

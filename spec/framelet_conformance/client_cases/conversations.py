@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -16,25 +15,24 @@ from hypothesis import strategies as st
 
 from framelet.registry import ANSWERS, FrameType, TypeRange
 from framelet_conformance.adapter import perform
-from framelet_conformance.client_model import Outcome, predict
+from framelet_conformance.conversed import Conversed, size, smaller
 from framelet_conformance.frames import APPLICATION, IGNORABLE, SAMPLE, frame, header
-from framelet_conformance.judging import show_octets, type_octet
+from framelet_conformance.judging import type_octet
 from framelet_conformance.play import case
 from framelet_conformance.results import Failed
 from framelet_conformance.scenarios import ANSWERS as KINDS
 from framelet_conformance.scenarios import HELLO_BODY
-from framelet_conformance.scripted_server import FAILED, FIN, Asked, Scenario, Step, asked, pause, read, send
+from framelet_conformance.scripted_server import Asked, asked
 from framelet_conformance.search import Search
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from framelet_conformance.play import Play
 
-_MAX_BODY = 65_536
-_APART = 0.002  # seconds between two segments
 _TOGETHER = 6  # conversations in one process, about
 _HASTE = 6.0  # while shrinking
+_APART = 0.002  # seconds between two segments
 
 
 class Turn(NamedTuple):
@@ -42,66 +40,6 @@ class Turn(NamedTuple):
 
     asked: Asked
     says: tuple[bytes, ...]
-
-
-class Conversed(NamedTuple):
-    """What is asked, what the server says to each frame, where that is cut, and whether FIN is behind it."""
-
-    asked: tuple[Asked, ...]
-    says: tuple[bytes, ...]
-    cuts: tuple[int, ...]
-    fin: bool
-    pipeline: bool
-
-    def __repr__(self) -> str:
-        """Short, for reports."""
-        scenario = self.scenario()
-        asks = ", ".join(f"{item.type} {show_octets(item.body)}" for item in self.asked)
-        sent = " | ".join(step.value.hex(" ") for step in scenario.steps if step.do == "send")
-        fin = " FIN" if FIN in scenario.steps else ""
-        return f"asked for {asks}; the server sends {sent or '(nothing)'}{fin}"
-
-    def scenario(self) -> Scenario:
-        """The conversation with what the model expects of the client.
-
-        Behind the last answer nothing is said, because the client may have closed; and where an answer is
-        missing the stream ends, because the client would rightly wait.
-        """
-        parts = (
-            [(len(self.asked), b"".join(self.says))] if self.pipeline else [(1, says) for says in self.says]
-        )
-        steps: list[Step] = []
-        outcome, sent, due = Outcome(), b"", 0
-        for count, says in parts:
-            due += count
-            outcome = predict(self.asked[:due], sent + says, _MAX_BODY)
-            if outcome.then in {"answered", "stopped"}:
-                says = (sent + says)[len(sent) : outcome.read]  # noqa: PLW2901 - what is said of it
-            steps += [read(count), *self._cut(says)]
-            sent += says
-            if outcome.then != "answered":
-                break
-        done = len(outcome.expect) == len(self.asked)
-        fin = self.fin or outcome.then in {"waiting", "stopped"}
-        return Scenario(
-            ask=self.asked,
-            steps=(*steps, FIN) if fin else tuple(steps),
-            expect=(*outcome.expect, *[FAILED] * (len(self.asked) - len(outcome.expect))),
-            then="open" if done and not fin else "closed",
-            fatal=outcome.fatal,
-            pipeline=self.pipeline,
-            allowed=due if outcome.then == "closed" else None,
-            max_body=_MAX_BODY,
-        )
-
-    def _cut(self, says: bytes) -> Iterator[Step]:
-        """The octets in segments."""
-        places = sorted({cut % len(says) for cut in self.cuts} - {0}) if says else []
-        for start, end in itertools.pairwise([0, *places, len(says)]):
-            if start:
-                yield pause(_APART)
-            if start < end:
-                yield send(says[start:end])
 
 
 # What is asked, and what may be said to it.
@@ -144,6 +82,7 @@ _any_type = st.integers(0, 255).filter(lambda octet: octet not in TypeRange.IGNO
 _BAD_ERRORS = ("", "400", "400:x", "40 x", "600 x", "4000 x", "\u0664\u0660\u0660 x")
 _BAD_HELLOS = ("framelet/2", "framelet/1 ", "framelet/1 max-body=9", "framelet/1 a=1 a=1")
 _BAD_STOPPEDS = ("", "closed=0", "closed=0  cut=0", "closed=00 cut=0")
+_lengths = st.integers(0, 0xFFFF_FFFF)
 _bad = st.one_of(
     _error(500),
     st.sampled_from([frame(octet, text) for _, octet, text in KINDS.values()]),
@@ -151,7 +90,7 @@ _bad = st.one_of(
     st.sampled_from(_BAD_HELLOS).map(functools.partial(frame, FrameType.HELLO)),
     st.sampled_from(_BAD_STOPPEDS).map(functools.partial(frame, FrameType.STOPPED)),
     st.builds(frame, _any_type, _octets),
-    st.builds(header, st.integers(0, 255), st.integers(0, 0xFFFF_FFFF)),
+    st.builds(header, st.integers(0, 255), _lengths),
     st.binary(max_size=12),  # also nothing at all: the answers behind it are another's
 )
 
@@ -160,11 +99,19 @@ def _says(item: Asked, *, recoverable: bool, faults: bool) -> st.SearchStrategy[
     """What the server says to one frame."""
     says = _answer(item)
     if recoverable:
-        says = st.one_of(says, says, _error(400))
+        says = _mostly(says, _error(400))
     if faults:
-        fitting = functools.partial(frame, ANSWERS[type_octet(item.type)])
-        says = st.one_of(says, says, _bad, _octets.map(fitting), _part(says))
+        octet = ANSWERS[type_octet(item.type)]
+        ill_formed, large = (
+            st.builds(frame, st.just(octet), _octets),
+            st.builds(header, st.just(octet), _lengths),
+        )
+        says = _mostly(says, st.one_of(_bad, ill_formed, large, _part(says)))
     return st.builds(bytes.__add__, _noise, says)
+
+
+def _mostly(usual: st.SearchStrategy[bytes], other: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    return st.sampled_from([usual, usual, usual, other]).flatmap(lambda chosen: chosen)
 
 
 def _part(says: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
@@ -178,8 +125,19 @@ def _turn(draw: st.DrawFn, *, recoverable: bool, faults: bool) -> Turn:
     return Turn(item, tuple(draw(st.lists(says, min_size=1, max_size=2 * _TOGETHER))))
 
 
-_ways = st.lists(
-    st.tuples(st.lists(st.integers(1, 10_000), max_size=5).map(tuple), st.booleans()), min_size=1, max_size=9
+class Way(NamedTuple):
+    """How it is said: the places of the cuts, whether FIN follows, and whether the answers are in order."""
+
+    cuts: tuple[int, ...]
+    fin: bool
+    in_order: bool
+
+
+_ways = st.builds(
+    Way,
+    st.lists(st.integers(1, 10_000), max_size=5).map(tuple),
+    st.booleans(),
+    st.sampled_from([True, True, True, False]),
 )
 
 
@@ -188,20 +146,21 @@ def _together(
 ) -> st.SearchStrategy[tuple[Conversed, ...]]:
     """Conversations that ask for the same; each takes its own of what may be said."""
 
-    def build(turns: list[Turn], ways: list[tuple[tuple[int, ...], bool]]) -> tuple[Conversed, ...]:
+    def build(turns: list[Turn], ways: list[Way]) -> tuple[Conversed, ...]:
+        return tuple(each(turns, number, ways[number % len(ways)]) for number in range(_most(turns)))
+
+    def each(turns: list[Turn], number: int, way: Way) -> Conversed:
         asks = tuple(turn.asked for turn in turns)
-        return tuple(
-            Conversed(
-                asks,
-                tuple(turn.says[number % len(turn.says)] for turn in turns),
-                *ways[number % len(ways)],
-                pipeline,
-            )
-            for number in range(max(len(turn.says) for turn in turns))
-        )
+        says = tuple(turn.says[number % len(turn.says)] for turn in turns)
+        swapped = faults and not way.in_order
+        return Conversed(asks, says[::-1] if swapped else says, way.cuts, way.fin, pipeline)
 
     turns = st.lists(_turn(recoverable=recoverable, faults=faults), min_size=1, max_size=6)
-    return st.builds(build, turns, _ways)
+    return st.builds(build, turns, st.lists(_ways, min_size=1, max_size=2 * _TOGETHER))
+
+
+def _most(turns: list[Turn]) -> int:
+    return max(len(turn.says) for turn in turns)
 
 
 _CASES = {
@@ -243,18 +202,15 @@ def case_generated(play: Play, strategy: st.SearchStrategy[tuple[Conversed, ...]
 
     def hold(conversations: Sequence[Conversed], *, shrinking: bool = False) -> Failed | None:
         play.times = dataclasses.replace(times, haste=_HASTE) if shrinking else times
+        # What is to fail each time must not hang on segments that arrive together by chance.
+        apart = 5 * _APART if shrinking or len(conversations) == 1 else _APART
         try:
-            perform(play, *(conversed.scenario() for conversed in conversations))
+            perform(play, *(conversed.scenario(apart) for conversed in conversations))
         except Failed as error:
             return error
         finally:
             play.times = times
         return None
 
-    search = Search(play.options, hold, _size)
+    search = Search(play.options, hold, size, smaller)
     search.run(strategy, max(1, play.options.examples // _TOGETHER))
-
-
-def _size(conversed: Conversed) -> tuple[int, int, Conversed]:
-    octets = sum(len(item.body) for item in conversed.asked) + sum(map(len, conversed.says))
-    return len(conversed.asked) * 5 + octets, len(conversed.cuts) + conversed.fin, conversed
