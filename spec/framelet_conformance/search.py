@@ -65,6 +65,20 @@ class Search(Generic[T]):
     def run(self, strategy: st.SearchStrategy[Sequence[T]], examples: int) -> None:
         """Search so many examples, each of one conversation or several; raises Failed."""
         options = self._options
+        with contextlib.suppress(Failed, Flaky, _Enough):  # it keeps what failed
+            if self._smaller is None:
+                self._look(strategy, examples, options.seed)
+            else:
+                # Hypothesis tries each example in variations.  Few are tried here, and are to differ: so each
+                # is the first of a seed, behind the simplest of all.
+                for number in range(examples):
+                    self._look(strategy, 2, (options.seed or 0) * examples + number)
+        if self._smaller is not None:
+            self._shrink(self._smaller)
+        self._conclude()
+
+    def _look(self, strategy: st.SearchStrategy[Sequence[T]], examples: int, seed: int | None) -> None:
+        """Have Hypothesis search, and shrink unless that is done here; raises what it found."""
         phases = [hypothesis.Phase.generate, *([] if self._smaller else [hypothesis.Phase.shrink])]
 
         @hypothesis.settings(
@@ -72,7 +86,7 @@ class Search(Generic[T]):
             phases=phases,
             deadline=None,
             database=None,
-            derandomize=options.seed is None,
+            derandomize=seed is None,
             report_multiple_bugs=False,
             print_blob=False,
             suppress_health_check=_HEALTH,
@@ -82,13 +96,9 @@ class Search(Generic[T]):
         def look(conversations: Sequence[T]) -> None:
             self._try(conversations)
 
-        if options.seed is not None:
-            look = hypothesis.seed(options.seed)(look)
-        with contextlib.suppress(Failed, Flaky, _Enough):  # it keeps what failed
-            look()
-        if self._smaller is not None:
-            self._shrink(self._smaller)
-        self._conclude()
+        if seed is not None:
+            look = hypothesis.seed(seed)(look)
+        look()
 
     def _try(self, conversations: Sequence[T]) -> None:
         """Hold those that are not known; raises Failed where one fails."""

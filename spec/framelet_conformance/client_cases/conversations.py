@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from framelet_conformance.play import Play
 
-_TOGETHER = 6  # conversations in one process, about
+_TOGETHER = 6  # conversations in one process
 _HASTE = 6.0  # while shrinking
 _APART = 0.002  # seconds between two segments
 
@@ -44,9 +44,9 @@ class Turn(NamedTuple):
 
 # What is asked, and what may be said to it.
 
-_text = st.text(
-    st.sampled_from(sorted({*SAMPLE, "a", "\u00e9"})) | st.characters(exclude_categories=["Cs"]), max_size=20
-)
+# What careless programs change: text of one to four octets, marks, spaces, ends of lines and of strings.
+_TEXTS = ("\ufeffa", " a ", "a\r\n", "a\0b", "e\u0301", "\u212b", SAMPLE)
+_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(_TEXTS)
 _octets = st.binary(max_size=24)
 _short = _text.filter(lambda text: len(text.encode()) <= 64)  # noqa: PLR2004 - REQ-PING-1
 _asked = st.one_of(
@@ -100,7 +100,7 @@ def _bad(item: Asked, says: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes
         _error(500),
         st.builds(frame, _refused, _octets),
         st.sampled_from([*forms, *(frame(other, text) for _, other, text in KINDS.values())]),
-        st.builds(frame, st.just(octet), _octets),
+        st.builds(frame, st.just(octet), _octets | _text),
         st.builds(header, st.just(octet) | st.integers(0, 255), _lengths),
         _part(says) | st.binary(max_size=12),
     )
@@ -130,7 +130,7 @@ def _part(says: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
 def _turn(draw: st.DrawFn, *, recoverable: bool, faults: bool) -> Turn:
     item = draw(_asked)
     says = _says(item, recoverable=recoverable, faults=faults)
-    return Turn(item, tuple(draw(st.lists(says, min_size=1, max_size=2 * _TOGETHER))))
+    return Turn(item, tuple(draw(st.lists(says, min_size=_TOGETHER, max_size=_TOGETHER))))
 
 
 class Way(NamedTuple):
@@ -155,20 +155,15 @@ def _together(
     """Conversations that ask for the same; each takes its own of what may be said."""
 
     def build(turns: list[Turn], ways: list[Way]) -> tuple[Conversed, ...]:
-        return tuple(each(turns, number, ways[number % len(ways)]) for number in range(_most(turns)))
-
-    def each(turns: list[Turn], number: int, way: Way) -> Conversed:
         asks = tuple(turn.asked for turn in turns)
-        says = tuple(turn.says[number % len(turn.says)] for turn in turns)
-        swapped = faults and not way.in_order
-        return Conversed(asks, says[::-1] if swapped else says, way.cuts, way.fin, pipeline)
+        says = [tuple(turn.says[number] for turn in turns) for number in range(_TOGETHER)]
+        return tuple(
+            Conversed(asks, said if way.in_order or not faults else said[::-1], way.cuts, way.fin, pipeline)
+            for said, way in zip(says, ways, strict=True)
+        )
 
     turns = st.lists(_turn(recoverable=recoverable, faults=faults), min_size=1, max_size=6)
-    return st.builds(build, turns, st.lists(_ways, min_size=1, max_size=2 * _TOGETHER))
-
-
-def _most(turns: list[Turn]) -> int:
-    return max(len(turn.says) for turn in turns)
+    return st.builds(build, turns, st.lists(_ways, min_size=_TOGETHER, max_size=_TOGETHER))
 
 
 _CASES = {
