@@ -46,7 +46,7 @@ def client(bug: str = "") -> str:
 FOUND = {
     "empty-body-is-end": ("good", 1, 5),
     "strips-bom": ("good", 1, 8),
-    "signed-length": ("faults", 1, 10),
+    "end-answers-rest": ("faults", 1, 0),
 }
 
 
