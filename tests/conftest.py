@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
+# Helpers beside the tests: a failed assertion shall show what was compared, as in a test.
+pytest.register_assert_rewrite(*(f"tests.integration.{name}" for name in ("dissecting", "peers", "scripted")))
+
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
 
 settings.register_profile("default", derandomize=True, deadline=None, max_examples=100, print_blob=True)

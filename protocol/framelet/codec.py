@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import grammar, limits
-from .errors import ConnectionStateError, FrameTooLargeError, IllFormedTextError
+from .errors import ConfigurationError, ConnectionStateError, FrameTooLargeError, IllFormedTextError
 
 if TYPE_CHECKING:
     from construct import Struct
@@ -50,11 +50,15 @@ def encode_header(frame_type: int, length: int) -> bytes:
     """Build the header of a frame (REQ-FRAME-1 to 3).
 
     ``frame_type`` is 0 to 255 and ``length`` counts the octets of the body.  Raises FrameTooLargeError for a
-    length that four octets cannot hold.
+    length that four octets cannot hold, and ConfigurationError for another type.
     """
     if length > limits.MAX_LENGTH:
         raise FrameTooLargeError(frame_type, length, limits.MAX_LENGTH)
-    return _HEADER.pack(frame_type, length)
+    try:
+        return _HEADER.pack(frame_type, length)
+    except struct.error:
+        message = f"a frame type is a number from 0 to 255, not {frame_type!r}"
+        raise ConfigurationError(message) from None
 
 
 def encode(frame_type: int, body: bytes = b"") -> bytes:

@@ -33,7 +33,8 @@ class FrameType(enum.IntEnum):
     senders: frozenset[Role]
     purpose: str
 
-    def __new__(cls, value: int, senders: tuple[Role, ...], purpose: str) -> Self:
+    # The defaults are for type checkers, which take the look-up FrameType(1) for a call of this.
+    def __new__(cls, value: int, senders: tuple[Role, ...] = (), purpose: str = "") -> Self:
         """Keep the columns of the table as attributes."""
         member = int.__new__(cls, value)
         member._value_ = value
@@ -57,7 +58,7 @@ class TypeRange(enum.Enum):
     types: frozenset[int]
     purpose: str
 
-    def __new__(cls, value: str, types: frozenset[int], purpose: str) -> Self:
+    def __new__(cls, value: str, types: frozenset[int] = frozenset(), purpose: str = "") -> Self:
         """Keep the columns of the table as attributes."""
         member = object.__new__(cls)
         member._value_ = value
@@ -104,7 +105,7 @@ class ErrorCode(enum.IntEnum):
     condition: str
     local: bool
 
-    def __new__(cls, value: int, condition: str, *local: bool) -> Self:
+    def __new__(cls, value: int, condition: str = "", *local: bool) -> Self:
         """Keep the columns of the table as attributes."""
         member = int.__new__(cls, value)
         member._value_ = value

@@ -108,7 +108,11 @@ class Adapter:
         while todo:
             run = _Run(self, play, todo if self.repeats else todo[:1])
             self._runs += 1
-            done = run.play_all()
+            try:
+                done = run.play_all()
+            except Failed as error:
+                error.place += len(scenarios) - len(todo)
+                raise
             if done < len(run.scenarios):
                 self.repeats = False
             del todo[:done]
@@ -202,6 +206,7 @@ class _Run:
         except Failed as error:
             self._explain(conversation)
             play.ended(conversation.ending, play.close_verdict or error.verdict)
+            error.place = self._done
             raise
         finally:
             conversation.close()
@@ -275,10 +280,11 @@ class _Run:
             outcomes = read_outcomes(self._stdout.read(), [len(scenario.ask) for scenario in played])
         except ValueError as error:
             raise SetupFailed(self._say(f"broke its contract: {error}")) from None
-        for scenario, outcome, end in zip(played, outcomes, self._ends, strict=True):
+        for place, (scenario, outcome, end) in enumerate(zip(played, outcomes, self._ends, strict=True)):
             try:
                 check_outcome(scenario, outcome)
-            except Failed:
+            except Failed as error:
+                error.place = place
                 self._note(scenario)
                 self._play.conversations.append(end)  # the log to look at is the last one
                 raise

@@ -49,9 +49,10 @@ class CaseEnded(Exception):  # noqa: N818 - an outcome, and most of them no erro
 
 
 class Failed(CaseEnded):
-    """The peer broke a requirement."""
+    """The peer broke a requirement; ``place`` counts the conversations before, of those held together."""
 
     verdict = Verdict.FAIL
+    place = 0
 
 
 class Endless(Failed):

@@ -30,15 +30,17 @@ class Times:
     """The bounds of all waits, in seconds, scaled for slow peers.
 
     ``answer`` is how long the peer may take to send what is due, ``grace`` how late a deadline of the peer
-    may be kept, ``pause`` how long the suite waits between segments so that they arrive apart.
+    may be kept, ``pause`` how long the suite waits between segments so that they arrive apart.  ``haste``
+    divides ``answer`` alone.
     """
 
     scale: float = 1.0
+    haste: float = 1.0
 
     @property
     def answer(self) -> float:
         """Time for the next octet that is due."""
-        return 3.0 * self.scale
+        return 3.0 * self.scale / self.haste
 
     @property
     def connect(self) -> float:

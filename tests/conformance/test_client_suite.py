@@ -91,7 +91,7 @@ def test_ids_are_unique_and_requirements_are_known() -> None:
     found = cases()
     assert [name for name, count in Counter(case["id"] for case in found).items() if count > 1] == []
     for case in found:
-        assert re.fullmatch(r"(vector|client)(\.[a-z0-9-]+)+", str(case["id"]))
+        assert re.fullmatch(r"(vector|client|conversations)(\.[a-z0-9-]+)+", str(case["id"]))
         assert isinstance(case["requirements"], list)
         assert case["requirements"]
         assert set(case["requirements"]) <= known

@@ -1,4 +1,4 @@
-"""The model by which generated conversations are judged agrees with every vector."""
+"""The models by which generated conversations are judged agree with every vector."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from typing import Any
 
 import pytest
 
-from framelet_conformance import coverage, decode, launch
-from framelet_conformance.judging import octets, unroll
+from framelet_conformance import client_model, coverage, decode, launch
+from framelet_conformance.judging import octets, type_octet, unroll
 from framelet_conformance.model import Facts, predict
 from framelet_conformance.requirements import data_path, read_requirements
+from framelet_conformance.scripted_server import FAILED, asked
 from framelet_conformance.wire import Log
 
-VECTORS = [
+ALL = [
     vector
     for path in sorted(data_path("vectors").glob("*.json"))
     for vector in json.loads(path.read_text(encoding="utf-8"))["vectors"]
-    if vector["role"] == "server"
 ]
+VECTORS = [vector for vector in ALL if vector["role"] == "server"]
+FOR_CLIENTS = [vector for vector in ALL if vector["role"] == "client" and vector["asked"]]
 
 UNKNOWN = "REQ-" + "NONE-1"  # in two pieces: every identifier that a test cites must exist
 
@@ -40,6 +42,34 @@ def test_the_model_agrees_with_the_vector(vector: dict[str, Any]) -> None:
     outcome = predict(octets(vector["send"]), facts, eof=vector["eof"])
     assert plain(outcome.expect) == plain(vector["expect"])
     assert outcome.then == vector["then"]
+
+
+@pytest.mark.parametrize("vector", [pytest.param(vector, id=vector["id"]) for vector in FOR_CLIENTS])
+def test_the_model_of_a_client_agrees_with_the_vector(vector: dict[str, Any]) -> None:
+    asks = [asked(item["type"], octets(item.get("body", ""))) for item in vector["asked"]]
+    sent = octets(vector["send"])
+    max_body = vector.get("needs", {}).get("max_body", 16_777_216)
+    outcome = client_model.predict(asks, sent, max_body)
+    given = [item for item in unroll(vector["expect"]) if item != FAILED]
+    assert len(outcome.expect) == len(given)
+    assert all(agree(*pair) for pair in zip(outcome.expect, given, strict=True))
+    assert outcome.fatal == vector.get("fatal")
+    # Behind the last answer the model does not look; where one is missing, FIN is what ends the wait for it.
+    if outcome.then == "answered":
+        assert len(given) == len(asks)
+    else:
+        assert vector["then"] == "closed" or outcome.then == "stopped"
+        assert (outcome.then == "closed") or vector["eof"] or len(given) == len(asks)
+    assert outcome.read <= len(sent)
+
+
+def agree(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two expectations are of the same answer; one has types as octets, bodies in plain."""
+    if type_octet(one["type"]) != type_octet(other["type"]):
+        return False
+    if "body" in other:
+        return bytes.fromhex(one["body"]) == octets(other["body"])
+    return bool(one.get("code") == other.get("code") and one.get("parameters") == other.get("parameters"))
 
 
 def test_every_requirement_is_covered_or_says_why_not() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from framelet import (
     HEADER_SIZE,
+    ConfigurationError,
     Frame,
     FrameDecoder,
     FrameTooLargeError,
@@ -86,6 +87,13 @@ def test_encode_takes_every_length_that_a_header_can_state_and_no_other() -> Non
     with pytest.raises(FrameTooLargeError) as caught:
         encode(0x01, announced(MAX_LENGTH + 1))
     assert (caught.value.type, caught.value.length) == (0x01, 2**32)
+
+
+@pytest.mark.parametrize("frame_type", [-1, 256, 2**40, "01", None])
+def test_a_type_that_is_no_octet_is_an_error_of_ours_that_says_so(frame_type: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        encode(frame_type, b"ab")
+    assert str(caught.value) == f"a frame type is a number from 0 to 255, not {frame_type!r}"
 
 
 # Text.

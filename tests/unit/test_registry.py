@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import assert_type
 
 import pytest
 
@@ -52,6 +53,17 @@ CODES = [
 
 def test_the_version_is_1() -> None:
     assert VERSION == 1
+
+
+def test_a_member_is_looked_up_by_its_number_and_type_checkers_know_it() -> None:
+    assert_type(FrameType(0x01), FrameType)  # mypy, which takes it for a call of __new__, must let it pass
+    assert_type(ErrorCode(400), ErrorCode)
+    assert FrameType(0x01) is FrameType.REQUEST
+    assert ErrorCode(400) is ErrorCode.ILL_FORMED_TEXT
+    assert TypeRange("ignorable") is TypeRange.IGNORABLE
+    for enum, number in ((FrameType, 0x09), (ErrorCode, 599)):
+        with pytest.raises(ValueError, match="is not a valid"):
+            enum(number)
 
 
 @pytest.mark.req("REQ-TYPE-1", "REQ-TYPE-2")

@@ -7,28 +7,24 @@ from __future__ import annotations
 
 import functools
 import itertools
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
-import hypothesis
 import pytest
 from hypothesis import strategies as st
-from hypothesis.errors import Flaky
 
 from framelet_conformance.frames import APPLICATION, HELLO, IGNORABLE, PING, REQUEST, frame, header
 from framelet_conformance.judging import judge
 from framelet_conformance.model import Facts, predict
 from framelet_conformance.play import case
 from framelet_conformance.replay import Replay
-from framelet_conformance.results import Failed, Skipped, Verdict
+from framelet_conformance.results import Failed, Skipped
+from framelet_conformance.search import Search
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from framelet_conformance.play import Play
     from framelet_conformance.target import Server
-
-_REPEATED = 3
-_HEALTH = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.filter_too_much]
-_PATIENCE = 20.0  # seconds, scaled, for the shrinking of one failure
 
 
 class Conversed(NamedTuple):
@@ -129,36 +125,13 @@ _KINDS = {
 )
 def case_generated(play: Play, strategy: st.SearchStrategy[Conversed]) -> None:
     """Search, shrink, and see the smallest one fail again."""
-    search = Search(play)
-    options = play.options
-
-    @hypothesis.settings(
-        max_examples=options.examples,
-        deadline=None,
-        database=None,
-        derandomize=options.seed is None,
-        report_multiple_bugs=False,
-        print_blob=False,
-        suppress_health_check=_HEALTH,
-        verbosity=hypothesis.Verbosity.quiet,
-    )
-    @hypothesis.given(strategy)
-    def look(conversed: Conversed) -> None:
-        search.try_one(conversed)
-
-    if options.seed is not None:
-        look = hypothesis.seed(options.seed)(look)
-    try:
-        look()
-    except Failed:
-        pass
-    except Flaky:
-        pass  # the search has kept what failed
-    search.conclude()
+    talk = _Talk(play)
+    search = Search(play.options, talk.hold, _size)
+    search.run(strategy.map(lambda conversed: (conversed,)), play.options.examples)
 
 
-class Search:
-    """Remembers what was tried, so that no conversation is judged twice, and the smallest that failed."""
+class _Talk:
+    """Holds conversations with one server, and judges them by the model."""
 
     def __init__(self, play: Play) -> None:
         """For one case."""
@@ -169,30 +142,13 @@ class Search:
         self.facts = Facts(self.server.max_body, "off", self.server.application)
         if not set(self.server.application.values()) <= {"none", "echo", "reverse"}:
             raise Skipped("needs application types that are not served, echoed or reversed")
-        self.known: dict[Conversed, Failed | None] = {}
-        self.smallest: Conversed | None = None
-        self.since = 0.0
 
-    def try_one(self, conversed: Conversed) -> None:
-        """Hold a conversation; raises Failed where it fails."""
-        if conversed not in self.known:
-            # Past its patience the search takes what it does not know for good, and so comes to an end.
-            late = (
-                self.smallest is not None
-                and time.monotonic() - self.since > _PATIENCE * self.play.times.scale
-            )
-            self.known[conversed] = (
-                None if late else self.hold(conversed, shrinking=self.smallest is not None)
-            )
-        failure = self.known[conversed]
-        if failure is not None:
-            if self.smallest is None:
-                self.since = time.monotonic()
-            if self.smallest is None or _size(conversed) < _size(self.smallest):
-                self.smallest = conversed
-            raise failure
+    def hold(self, conversations: Sequence[Conversed], *, shrinking: bool = False) -> Failed | None:
+        """The failure of the first of them that fails."""
+        failures = (self._hold(conversed, shrinking=shrinking) for conversed in conversations)
+        return next((failure for failure in failures if failure is not None), None)
 
-    def hold(self, conversed: Conversed, *, shrinking: bool = False) -> Failed | None:
+    def _hold(self, conversed: Conversed, *, shrinking: bool) -> Failed | None:
         """The failure of one conversation, None where it has none."""
         play, times = self.play, self.play.times
         outcome = predict(conversed.sent, self.facts, eof=conversed.eof)
@@ -215,23 +171,6 @@ class Search:
         except Failed as error:
             return error
         return None
-
-    def conclude(self) -> None:
-        """See whether the smallest failure is one; raises Failed or notes that it comes and goes."""
-        if self.smallest is None:
-            return
-        found = [self.hold(self.smallest) for _ in range(_REPEATED)]
-        failures = [failure for failure in found if failure is not None]
-        if len(failures) == _REPEATED:
-            message = f"{failures[0].reason}\nthe smallest conversation that fails: {self.smallest}"
-            raise Failed(message, *(failures[0].broken or ("REQ-STATE-1",)))
-        message = (
-            f"it failed {len(failures)} of {_REPEATED} times when it was repeated\n"
-            f"the smallest conversation that failed: {self.smallest}"
-        )
-        error = Failed(message)
-        error.verdict = Verdict.FLAKY
-        raise error
 
 
 def _size(conversed: Conversed) -> tuple[int, int, bytes]:
