@@ -30,7 +30,7 @@ from framelet import (
 from .errors import ConnectionLostError, FatalAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from framelet import ClientEvent, ClientLimits
 
@@ -114,6 +114,23 @@ class Engine:
             return "it was left with answers outstanding"
         return None if connection.state is State.OPEN else "its sending direction has been closed"
 
+    def ask(self, ask: Callable[[ClientConnection], None]) -> Answer:
+        """Send the one frame that ``ask`` queues, and return its answer; raises as ``exchange``."""
+        if self._wait(None, 0.0)[0]:
+            self._receive()
+        self._take_answers()  # none can be due; what came before a frame was sent is no answer to it
+        if self._end is not None:
+            raise self._end
+        ask(self._connection)
+        while True:
+            self._send()
+            if self._wait(None, self._patience(None))[0]:
+                self._receive()
+            for answer in self._take_answers():
+                return answer
+            if self._end is not None:
+                raise self._end
+
     def exchange(self, source: Source, *, half_close: bool = False) -> Iterator[list[Answer]]:
         """Send all frames of the source, and yield their answers in order, in lists of one or more.
 
@@ -172,9 +189,9 @@ class Engine:
         if self._has_room(source):
             source.feed(self._connection, self._batch, self._max_unsent - len(self._unsent))
 
-    def _patience(self, source: Source) -> float | None:
+    def _patience(self, source: Source | None) -> float | None:
         """How long to wait for something to happen, in seconds; None for ever."""
-        if self._has_room(source) and source.fileno() is None:
+        if source is not None and self._has_room(source) and source.fileno() is None:
             return 0.0
         deadline = self._connection.next_deadline()
         return None if deadline is None else min(max(0.0, deadline - time.monotonic()), _LONGEST_WAIT)

@@ -26,7 +26,7 @@ from ._connect import connect
 from ._engine import Answer, Engine
 from ._handshake import shake_hands
 from .errors import AnswerError
-from .source import Once, Texts
+from .source import Texts
 from .tls import ClientTls
 
 if TYPE_CHECKING:
@@ -156,8 +156,14 @@ class Client:
         For programs whose frames come from a descriptor; ``pipeline`` is this for iterables.  With
         ``half_close`` FIN follows the last frame, and the connection is over after it (section 11).
         """
-        with self._turn() as engine:
+        engine = self._begin()
+        try:
             yield from engine.exchange(source, half_close=half_close)
+        except FrameletError as error:
+            self._explain(error)
+            raise
+        finally:
+            self._end()
 
     def close(self) -> None:
         """Close the connection; a call under way in another thread ends with an error."""
@@ -175,34 +181,43 @@ class Client:
 
     def _ask(self, ask: Callable[[ClientConnection], None]) -> Answer:
         """The answer to one frame; the connection has seen to it that its type is right."""
-        with self._turn() as engine:
-            [[answer]] = engine.exchange(Once(ask))
+        engine = self._begin()
+        try:
+            answer = engine.ask(ask)
+        except FrameletError as error:
+            self._explain(error)
+            raise
+        finally:
+            self._end()
         if isinstance(answer, ErrorReceived):
             raise AnswerError(answer.code, answer.text)
         return answer
 
-    @contextlib.contextmanager
-    def _turn(self) -> Iterator[Engine]:
-        """Have the connection to oneself; close it unless it is in step afterwards."""
+    def _begin(self) -> Engine:
+        """Have the connection to oneself, until ``_end``."""
         if not self._turn_lock.acquire(blocking=False):
             raise ConnectionStateError(
                 "another call or pipeline is under way on this connection: end it first, "
                 "or use one Client for each thread"
             )
-        try:
-            if self._closed is not None:
-                message = f"this connection is closed: {self._closed}"
-                raise ConnectionStateError(message)
-            yield self._engine
-        except FrameletError as error:
-            if self._closed == _BY_PROGRAM:
-                message = f"this connection is closed: {self._closed}"
-                raise ConnectionStateError(message) from error
-            raise
-        finally:
-            self._closed = self._closed or self._engine.out_of_step
+        if self._closed is not None:
             self._turn_lock.release()
             self._release()
+            message = f"this connection is closed: {self._closed}"
+            raise ConnectionStateError(message)
+        return self._engine
+
+    def _explain(self, error: FrameletError) -> None:
+        """Where a turn failed because ``close`` was called meanwhile, say that."""
+        if self._closed == _BY_PROGRAM:
+            message = f"this connection is closed: {self._closed}"
+            raise ConnectionStateError(message) from error
+
+    def _end(self) -> None:
+        """Give the connection back; close it unless it is in step."""
+        self._closed = self._closed or self._engine.out_of_step
+        self._turn_lock.release()
+        self._release()
 
     def _close(self, why: str) -> None:
         self._closed = self._closed or why

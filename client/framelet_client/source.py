@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from framelet import ClientConnection
 
@@ -27,25 +27,6 @@ class Source(Protocol):
 
     def feed(self, connection: ClientConnection, frames: int, octets: int) -> None:
         """Queue at most ``frames`` frames; stop when ``octets`` octets are queued."""
-
-
-class Once:
-    """A single frame."""
-
-    def __init__(self, ask: Callable[[ClientConnection], None]) -> None:
-        """Take what queues the frame; an error that it raises goes to the caller at once."""
-        self.exhausted = False
-        self.error: Exception | None = None
-        self._ask = ask
-
-    def fileno(self) -> None:
-        """Nothing to wait for."""
-
-    def feed(self, connection: ClientConnection, frames: int, octets: int) -> None:
-        """Queue the frame."""
-        del frames, octets
-        self.exhausted = True
-        self._ask(connection)
 
 
 class Texts:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .events import ClientEvent
 
 _FATAL_CODES = range(500, 600)
+_TAKING = (State.OPEN, State.DRAINING)
 _REQUEST, _REPLY = int(FrameType.REQUEST), int(FrameType.REPLY)
 
 
@@ -146,9 +147,9 @@ class ClientConnection(Connection):
         It ends at the first frame that is anything but the well-formed REPLY to a REQUEST: ask for events.
         """
         texts: list[str] = []
-        if self._events or not self._takes_frames():
-            return texts
         frames, awaited = self._decoder.frames, self._awaited
+        if not frames or self._events or not self._takes_frames():
+            return texts
         for (frame_type, body), asked in zip(frames, awaited, strict=False):
             if frame_type != _REPLY or asked != _REQUEST:
                 break
@@ -189,7 +190,7 @@ class ClientConnection(Connection):
             self._events.append(self._fail(AnswerTimeoutError(message)))
 
     def _takes_frames(self) -> bool:
-        return self._state in (State.OPEN, State.DRAINING)
+        return self._state in _TAKING
 
     def _check_open(self) -> None:
         if self._state is not State.OPEN:
