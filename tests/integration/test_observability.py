@@ -162,7 +162,6 @@ def test_a_request_cannot_forge_a_line_of_the_log(
     peer.send(encode(FrameType.HELLO, b"framelet/1 a=\n2026 ERROR forged"))
     assert peer.error() == 422
     peer.close()
-    until(lambda: series(get(where, "/metrics")[1])["framelet_connections_open"] == 0)
     server.process.send_signal(signal.SIGTERM)
     status, log = server.finish()
     assert status == 0
