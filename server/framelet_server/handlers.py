@@ -69,6 +69,8 @@ class Handlers:
         self.may_block = request is not reverse or bool(applications)
         self.reverses = request is reverse and executor is None
         """Whether REQUESTs are reversed here and now, which a connection does by itself."""
+        self.may_wait = self.may_block or executor is not None
+        """Whether a worker may come to wait for something that is not the server's own code."""
 
     def answer(self, connection: ServerConnection, event: RequestReceived | ApplicationReceived) -> None:
         """Call the handler and queue its answer, or the recoverable ERROR that takes its place."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections import Counter
@@ -37,6 +38,11 @@ _REFUSALS = 64
 """Clients beyond the maximum that are told so at a time; further ones are closed without a word."""
 
 
+def _one_at_a_time() -> bool:
+    """Whether this interpreter runs one thread at a time (that is, has a GIL)."""
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
 class House:
     """The channels of a server, admitted one by one and drained all together.
 
@@ -61,7 +67,11 @@ class House:
         self.throttle = handlers.throttle
         self.budget = Budget(limits.max_memory, self.deadlines, self.throttle)
         self.progress = Progress()
-        self.pulse = Pulse(poller, self.deadlines, self.throttle)
+        # Where nothing makes a worker wait, and one at a time can run Python, two are in each other's way:
+        # one serves all, and the others stand by in case that it is held up all the same.
+        together = handlers.may_wait or not _one_at_a_time()
+        self.seats = threading.Semaphore(limits.threads if together else 1)
+        self.pulse = Pulse(poller, self.deadlines, self.throttle, when_late=self.seats.release)
         self.ended = threading.Event()
         self._stop_policy = stop_policy
         self._observer = observer

@@ -8,6 +8,8 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .deadlines import Deadlines
     from .poller import Poller
     from .throttle import Throttle
@@ -34,11 +36,14 @@ class Pulse:
     the same others.  Where all workers are busy it stays with one question, which grows older.
     """
 
-    def __init__(self, poller: Poller, deadlines: Deadlines, throttle: Throttle) -> None:
-        """Begin to beat."""
+    def __init__(
+        self, poller: Poller, deadlines: Deadlines, throttle: Throttle, when_late: Callable[[], None]
+    ) -> None:
+        """Begin to beat; ``when_late`` is called at each beat at which no worker has come since the last."""
         self._poller = poller
         self._deadlines = deadlines
         self._throttle = throttle
+        self._when_late = when_late
         self._sock, self._other = socket.socketpair()
         self._lock = threading.Lock()  # guards the rest
         self._closed = False
@@ -89,8 +94,11 @@ class Pulse:
             if self._closed:
                 return
             self._beat_at = now
-            if self._asked is None:
+            late = self._asked is not None
+            if not late:
                 self._asked = now
                 self._poller.arm(self._sock, read=False, write=True)
+        if late:
+            self._when_late()
         self._deadlines.schedule(now + _EVERY, self._beat)
         self._throttle.report()

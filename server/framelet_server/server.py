@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("framelet_server")
 
 _AT_ONCE = 16
-"""Clients that a worker takes at a time where no handler can make one wait for another."""
+"""Clients that a worker takes at a time where no handler can make it wait."""
 
 _LAST_TURN = 1.0
 """Seconds that the workers get to finish their last turn before a handler counts as stuck."""
@@ -254,20 +254,20 @@ class Server:
 
 
 def _work(house: House) -> None:
-    """What each worker does: wait, serve a turn, and again."""
+    """What each worker does, once it has a seat: wait for clients, serve a turn of each, and again."""
     clock = house.progress.join()
-    handlers = house.handlers
-    most = _AT_ONCE if handlers.reverses and not handlers.may_block else 1
-    while waked := house.poller.wait(most):
-        clock.turn_began()
-        while waked:  # a client that goes meanwhile must not stay in memory while this thread waits
-            ready = waked.pop()
-            try:
-                ready.owner.ready(hangup=ready.hangup)
-            except Exception:  # noqa: BLE001 - a fault of our own costs one turn, never a worker
-                _log.exception("a worker failed in its turn")
-            del ready
-        clock.turn_ended()
+    most = 1 if house.handlers.may_wait else _AT_ONCE
+    with house.seats:
+        while waked := house.poller.wait(most):
+            clock.turn_began()
+            while waked:  # which keeps no client in memory that goes while this thread waits
+                ready = waked.pop()
+                try:
+                    ready.owner.ready(hangup=ready.hangup)
+                except Exception:  # noqa: BLE001 - a fault of our own costs one turn, never a worker
+                    _log.exception("a worker failed in its turn")
+                del ready
+            clock.turn_ended()
 
 
 def check_address(address: Address | tuple[str, int] | str, tls: ServerTls | None = None) -> Address:

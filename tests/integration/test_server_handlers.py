@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from framelet import AnswerTooLargeError, FrameType, IllFormedTextError, encode
+from framelet_server import StopPolicy
 from framelet_server.handlers import Handlers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.integration.conftest import Peer
+    from tests.integration.peers import Gate, Peer
 
     from framelet_server import Server
 
@@ -201,3 +203,28 @@ def test_a_fault_of_the_server_itself_ends_one_connection_with_an_error_that_can
 
 def test_a_bound_method_of_a_c_type_is_a_handler(serve: Serve, connect: Connect) -> None:
     assert connect(serve("-".join)).ask("abc") == "a-b-c"
+
+
+def test_a_worker_that_is_held_up_is_relieved_where_one_serves_all(
+    serve: Serve, connect: Connect, gate: Gate
+) -> None:
+    class Stuck(logging.Handler):
+        """A log that cannot be written, as on a pipe that nobody reads."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            if "STOP refused" in record.getMessage():
+                gate("block")
+
+    log = logging.getLogger("framelet_server")
+    stuck = Stuck()
+    log.addHandler(stuck)
+    try:
+        server = serve(threads=2, stop_policy=StopPolicy.off())
+        peer, other = connect(server), connect(server)
+        peer.send(encode(FrameType.STOP))
+        gate.await_entry()
+        assert other.ask("ab") == "ba"  # a second later
+        gate.open()
+        assert peer.error() == 403
+    finally:
+        log.removeHandler(stuck)
