@@ -228,7 +228,7 @@ def _check_picture(file: Path) -> None:
     from .bench_plot import formats  # noqa: PLC0415 - needs matplotlib
 
     if file.suffix.removeprefix(".").lower() not in formats():
-        message = f"--plot {file} has no ending of a picture: expected one of {', '.join(formats())}"
+        message = f"--plot {file} does not end as a picture does: expected one of {', '.join(formats())}"
         raise usage_error(message)
     if not (os.access(file, os.W_OK) if file.exists() else os.access(file.parent, os.W_OK)):
         message = f"--plot {file} cannot be written"

@@ -98,6 +98,8 @@ class _Load:
         self._free = deque(conversations)  # those that wait for a request of the schedule
         self._left = plan.count_of(process)  # requests of a closed loop that may still be sent
         self._in_flight = 0
+        self._sending = True  # whether there are requests to be sent, now or later
+        self._waited = 0.0
         self._tally = Tally()
         self._last_answer = 0.0
         for conversation in conversations:
@@ -108,26 +110,29 @@ class _Load:
         start = self._control.start()
         self._set_times(start)
         time.sleep(max(0.0, start - time.monotonic()))
-        cpu = began = None
-        next_tick = 0.0
         if self._schedule is None:
             for conversation in tuple(self._live):
                 self._refill(conversation, time.monotonic())
-        while self._live and (self._is_sending() or self._in_flight):
+        cpu, began = 0.0, math.inf
+        next_tick = 0.0
+        while self._live and (self._sending or self._in_flight):
             now = time.monotonic()
-            if cpu is None and now >= self._begin:
-                cpu, began = time.process_time(), now
+            if began == math.inf and now >= self._begin:
+                cpu, began, self._waited = time.process_time(), now, 0.0
+                if self._schedule is not None:
+                    self._schedule.skip_warmup()
             if now >= next_tick:
                 next_tick = now + _TICK
                 if not self._tick(now):
                     break
             for conversation, mask in self._wait(next_tick):
                 self._serve(conversation, mask)
-            if self._schedule is not None:
-                self._dispatch(self._schedule)
+            if self._sending:
+                self._go_on()
         finished = time.monotonic()
-        if cpu is not None and began is not None:
-            self._tally.cpu = [(time.process_time() - cpu) / max(finished - began, 1e-9)]
+        if finished > began:
+            self._tally.cpu = [(time.process_time() - cpu) / (finished - began)]
+            self._tally.busy = [1 - self._waited / (finished - began)]
         return self._finish(finished)
 
     def _set_times(self, start: float) -> None:
@@ -139,13 +144,14 @@ class _Load:
             self._end = self._begin + plan.total / plan.rate
             self._schedule = Schedule(self._begin, plan.rate, plan.numbers_of(self._process))
 
-    def _is_sending(self) -> bool:
-        """Whether there are requests to be sent, now or later."""
-        if self._left == 0 and self._schedule is None:
-            return False
-        if self._schedule is not None and self._schedule.next_due == math.inf:
-            return False
-        return time.monotonic() < self._end
+    def _go_on(self) -> None:
+        """Send what is due, and see whether anything will be sent behind it."""
+        over = time.monotonic() >= self._end
+        if self._schedule is None:
+            self._sending = not over and self._left != 0
+        else:
+            self._dispatch(self._schedule)
+            self._sending = not over and self._schedule.next_due < math.inf
 
     def _tick(self, now: float) -> bool:
         """Look at the clocks; whether to go on."""
@@ -160,15 +166,19 @@ class _Load:
     def _wait(self, next_tick: float) -> list[tuple[Conversation, int]]:
         """Wait for sockets, until the next request is due if there is a connection for it."""
         now = time.monotonic()
-        until = min(next_tick, self._end) if now < self._end else next_tick
-        if self._schedule is not None and self._free and now < self._end:
-            until = min(until, self._schedule.next_due)
+        until = next_tick
+        if self._sending:
+            until = min(until, self._end)
+            if self._schedule is not None and self._free:
+                until = min(until, self._schedule.next_due)
         timeout = max(0.0, until - now)
         if timeout and self._schedule is not None and hasattr(self._selector, "fileno"):
             # A selector counts whole milliseconds, which would have each request sent late.
             select.select([self._selector], [], [], timeout)
             timeout = 0.0
-        return [(key.data, mask) for key, mask in self._selector.select(timeout)]
+        ready = self._selector.select(timeout)
+        self._waited += time.monotonic() - now
+        return [(key.data, mask) for key, mask in ready]
 
     def _serve(self, conversation: Conversation, mask: int) -> None:
         """Do what a socket is ready for."""

@@ -128,6 +128,13 @@ class Schedule:
         self._left = self._left[1:]
         self.next_due = self._due()
 
+    def skip_warmup(self) -> None:
+        """Leave out what was not done of the warm-up: it would hold up what counts."""
+        if not self.counts:
+            step = self._left.step
+            self._left = range(self._left.start % step, self._left.stop, step)
+            self.next_due = self._due()
+
     def overdue(self, now: float) -> int:
         """How many requests that count are due and were not done."""
         first = self._left.start if self.counts else self._left.start % self._left.step

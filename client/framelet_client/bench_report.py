@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9, 99.99)
 BUSY = 0.9
-"""Share of a core from which the load generator is said to be the limit."""
+"""Share of the time at work from which the load generator is said to be the limit."""
 
 _REACHED = 0.99  # share of the rate from which it counts as reached
 _WRONG_HINT = "for a server with another handler there are --expect echo and --expect any"
@@ -37,7 +37,11 @@ def exit_code_of(tally: Tally) -> ExitCode:
 
 def rate_of(tally: Tally) -> float:
     """Requests answered a second."""
-    return tally.answered / tally.seconds if tally.seconds else 0.0
+    return _per_second(tally.answered, tally)
+
+
+def _per_second(number: int, tally: Tally) -> float:
+    return number / tally.seconds if tally.seconds else 0.0
 
 
 def rate_reached(plan: Plan, tally: Tally) -> bool:
@@ -47,7 +51,7 @@ def rate_reached(plan: Plan, tally: Tally) -> bool:
 
 def is_limited(tally: Tally) -> bool:
     """Whether a process of the load generator had about as much to do as it could."""
-    return any(share >= BUSY for share in tally.cpu)
+    return any(share >= BUSY for share in tally.busy)
 
 
 def complaints(plan: Plan, tally: Tally) -> Iterator[str]:
@@ -80,15 +84,12 @@ def table(address: str, plan: Plan, tally: Tally) -> list[str]:
     keeps = "in flight on each" if plan.rate is None else "at most in flight on each"
     checked = "not compared" if plan.expect == "any" else "each compared"
     rate = rate_of(tally)
-    per_second = [
-        value / tally.seconds if tally.seconds else 0.0
-        for value in (tally.octets_sent, tally.octets_received)
-    ]
+    sent, received = (_per_second(octets, tally) for octets in (tally.octets_sent, tally.octets_received))
     lines = [
         f"{address}: {loop}, {_many(plan.connections, 'connection')}, {plan.window:,} {keeps}",
         f"texts        {sizes} octets, {plan.text}",
         f"answered     {tally.answered:,} of {tally.sent:,} in {tally.seconds:.3f} s, {checked}",
-        f"throughput   {rate:,.0f} requests/s, octets/s: {per_second[0]:,.0f} sent, {per_second[1]:,.0f} received",
+        f"throughput   {rate:,.0f} requests/s; octets/s: {sent:,.0f} sent, {received:,.0f} received",
         "",
         "ms        " + "".join(f"{name:>11}" for name in ("mean", *map(_name, PERCENTILES), "max")),
         _row("latency" if plan.rate is None else "since due", tally.latency),
@@ -108,10 +109,9 @@ def _remarks(plan: Plan, tally: Tally) -> Iterator[str]:
         unsent = f"; {_many(tally.unsent, 'request')} due and never sent" if tally.unsent else ""
         yield f"the rate of {plan.rate:,g} requests/s was not reached: it was {rate_of(tally):,.1f}{unsent}"
     if is_limited(tally):
-        share = max(tally.cpu)
         yield (
-            f"the load generator itself was the limit: it used {share:.0%} of a core; "
-            f"more --processes may show more of the server"
+            f"the load generator itself was a limit: at work {max(tally.busy):.0%} of the time, "
+            f"on {max(tally.cpu):.0%} of a core; more --processes may show more of the server"
         )
     if tally.interrupted:
         yield f"interrupted, with {_many(tally.abandoned, 'request')} in flight"
@@ -154,14 +154,15 @@ def as_json(address: str, plan: Plan, tally: Tally) -> str:
         },
         "connections_ended": dict(tally.ends),
         "requests_per_second": rate_of(tally),
-        "octets_sent_per_second": tally.octets_sent / tally.seconds if tally.seconds else 0.0,
-        "octets_received_per_second": tally.octets_received / tally.seconds if tally.seconds else 0.0,
+        "octets_sent_per_second": _per_second(tally.octets_sent, tally),
+        "octets_received_per_second": _per_second(tally.octets_received, tally),
         "rate_reached": rate_reached(plan, tally) if is_open else None,
         "latency": _figures(tally.latency),
         "since_sent": _figures(tally.service) if is_open else None,
         "sent_late": {**_figures(tally.lateness), "late": tally.late} if is_open else None,
         "generator_cores": tally.cpu,
-        "generator_is_the_limit": is_limited(tally),
+        "generator_busy": tally.busy,
+        "generator_is_a_limit": is_limited(tally),
         "histogram": tally.latency.encoded(),
     }
     return json.dumps(report)

@@ -16,14 +16,30 @@ class Latencies:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self.histogram = HdrHistogram(1, _LONGEST, _DIGITS)
+        self._histogram = HdrHistogram(1, _LONGEST, _DIGITS)
         self._max = 0
+        self._last = 0.0  # answers that come together took the same time: they are recorded at once
+        self._repeated = 0
 
-    def record(self, seconds: float, count: int = 1) -> None:
-        """Add the same time ``count`` times."""
-        value = min(max(0, round(seconds * 1e9)), _LONGEST)
-        self.histogram.record_value(value, count)
-        self._max = max(self._max, value)
+    def record(self, seconds: float) -> None:
+        """Add a time."""
+        if seconds != self._last:
+            self._flush()
+            self._last = seconds
+        self._repeated += 1
+
+    def _flush(self) -> None:
+        if self._repeated:
+            value = min(max(0, round(self._last * 1e9)), _LONGEST)
+            self._histogram.record_value(value, self._repeated)
+            self._max = max(self._max, value)
+            self._repeated = 0
+
+    @property
+    def histogram(self) -> HdrHistogram:
+        """All times, in nanoseconds."""
+        self._flush()
+        return self._histogram
 
     def add(self, other: Latencies) -> None:
         """Add all that another histogram holds."""
@@ -43,12 +59,13 @@ class Latencies:
     @property
     def max(self) -> float:
         """The largest, exactly."""
+        self._flush()
         return self._max / 1e9
 
     def percentile(self, percent: float) -> float:
         """What so many percent of them do not exceed; 0 where there are none."""
-        # The histogram gives the upper end of a cell, which is beyond the largest time in the last one.
-        return min(int(self.histogram.get_value_at_percentile(percent)), self._max) / 1e9
+        # The histogram gives the upper end of a cell, which in the last one is beyond the largest time.
+        return min(int(self.histogram.get_value_at_percentile(percent)) / 1e9, self.max)
 
     def encoded(self) -> str:
         """The histogram in nanoseconds, in the base64 that the tools of HdrHistogram read (V2)."""
@@ -60,8 +77,10 @@ class Latencies:
 
     def __setstate__(self, state: tuple[str, int]) -> None:
         """The same again."""
-        encoded, self._max = state
-        self.histogram = HdrHistogram.decode(encoded)
+        encoded, largest = state
+        self.__init__()  # type: ignore[misc] # it has not been called yet
+        self._histogram.decode_and_add(encoded)
+        self._max = largest
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -87,7 +106,8 @@ class Tally:
     ends: Counter[str] = dataclasses.field(default_factory=Counter)  # connections given up, by kind of end
     first_words: dict[str, str] = dataclasses.field(default_factory=dict)  # the first failure of each kind
     seconds: float = 0.0
-    cpu: list[float] = dataclasses.field(default_factory=list)  # cores used by each process
+    cpu: list[float] = dataclasses.field(default_factory=list)  # share of a core, for each process
+    busy: list[float] = dataclasses.field(default_factory=list)  # share of the time not spent waiting
     interrupted: bool = False
 
     @property
