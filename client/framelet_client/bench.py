@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
+import math
 import os
 import resource
 from pathlib import Path
@@ -146,6 +147,10 @@ def _plan(  # noqa: PLR0913 - each keyword is one option
     """Check what the command line says about the measurement."""
     from .bench_plan import Plan, parse_sizes  # noqa: PLC0415 - other commands do not wait for it
 
+    for name, value in (("rate", rate), ("duration", duration), ("warmup", warmup)):
+        if value is not None and math.isnan(value):
+            message = f"--{name} is nan: expected a number"
+            raise usage_error(message)
     if duration is not None and count is not None:
         raise usage_error("--duration and --count exclude each other")
     if processes > connections:

@@ -99,7 +99,9 @@ class _Load:
         self._left = plan.count_of(process)  # requests of a closed loop that may still be sent
         self._in_flight = 0
         self._sending = True  # whether there are requests to be sent, now or later
-        self._waited = 0.0
+        self._counting = False  # whether the warm-up is over; since when; what had been used then
+        self._counted_from = self._cpu = 0.0
+        self._waited = 0.0  # seconds spent waiting since then
         self._tally = Tally()
         self._last_answer = 0.0
         for conversation in conversations:
@@ -113,14 +115,11 @@ class _Load:
         if self._schedule is None:
             for conversation in tuple(self._live):
                 self._refill(conversation, time.monotonic())
-        cpu, began = 0.0, math.inf
         next_tick = 0.0
         while self._live and (self._sending or self._in_flight):
             now = time.monotonic()
-            if began == math.inf and now >= self._begin:
-                cpu, began, self._waited = time.process_time(), now, 0.0
-                if self._schedule is not None:
-                    self._schedule.skip_warmup()
+            if now >= self._begin and not self._counting:
+                self._start_counting(now)
             if now >= next_tick:
                 next_tick = now + _TICK
                 if not self._tick(now):
@@ -129,11 +128,15 @@ class _Load:
                 self._serve(conversation, mask)
             if self._sending:
                 self._go_on()
-        finished = time.monotonic()
-        if finished > began:
-            self._tally.cpu = [(time.process_time() - cpu) / (finished - began)]
-            self._tally.busy = [1 - self._waited / (finished - began)]
-        return self._finish(finished)
+        return self._finish(time.monotonic())
+
+    def _start_counting(self, now: float) -> None:
+        """The warm-up is over."""
+        self._counting = True
+        self._counted_from = now
+        self._cpu, self._waited = time.process_time(), 0.0
+        if self._schedule is not None:
+            self._schedule.skip_warmup()
 
     def _set_times(self, start: float) -> None:
         plan = self._plan
@@ -295,7 +298,13 @@ class _Load:
 
     def _finish(self, finished: float) -> Tally:
         tally = self._tally
-        tally.seconds = max(0.0, max(self._last_answer, min(finished, self._end)) - self._begin)
+        elapsed = finished - self._counted_from
+        if self._counting and elapsed > 0:
+            tally.cpu = [(time.process_time() - self._cpu) / elapsed]
+            tally.busy = [1 - self._waited / elapsed]
+        ended_early = tally.interrupted or not self._live
+        end = finished if ended_early or self._end == math.inf else self._end
+        tally.seconds = max(0.0, self._last_answer - self._begin, min(end, self._end) - self._begin)
         tally.abandoned = sum(flight.counts for one in self._live for flight in one.flights)
         if self._schedule is not None:
             tally.unsent = self._schedule.overdue(min(finished, self._end))

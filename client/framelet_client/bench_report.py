@@ -18,8 +18,10 @@ PERCENTILES = (50.0, 90.0, 99.0, 99.9, 99.99)
 BUSY = 0.9
 """Share of the time at work from which the load generator is said to be the limit."""
 
+WRONG_HINT = "for a server with another handler there are --expect echo and --expect any"
+"""What to do where the replies are right after all."""
+
 _REACHED = 0.99  # share of the rate from which it counts as reached
-_WRONG_HINT = "for a server with another handler there are --expect echo and --expect any"
 
 
 def exit_code_of(tally: Tally) -> ExitCode:
@@ -59,7 +61,7 @@ def complaints(plan: Plan, tally: Tally) -> Iterator[str]:
     first = tally.first_words
     if tally.wrong:
         words = f"{_many(tally.wrong, 'reply was', 'replies were')} wrong: in the first, {first['wrong']}"
-        yield f"{words}; {_WRONG_HINT}"
+        yield f"{words}; {WRONG_HINT}"
     for code, count in sorted(tally.errors.items()):
         words = first[f"ERROR {code}"]
         yield f"{_many(count, 'request was', 'requests were')} answered ERROR {code}: {words}"

@@ -66,7 +66,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 @click.version_option(package_name="framelet", message="%(prog)s %(version)s")
 @click.pass_context
 def framelet(context: click.Context) -> None:
-    """Send texts to a Framelet server, look after it, and look into its streams.
+    """Send texts to a Framelet server, measure it, look after it, and look into its streams.
 
     HOST is a name or address, with or without http://, tcp:// or framelet:// and a port, or unix:PATH;
     behind framelets:// it speaks TLS.
