@@ -18,6 +18,7 @@ import pytest
 from hdrh.histogram import HdrHistogram
 
 from framelet import HEADER_SIZE, FrameType, encode
+from framelet_client.cli import run
 from framelet_server import ServerTls
 
 if TYPE_CHECKING:
@@ -319,11 +320,14 @@ def test_progress_is_shown_on_a_terminal_alone(framelet: FrameletCommand, serve:
         (["--expect", "x"], "Invalid value for '--expect'"),
     ],
 )
-def test_wrong_usage_is_said_in_one_line(framelet: FrameletCommand, options: list[str], words: str) -> None:
-    result = framelet("bench", "127.0.0.1", "1", *options)
-    assert (result.returncode, result.stdout) == (2, b"")
-    assert result.stderr.decode().startswith(f"framelet: error: {words}")
-    assert result.stderr.count(b"\n") == 1
+def test_wrong_usage_is_said_in_one_line(
+    capfd: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    assert run(["bench", "127.0.0.1", "1", *options]) == 2
+    stdout, stderr = capfd.readouterr()
+    assert stdout == ""
+    assert stderr.startswith(f"framelet: error: {words}")
+    assert stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
