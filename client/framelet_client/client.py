@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, Literal, cast, overload
@@ -10,24 +9,19 @@ from typing import TYPE_CHECKING, Literal, cast, overload
 from framelet import (
     ApplicationReceived,
     ClientLimits,
-    ConfigurationError,
     ConnectionStateError,
     ErrorReceived,
     FrameletError,
     HelloReceived,
     StoppedReceived,
-    TcpAddress,
-    TlsAddress,
     parse_address,
 )
 from framelet.address import DEFAULT_HOST
 
-from ._connect import connect
 from ._engine import Answer, Engine
-from ._handshake import shake_hands
+from ._transport import open_transport, secured
 from .errors import AnswerError
 from .source import Texts
-from .tls import ClientTls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -37,6 +31,7 @@ if TYPE_CHECKING:
     from framelet import Address, ClientConnection
 
     from .source import Source
+    from .tls import ClientTls
 
 _BY_PROGRAM = "the program closed it"
 
@@ -66,8 +61,9 @@ class Client:
         speaks TLS.  Raises AddressError, ConfigurationError, ConnectError, or its TlsError.
         """
         self._limits = limits or ClientLimits()
-        self._address, tls = _secured(parse_address(host, port), tls)
-        self._engine = _open(self._address, tls, self._limits)
+        self._address, tls = secured(parse_address(host, port), tls)
+        sock, layer, early = open_transport(self._address, tls, self._limits.connect_timeout)
+        self._engine = Engine(sock, self._limits, layer, early)
         self._turn_lock = threading.Lock()
         self._closed: str | None = None  # why it is closed
 
@@ -236,28 +232,3 @@ class Client:
         finally:
             self._turn_lock.release()
         return True
-
-
-def _secured(address: Address, tls: ClientTls | None) -> tuple[Address, ClientTls | None]:
-    """Have either of the two ask for TLS: it is never left out where one was to have it."""
-    if tls is None:
-        return address, ClientTls() if isinstance(address, TlsAddress) else None
-    if isinstance(address, TcpAddress):
-        address = TlsAddress(*address)
-    if isinstance(address, TlsAddress):
-        return address, tls
-    message = f"{address} cannot have TLS: expected framelets://HOST:PORT"
-    raise ConfigurationError(message)
-
-
-def _open(address: Address, tls: ClientTls | None, limits: ClientLimits) -> Engine:
-    """A connection that is ready for frames, all within the connect timeout."""
-    deadline = time.monotonic() + limits.connect_timeout
-    sock = connect(address, limits.connect_timeout)
-    if tls is None or not isinstance(address, TlsAddress):
-        return Engine(sock, limits)
-    with contextlib.ExitStack() as undo:
-        undo.callback(sock.close)
-        layer, early = shake_hands(sock, tls, address, deadline)
-        undo.pop_all()
-    return Engine(sock, limits, layer, early)

@@ -24,7 +24,7 @@ class ExitCode(enum.IntEnum):
     TIMED_OUT = 4, "the server did not answer in time"
     PROTOCOL_ERROR = 5, "the server broke the protocol, or the octets decoded do"
     ERROR_ANSWERED = 6, "the server answered ERROR"
-    PARTIAL = 7, "some lines or answers are missing: skipped, answered ERROR, or lost midway"
+    PARTIAL = 7, "some lines or answers are missing or wrong: skipped, answered ERROR, or lost midway"
     INTERRUPTED = 130, "interrupted from the keyboard"
 
 

@@ -180,7 +180,7 @@ def test_without_a_command_there_is_help(framelet: FrameletCommand) -> None:
     assert stdout.startswith("Usage: framelet ")
     for exit_code in ExitCode:
         assert f"{exit_code:>3}  {exit_code.meaning}" in stdout
-    for command in ("send", "ping", "hello", "stop", "decode"):
+    for command in ("send", "ping", "bench", "hello", "stop", "decode"):
         assert re.search(rf"^  {command} ", stdout, re.MULTILINE)
 
 

@@ -1,0 +1,252 @@
+"""``framelet bench``: its options, and how its run ends.  Needs click."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import math
+import os
+import resource
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from framelet import parse_address
+
+from .exit_codes import ExitCode
+from .target import LIMITS, Target, usage_error, with_server
+from .terminal import Output, complain
+from .tls import ClientTls
+
+if TYPE_CHECKING:
+    from .bench_plan import Plan
+    from .bench_tally import Tally
+
+_WINDOW = LIMITS["window"]
+_WARMUP = 1.0
+_DURATION = 10.0
+_LONGEST = 31_536_000.0
+_SPARE_DESCRIPTORS = 64
+_EPILOG = """\b
+Examples:
+  framelet bench                                  one request at a time, for 10 seconds
+  framelet bench 10.0.0.7 --connections 64 --window 16 --size 16,64,1024
+  framelet bench 10.0.0.7 --rate 5000 --connections 8 --duration 60 --plot latency.svg
+  framelet bench unix:/run/framelet.sock --count 100000 --expect echo --json
+"""
+
+
+@click.command(epilog=_EPILOG)
+@functools.partial(with_server, own={"window"})
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 1_000_000),
+    default=1,
+    metavar="NUMBER",
+    show_default=True,
+    help="Connections.",
+)
+@click.option(
+    "--window",
+    type=click.IntRange(int(_WINDOW.minimum), int(_WINDOW.maximum)),
+    metavar="FRAMES",
+    help="Requests in flight on each connection; with --rate the most there may be.  "
+    f"[default: 1; {_WINDOW.default} with --rate]",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0.001, 10_000_000),
+    metavar="NUMBER",
+    help="Send so many requests a second in all, on schedule (open loop).  [default: as replies come]",
+)
+@click.option(
+    "--size", default="64", metavar="OCTETS[,...]", show_default=True, help="Sizes of the texts, in turn."
+)
+@click.option(
+    "--text",
+    type=click.Choice(["ascii", "mixed"]),
+    default="ascii",
+    show_default=True,
+    help="Characters of the texts; mixed: of one to four octets.",
+)
+@click.option(
+    "--expect",
+    type=click.Choice(["reverse", "echo", "any"]),
+    default="reverse",
+    show_default=True,
+    help="What each reply has to be; any: replies are not compared.",
+)
+@click.option(
+    "--duration",
+    type=click.FloatRange(0.001, _LONGEST),
+    metavar="SECONDS",
+    help=f"Time to measure.  [default: {_DURATION:g}]",
+)
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    metavar="NUMBER",
+    help="Requests to measure, in the place of --duration.",
+)
+@click.option(
+    "--warmup",
+    type=click.FloatRange(0, _LONGEST),
+    metavar="SECONDS",
+    help=f"Time before the measurement, under the same load.  [default: {_WARMUP:g}; 0 with --count]",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 1_024),
+    default=1,
+    metavar="NUMBER",
+    show_default=True,
+    help="Processes that share the connections.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option(
+    "--plot",
+    "picture",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Draw latency by percentile, as SVG, PNG or PDF.",
+)
+def bench(target: Target, *, as_json: bool, picture: Path | None, **options: Any) -> ExitCode:  # noqa: ANN401 - by click
+    """Measure the throughput and latency of the server at HOST and PORT.
+
+    Each of the connections keeps WINDOW requests in flight, or sends its share of RATE.  With a rate,
+    latency is measured from the time at which a request was due.  Every reply is compared.  Ctrl-C ends
+    the measurement and reports what there is.
+    """
+    _need("hdrh", "bench-cli", "bench")
+    plan = _plan(target, **options)
+    if picture is not None:
+        _check_picture(picture)
+    output = Output()
+    _allow_descriptors(plan.connections)
+    address, tally = _measure(plan)
+    if tally is None:
+        return ExitCode.PARTIAL
+    return _report(address, plan, tally, output, as_json=as_json, picture=picture)
+
+
+def _plan(  # noqa: PLR0913 - each keyword is one option
+    target: Target,
+    *,
+    window: int | None,
+    rate: float | None,
+    size: str,
+    duration: float | None,
+    count: int | None,
+    warmup: float | None,
+    connections: int,
+    processes: int,
+    **rest: str,
+) -> Plan:
+    """Check what the command line says about the measurement."""
+    from .bench_plan import Plan, parse_sizes  # noqa: PLC0415 - other commands do not wait for it
+
+    for name, value in (("rate", rate), ("duration", duration), ("warmup", warmup)):
+        if value is not None and math.isnan(value):
+            message = f"--{name} is nan: expected a number"
+            raise usage_error(message)
+    if duration is not None and count is not None:
+        raise usage_error("--duration and --count exclude each other")
+    if processes > connections:
+        message = f"--processes {processes} is more than --connections {connections}: each needs one"
+        raise usage_error(message)
+    try:
+        sizes = parse_sizes(size)
+    except ValueError as error:
+        message = f"--size {error}"
+        raise usage_error(message) from None
+    if max(sizes) > target.limits.max_body:
+        message = f"--size {max(sizes)} is more than --max-body {target.limits.max_body}"
+        raise usage_error(message)
+    return Plan(
+        host=target.host,
+        port=target.port,
+        limits=target.limits,
+        tls=target.tls_options,
+        connections=connections,
+        window=window or (1 if rate is None else int(_WINDOW.default)),
+        rate=rate,
+        sizes=sizes,
+        duration=(duration or _DURATION) if count is None else None,
+        count=count,
+        warmup=(_WARMUP if count is None else 0.0) if warmup is None else warmup,
+        processes=processes,
+        **rest,
+    )
+
+
+def _measure(plan: Plan) -> tuple[str, Tally | None]:
+    """Measure, while people watch: the address as the server prints it, and what was found."""
+    from ._transport import secured  # noqa: PLC0415 - other commands do not wait for it
+    from .bench_progress import BenchProgress  # noqa: PLC0415 - see above
+    from .bench_run import ProcessDiedError, measure  # noqa: PLC0415 - see above
+
+    tls = None if plan.tls is None else ClientTls(**plan.tls)
+    address, _ = secured(parse_address(plan.host, plan.port), tls)
+    with contextlib.closing(BenchProgress(plan)) as progress:
+        try:
+            return str(address), measure(plan, progress)
+        except ProcessDiedError as error:
+            complain(f"framelet: error: {error}")
+            return str(address), None
+
+
+def _report(  # noqa: PLR0913 - what was measured, and where to say it
+    address: str, plan: Plan, tally: Tally, output: Output, *, as_json: bool, picture: Path | None
+) -> ExitCode:
+    """Say what was found, everywhere it is wanted."""
+    from . import bench_report  # noqa: PLC0415 - other commands do not wait for it
+
+    if as_json:
+        output.write_lines([bench_report.as_json(address, plan, tally)])
+    else:
+        output.write_lines(bench_report.table(address, plan, tally))
+    for line in bench_report.complaints(plan, tally):
+        complain(f"framelet: {line}")
+    if picture is not None:
+        from .bench_plot import plot  # noqa: PLC0415 - needs matplotlib
+
+        try:
+            plot(picture, address, plan, tally)
+        except OSError as error:
+            complain(f"framelet: error: {picture} cannot be written: {error.strerror}")
+            return ExitCode.PARTIAL
+    return bench_report.exit_code_of(tally)
+
+
+def _need(module: str, extra: str, what: str) -> None:
+    """Refuse, before anything is done, what lacks an extra."""
+    if importlib.util.find_spec(module) is None:
+        message = f"{what} needs the extra \"{extra}\": pip install 'framelet[{extra}]'"
+        raise usage_error(message)
+
+
+def _check_picture(file: Path) -> None:
+    """Refuse, before an hour is measured, a picture that could not be drawn."""
+    _need("matplotlib", "plot", "--plot")
+    from .bench_plot import formats  # noqa: PLC0415 - needs matplotlib
+
+    if file.suffix.removeprefix(".").lower() not in formats():
+        message = f"--plot {file} does not end as a picture does: expected one of {', '.join(formats())}"
+        raise usage_error(message)
+    if not (os.access(file, os.W_OK) if file.exists() else os.access(file.parent, os.W_OK)):
+        message = f"--plot {file} cannot be written"
+        raise usage_error(message)
+
+
+def _allow_descriptors(connections: int) -> None:
+    """Have the system allow as many sockets as are wanted; refuse where it does not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _SPARE_DESCRIPTORS
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        message = f"--connections {connections} are more than the system's {hard} descriptors: see ulimit -n"
+        raise usage_error(message)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

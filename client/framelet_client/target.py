@@ -1,0 +1,151 @@
+"""The server that a command talks to: arguments, options, and what to say when it fails.  Needs click."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from framelet import (
+    AddressError,
+    AnswerTimeoutError,
+    ClientLimits,
+    ConfigurationError,
+    FrameletError,
+    ProtocolError,
+    TlsAddress,
+    parse_address,
+)
+from framelet.address import DEFAULT_HOST, parse_port
+
+from .client import Client
+from .errors import AnswerError, ConnectError, ConnectionLostError, FatalAnswerError, TlsError
+from .exit_codes import ExitCode
+from .send_lines import LinesLeftError
+from .terminal import complain, escape
+from .tls import ClientTls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from framelet.limits import LimitInfo
+
+LIMITS = {info.name: info for info in ClientLimits.describe()}
+_DEFAULT_HOST = f"http://{DEFAULT_HOST}"  # as the first edition of this command had it
+_TLS = {
+    "ca_file": ("FILE", "Authorities to trust with framelets://.  [default: the system's]"),
+    "cert_file": ("FILE", "Certificate to show to the server."),
+    "key_file": ("FILE", "Key of that certificate, if it is not in the same file."),
+    "server_name": ("NAME", "Name that the server's certificate must have.  [default: HOST]"),
+}
+
+
+class Target(NamedTuple):
+    """The server of a command, and how to talk to it."""
+
+    host: str  # as given
+    port: int | None
+    limits: ClientLimits
+    tls: ClientTls | None
+    tls_options: dict[str, str | None] | None  # what ``tls`` was made of
+    verbose: bool
+
+    def connect(self) -> Client:
+        """A client of the server."""
+        return Client(self.host, self.port, limits=self.limits, tls=self.tls)
+
+
+def limit_option(info: LimitInfo) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option that sets one of the client's limits."""
+    kind: click.IntRange | click.FloatRange = (
+        click.IntRange(int(info.minimum), int(info.maximum))
+        if info.kind is int
+        else click.FloatRange(info.minimum, info.maximum)
+    )
+    words = f"{info.purpose[0].upper()}{info.purpose[1:]}."
+    unit = info.unit.upper()
+    return click.option(
+        info.option, info.name, type=kind, default=info.default, metavar=unit, help=words, show_default=True
+    )
+
+
+def _tls_option(name: str, metavar: str, words: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """An option about TLS; any of them asks for it."""
+    return click.option("--" + name.replace("_", "-"), name, metavar=metavar, help=words)
+
+
+def with_server(command: Callable[..., ExitCode], *, own: Collection[str] = ()) -> Callable[..., ExitCode]:
+    """Give a command the arguments and options of a server, and report what goes wrong with it.
+
+    The limits named in ``own`` are left to the command: it has no such option, or one of its own.
+    """
+    limits_taken = [info for name, info in LIMITS.items() if name not in own]
+
+    @functools.wraps(command)
+    def wrapper(host: str, port: str | None, *, verbose: bool, **options: Any) -> ExitCode:  # noqa: ANN401 - by click
+        limits = {info.name: options.pop(info.name) for info in limits_taken}
+        tls = {name: options.pop(name) for name in _TLS}
+        target = _target(host, port, limits, tls, verbose=verbose)
+        try:
+            return command(target, **options)
+        except LinesLeftError as error:
+            words, code = _explain(error.error, target)
+            complain(f"{words}; no answer from line {error.line} on")
+            midway = code in (ExitCode.NO_CONNECTION, ExitCode.ERROR_ANSWERED)
+            return ExitCode.PARTIAL if midway else code
+        except FrameletError as error:
+            words, code = _explain(error, target)
+            complain(words)
+            return code
+
+    parameters: list[Callable[[Callable[..., ExitCode]], Callable[..., ExitCode]]] = [
+        click.argument("host", default=_DEFAULT_HOST),
+        click.argument("port", required=False),
+        *[limit_option(info) for info in limits_taken],
+        *[_tls_option(name, *words) for name, words in _TLS.items()],
+        click.option("-v", "--verbose", is_flag=True, help="Say why no connection could be made."),
+    ]
+    decorated: Callable[..., ExitCode] = wrapper
+    for parameter in reversed(parameters):
+        decorated = parameter(decorated)
+    return decorated
+
+
+def _target(
+    host: str, port: str | None, limits: dict[str, Any], tls: dict[str, str | None], *, verbose: bool
+) -> Target:
+    """Check what the command line says about the server."""
+    try:
+        number = None if port is None else parse_port(port)
+        address = parse_address(host, number)
+        wanted = ClientTls(**tls) if isinstance(address, TlsAddress) or any(tls.values()) else None
+        return Target(host, number, ClientLimits(**limits), wanted, tls if wanted else None, verbose)
+    except (AddressError, ConfigurationError) as error:
+        raise usage_error(str(error)) from error
+
+
+def _explain(error: FrameletError, target: Target) -> tuple[str, ExitCode]:
+    """What to tell people about an error, and the exit code for it."""
+    no_connection = f"Couldn't get connection to {target.host}"
+    if isinstance(error, ConfigurationError):  # that only shows when the connection is made
+        raise usage_error(str(error)) from error
+    if isinstance(error, TlsError):
+        return f"{no_connection}: {error.reason}", ExitCode.NO_CONNECTION
+    if isinstance(error, ConnectError):
+        reason = f"\n{error.reason}" if target.verbose else ""
+        return f"{no_connection}{reason}", ExitCode.NO_CONNECTION
+    if isinstance(error, ConnectionLostError):
+        return f"{no_connection}: {error}", ExitCode.NO_CONNECTION
+    if isinstance(error, AnswerTimeoutError):
+        return f"framelet: {error}", ExitCode.TIMED_OUT
+    if isinstance(error, (AnswerError, FatalAnswerError)):
+        return f"framelet: {error}", ExitCode.ERROR_ANSWERED
+    if isinstance(error, ProtocolError):
+        return f"framelet: the server broke the protocol: {escape(str(error))}", ExitCode.PROTOCOL_ERROR
+    raise error
+
+
+def usage_error(message: str) -> click.UsageError:
+    """The error for a command line that is wrong."""
+    return click.UsageError(message, click.get_current_context())

@@ -1,0 +1,145 @@
+"""What ``framelet bench`` makes of what it has found."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from framelet import ClientLimits
+from framelet_client.bench_plan import Plan
+from framelet_client.bench_report import WRONG_HINT, as_json, complaints, exit_code_of, table
+from framelet_client.bench_tally import Latencies, Tally
+from framelet_client.exit_codes import ExitCode
+
+PLAN = Plan(
+    host="a",
+    port=1,
+    limits=ClientLimits(),
+    tls=None,
+    connections=2,
+    window=1,
+    rate=100.0,
+    sizes=(64,),
+    text="ascii",
+    expect="reverse",
+    duration=1.0,
+    count=None,
+    warmup=0.0,
+    processes=1,
+)
+
+
+def latencies(*seconds: float) -> Latencies:
+    made = Latencies()
+    for one in seconds:
+        made.record(one)
+    return made
+
+
+def test_latencies_keep_three_digits_and_the_largest_exactly() -> None:
+    found = latencies(*[0.001] * 98, 0.5, 1.2345678)
+    assert found.count == 100
+    assert found.max == 1.2345678
+    assert found.percentile(50) == pytest.approx(0.001, rel=1e-3)
+    assert found.percentile(99) == pytest.approx(0.5, rel=1e-3)
+    assert found.percentile(99.99) == pytest.approx(1.2345678, rel=1e-3)
+    assert found.percentile(100) <= found.max
+    assert found.mean == pytest.approx((0.098 + 0.5 + 1.2345678) / 100, rel=1e-3)
+
+
+def test_latencies_beyond_the_range_are_kept_at_its_ends() -> None:
+    found = latencies(-1.0, 1e9)
+    assert (found.count, found.percentile(50), found.max) == (2, 0.0, 86_400.0)
+
+
+def test_no_latencies() -> None:
+    found = latencies()
+    assert (found.count, found.mean, found.max, found.percentile(99)) == (0, 0.0, 0.0, 0.0)
+
+
+def test_latencies_survive_the_way_to_another_process_and_add_up() -> None:
+    for one in (latencies(), latencies(0.25, 0.25, 0.5)):
+        other = pickle.loads(pickle.dumps(one))  # noqa: S301 - made here
+        assert (other.count, other.max, other.encoded()) == (one.count, one.max, one.encoded())
+        other.add(latencies(2.0))
+        other.record(1.0)
+        assert (other.count, other.max) == (one.count + 2, 2.0)
+
+
+def test_tallies_add_up() -> None:
+    one = Tally(answered=2, latency=latencies(0.1, 0.2), seconds=1.0, cpu=[0.5], first_words={"wrong": "a"})
+    two = Tally(answered=1, wrong=3, errors=Counter({450: 2}), latency=latencies(0.3), seconds=2.0, cpu=[0.1])
+    two.first_words = {"wrong": "b", "ERROR 450": "c"}
+    two.interrupted = True
+    whole = Tally()
+    whole.add(one)
+    whole.add(two)
+    assert (whole.answered, whole.wrong, whole.errors, whole.latency.count) == (3, 3, {450: 2}, 3)
+    assert (whole.seconds, whole.cpu, whole.interrupted) == (2.0, [0.5, 0.1], True)
+    assert whole.first_words == {"wrong": "a", "ERROR 450": "c"}
+    assert (whole.failed, whole.sent) == (5, 8)
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        ({"answered": 1}, ExitCode.SUCCESS),
+        ({"answered": 1, "unsent": 5}, ExitCode.SUCCESS),
+        ({"answered": 1, "wrong": 1}, ExitCode.PARTIAL),
+        ({"errors": Counter({450: 1})}, ExitCode.PARTIAL),
+        ({"answered": 1, "ends": Counter(lost=1)}, ExitCode.PARTIAL),
+        ({"lost": 1, "ends": Counter(lost=1)}, ExitCode.NO_CONNECTION),
+        ({"answered": 1, "ends": Counter({"timed out": 1, "lost": 1})}, ExitCode.TIMED_OUT),
+        ({"answered": 1, "ends": Counter({"broke the protocol": 1, "lost": 1})}, ExitCode.PROTOCOL_ERROR),
+        ({"answered": 1, "wrong": 1, "interrupted": True}, ExitCode.INTERRUPTED),
+    ],
+)
+def test_exit_codes(found: dict[str, Any], code: ExitCode) -> None:
+    assert exit_code_of(Tally(**found)) is code
+
+
+def test_each_kind_of_failure_has_a_line() -> None:
+    tally = Tally(
+        answered=1,
+        wrong=2,
+        errors=Counter({450: 1}),
+        timed_out=1,
+        lost=1_000,
+        ends=Counter({"lost": 1, "timed out": 1}),
+        first_words={"wrong": "W", "ERROR 450": "E", "lost": "L", "timed out": "T"},
+        seconds=0.5,
+    )
+    assert list(complaints(PLAN, tally)) == [
+        f"2 replies were wrong: in the first, W; {WRONG_HINT}",
+        "1 request was answered ERROR 450: E",
+        "1 connection of 2 lost: L; 1,000 requests have no answer",
+        "1 connection of 2 timed out: T; 1 request has no answer",
+        "no connection was left after 0.500 seconds of the measurement",
+    ]
+    assert list(complaints(PLAN, Tally(answered=1))) == []
+
+
+def test_the_remarks_are_those_that_apply() -> None:
+    good = Tally(answered=100, seconds=1.0, late=1, cpu=[0.1], busy=[0.2])
+    assert table("A", PLAN, good)[-1] == "1.0% of the requests (1) were sent more than 1 ms late"
+    bad = Tally(answered=50, seconds=1.0, unsent=50, cpu=[0.2, 0.95], busy=[0.2, 0.97])
+    *_, rate, limit = table("A", PLAN, bad)
+    assert rate == "the rate of 100 requests/s was not reached: it was 50.0; 50 requests due and never sent"
+    assert limit.startswith(
+        "the load generator itself was a limit: at work 97% of the time, on 95% of a core"
+    )
+    assert json.loads(as_json("A", PLAN, good))["rate_reached"] is True
+    assert json.loads(as_json("A", PLAN, good))["generator_is_a_limit"] is False
+    assert json.loads(as_json("A", PLAN, bad))["rate_reached"] is False
+    assert json.loads(as_json("A", PLAN, bad))["generator_is_a_limit"] is True
+
+
+def test_nothing_measured_is_reported_too() -> None:
+    nothing = Tally(interrupted=True)
+    assert table("A", PLAN, nothing)[-1] == "interrupted, with 0 requests in flight"
+    report = json.loads(as_json("A", PLAN, nothing))
+    assert (report["requests_per_second"], report["latency"]["count"]) == (0.0, 0)
