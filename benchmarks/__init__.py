@@ -1,0 +1,1 @@
+"""Framelet beside its peers and beside the limit: ``python -m benchmarks``, or ``make bench``."""
