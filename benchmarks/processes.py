@@ -217,9 +217,9 @@ def ask(peer: Peer, port: int, work: str, count: int, clients: int = 1) -> float
     return seconds
 
 
-def calibrated(measure: Callable[[int], float], seconds: float, *, first: int = 20, step: int = 1) -> int:
-    """How many requests take about so many seconds; a multiple of ``step``."""
+def calibrated(measure: Callable[[int], float], seconds: float, *, first: int, step: int) -> int:
+    """How many requests take about so many seconds: ``first`` at least, and a multiple of ``step``."""
     count = first
     while (taken := measure(count)) < min(0.1, seconds / 3):
         count *= 10
-    return max(step, round(count * seconds / taken / step) * step)
+    return max(first, round(count * seconds / taken / step) * step)

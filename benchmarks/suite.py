@@ -47,10 +47,12 @@ class Bench:
             options.setdefault("seconds", self.seconds)
         return load(files, (server or self.server(name)).port, **options)
 
-    def count(self, key: tuple[object, ...], measure: Callable[[int], float], step: int = 1) -> int:
+    def count(
+        self, key: tuple[object, ...], measure: Callable[[int], float], *, first: int, step: int = 1
+    ) -> int:
         """How many requests make one measurement; found out once for each key."""
         if key not in self._counts:
-            self._counts[key] = calibrated(measure, self.seconds, first=max(20, step), step=step)
+            self._counts[key] = calibrated(measure, self.seconds, first=first, step=step)
         return self._counts[key]
 
     def raw_peers(self) -> list[Peer]:

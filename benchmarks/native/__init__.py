@@ -16,17 +16,22 @@ class CompilerError(Exception):
     """There is no C compiler, or it refused the sources."""
 
 
+def compiler() -> str:
+    """The system's C compiler; raises CompilerError where there is none."""
+    found = shutil.which(os.environ.get("CC", "cc"))
+    if found is None:
+        raise CompilerError("no C compiler: install one (gcc or clang), or name it in the variable CC")
+    return found
+
+
 def program(name: str) -> Path:
     """The program of that name, built anew when its source is younger; raises CompilerError."""
     source, built = SOURCES / f"{name}.c", BUILT / name
     if built.exists() and built.stat().st_mtime >= source.stat().st_mtime:
         return built
-    compiler = shutil.which(os.environ.get("CC", "cc"))
-    if compiler is None:
-        raise CompilerError("no C compiler: install one (gcc or clang), or name it in the variable CC")
     BUILT.mkdir(parents=True, exist_ok=True)
     unfinished = BUILT / f"{name}.{os.getpid()}"  # two runs may build at once
-    command = [compiler, *FLAGS, "-o", unfinished, source]
+    command = [compiler(), *FLAGS, "-o", unfinished, source]
     outcome = subprocess.run(command, capture_output=True, text=True, check=False)
     if outcome.returncode:
         message = f"{source} does not compile:\n{outcome.stderr}"
