@@ -11,7 +11,7 @@ Exits with 1 where something could not be measured, wrong replies among it, and 
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import json
 import sys
 import time
@@ -56,7 +56,9 @@ def main() -> int:
 
 def options() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="benchmarks", description="Framelet beside its peers and the limit.")
+    parser = argparse.ArgumentParser(
+        prog="benchmarks", description="Framelet beside its peers and the limit."
+    )
     parser.add_argument("--quick", action="store_true", help="a few rows, short rounds: about a minute")
     parser.add_argument("--rows", type=listed(ROWS), help=f"some of: {', '.join(ROWS)}")
     parser.add_argument("--peers", type=listed(PEERS), help=f"some of: {', '.join(PEERS)}")
@@ -127,7 +129,7 @@ def measure(given: argparse.Namespace) -> int:
         "machine": machine(),
         "versions": versions(PEERS[name] for name in peers),
         "method": {
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "date": dt.datetime.now(dt.UTC).date().isoformat(),
             "minutes": round((time.monotonic() - began) / 60, 1),
             "rounds": given.rounds,
             "seconds": given.seconds,
@@ -162,7 +164,9 @@ def show(row: Measured) -> None:
         lines.append((title, amount(row.median(name)), spread))
     reference = row.titles.get(row.reference or "", "")
     print(f"\n{row.title}" + (" (less is better)" if row.less else ""))
-    print(table((row.name, row.unit, f"ratio to {reference}" if reference else ""), lines), end="", flush=True)
+    print(
+        table((row.name, row.unit, f"ratio to {reference}" if reference else ""), lines), end="", flush=True
+    )
     for name, why in row.failed.items():
         print(f"{name} failed: {why}", flush=True)
 

@@ -57,9 +57,7 @@ def targets_section(results: Results) -> str:
     """Met or missed."""
     found = verdicts(results)
     met = sum(verdict.met for verdict in found)
-    rows = (
-        (v.title, v.what, v.target.bound, v.value, "met" if v.met else "**missed**") for v in found
-    )
+    rows = ((v.title, v.what, v.target.bound, v.value, "met" if v.met else "**missed**") for v in found)
     head = ("work", "what", "target", "measured (all rounds)", "")
     return f"{met} of {len(found)} are met.\n\n{table(head, rows)}"
 
@@ -82,7 +80,7 @@ def losing_rows(results: Results) -> Iterator[tuple[str, str, str, str]]:
         ahead = [name for name in row.values if name != LIMIT and row.better(row.median(name), ours)]
         ahead.sort(key=row.median, reverse=not row.less)
         if ahead:
-            names = (f"{row.titles[name]} {times(row.median(name) / ours)} ×" for name in ahead)
+            names = (f"{row.titles[name]} {times(row.median(name) / ours)} times" for name in ahead)
             yield row.title, amount(ours), ", ".join(names), row.unit
 
 
@@ -91,7 +89,9 @@ def group_section(rows: Sequence[Measured]) -> str:
     titles = {name: title for row in rows for name, title in row.titles.items()}
     lines = ((row.title, row.unit, *(cell(row, name) for name in titles)) for row in rows)
     note = "".join(
-        f"\n![{plot.title}](../benchmarks/results/{plot.file})\n" for plot in PLOTS if plot.group == rows[0].group
+        f"\n![{plot.title}](../benchmarks/results/{plot.file})\n"
+        for plot in PLOTS
+        if plot.group == rows[0].group
     )
     return f"{reference_note(rows)}\n\n{table(('work', 'unit', *titles.values()), lines)}{note}"
 
@@ -130,9 +130,11 @@ def method_section(results: Results) -> str:
     text = f"""\
 `make bench` measured all of this in one run, which took {method["minutes"]:.0f} minutes on {method["date"]}.
 
-- Servers run on core {method["server core"]}, the load generator and the clients on core {method["load core"]}.
+- Servers run on core {method["server core"]}, the load generator and the clients on core
+  {method["load core"]}.
 - Entries of a row take turns: every round goes over all of them before the next begins. There are
-  {method["rounds"]} rounds (3 for the rows that take long) of {method["seconds"]:g} seconds each, behind one that is not counted.
+  {method["rounds"]} rounds (3 for the rows that take long) of {method["seconds"]:g} seconds each, behind one
+  that is not counted.
 - A figure is the median of the rounds. A ratio is made within each round; its spread is the smallest and the
   largest of them.
 - Every octet of every reply is compared with what it must be.

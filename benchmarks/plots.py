@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .peers import FRAMELET, LIMIT
 from .rows.clients import GROUP as CLIENTS
 from .rows.servers import GROUP as SERVERS
-from .rows.servers import SIZES, THREADS
+from .rows.servers import SIZES, THREADS, THREADS_GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -113,7 +113,10 @@ def threads(pyplot: Any, results: Results) -> Any:  # noqa: ANN401 - matplotlib 
     for row in rows:
         ratios = [row.ratio(str(count), "1") for count in THREADS]
         axis.plot(
-            range(len(THREADS)), [ratio.median if ratio else 0 for ratio in ratios], label=row.title, marker="o"
+            range(len(THREADS)),
+            [ratio.median if ratio else 0 for ratio in ratios],
+            label=row.title,
+            marker="o",
         )
     axis.axhline(0.9, color="#999999", linestyle="--", linewidth=1)
     axis.set_xticks(list(range(len(THREADS))), [str(count) for count in THREADS])
@@ -128,7 +131,7 @@ def threads(pyplot: Any, results: Results) -> Any:  # noqa: ANN401 - matplotlib 
 PLOTS = (
     Plot("servers.svg", "Servers under the load generator", SERVERS, servers),
     Plot("sizes.svg", "Speed by the size of the body", SERVERS, sizes),
-    Plot("threads.svg", "Speed by the number of threads", "Framelet's server by its number of threads", threads),
+    Plot("threads.svg", "Speed by the number of threads", THREADS_GROUP, threads),
     Plot("clients.svg", "End to end", CLIENTS, clients),
 )
 

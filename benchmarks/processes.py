@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from .native import program
 from .work import FRAMINGS
@@ -132,7 +132,7 @@ class ServerProcess:
         self._process.stdout.close()
         self._errors.close()
 
-    def __enter__(self) -> ServerProcess:
+    def __enter__(self) -> Self:
         """Itself."""
         return self
 
@@ -196,15 +196,30 @@ class WireFiles:
         return files[0], files[1]
 
 
-def load(files: tuple[Path, Path], port: int, **options: float | bool) -> Load:
+@dataclass(frozen=True)
+class Shape:
+    """How the load generator asks."""
+
+    connections: int = 1
+    window: int = 1
+    """Requests in flight on each connection."""
+    churn: bool = False
+    """Whether a connection carries one request."""
+    count: int | None = None
+    """Requests in all, where not the time decides."""
+    patience: float = 20.0
+    """Seconds without an octet after which it gives up."""
+
+
+def load(files: tuple[Path, Path], port: int, shape: Shape, seconds: float) -> Load:
     """Drive a server by the load generator; raises BenchmarkError at a wrong reply."""
     command: list[str | Path] = [program("load"), "--port", str(port)]
     command += ["--request", files[0], "--reply", files[1]]
-    for name, value in options.items():
-        if value is True:
-            command.append(f"--{name}")
-        elif value is not False:
-            command += [f"--{name}", str(value)]
+    command += ["--connections", str(shape.connections), "--window", str(shape.window)]
+    command += ["--patience", str(shape.patience)]
+    command += ["--count", str(shape.count)] if shape.count else ["--seconds", str(seconds)]
+    if shape.churn:
+        command.append("--churn")
     found: dict[str, Any] = json.loads(run(command))
     return Load(found["seconds"], found["count"], found["p50"])
 

@@ -7,16 +7,18 @@ import tempfile
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from .peers import PEERS
-from .processes import BenchmarkError, ServerProcess, WireFiles, calibrated, load, serve
+from .processes import BenchmarkError, ServerProcess, Shape, WireFiles, calibrated, load, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .peers import Peer
     from .processes import Load
+
+    Measure = Callable[["Bench", str], float]
 
 
 class Bench:
@@ -40,12 +42,12 @@ class Bench:
             self._servers[key] = self._stack.enter_context(serve(PEERS[name], **options))
         return self._servers[key]
 
-    def load(self, name: str, text: str, server: ServerProcess | None = None, **options: float | bool) -> Load:
+    def load(
+        self, name: str, text: str, shape: Shape | None = None, *, server: ServerProcess | None = None
+    ) -> Load:
         """One run of the load generator against a peer."""
         files = self.files.of(PEERS[name].framing or "framelet", text)
-        if "count" not in options:
-            options.setdefault("seconds", self.seconds)
-        return load(files, (server or self.server(name)).port, **options)
+        return load(files, (server or self.server(name)).port, shape or Shape(), self.seconds)
 
     def count(
         self, key: tuple[object, ...], measure: Callable[[int], float], *, first: int, step: int = 1
@@ -63,7 +65,7 @@ class Bench:
         """End all servers."""
         self._stack.close()
 
-    def __enter__(self) -> Bench:
+    def __enter__(self) -> Self:
         """Itself."""
         return self
 
@@ -82,7 +84,7 @@ class Row:
     unit: str
     entries: Callable[[Bench], dict[str, str]]
     """Names and titles."""
-    measure: Callable[[Bench, str], float] | None = None
+    measure: Measure | None = None
     """The value of one entry; called in turns."""
     collect: Callable[[Bench, str], list[float]] | None = None
     """All values of one entry, where the entries cannot run side by side."""
@@ -141,7 +143,7 @@ def measured(row: Row, bench: Bench) -> Outcome:
     return outcome
 
 
-def _single(measure: Callable[[Bench, str], float], bench: Bench, name: str) -> list[float]:
+def _single(measure: Measure, bench: Bench, name: str) -> list[float]:
     return [measure(bench, name)]
 
 

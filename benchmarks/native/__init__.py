@@ -31,7 +31,7 @@ def program(name: str) -> Path:
         return built
     BUILT.mkdir(parents=True, exist_ok=True)
     unfinished = BUILT / f"{name}.{os.getpid()}"  # two runs may build at once
-    command = [compiler(), *FLAGS, "-o", unfinished, source]
+    command: list[str | Path] = [compiler(), *FLAGS, "-o", unfinished, source]
     outcome = subprocess.run(command, capture_output=True, text=True, check=False)
     if outcome.returncode:
         message = f"{source} does not compile:\n{outcome.stderr}"

@@ -58,8 +58,9 @@ def text_of(number: int) -> str:
 
 def ask(module: ModuleType, port: int, texts: Sequence[str], work: str, clients: int) -> Exchange:
     """All texts, by the peer's client."""
+    exchange: Exchange
     if work == "pipelined":
-        exchange: Exchange = module.pipelined(port, texts)
+        exchange = module.pipelined(port, texts)
         return exchange
     if work == "parallel":
         return in_parallel(module, port, texts, clients)

@@ -79,10 +79,10 @@ class Asker(Framed):
         if len(self.replies) == len(self.texts):
             self.done.set_result(None)
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         """Too early, unless all is there."""
         if not self.done.done():
-            self.done.set_exception(error or EOFError("the server closed the connection"))
+            self.done.set_exception(exc or EOFError("the server closed the connection"))
 
 
 async def run_server() -> None:

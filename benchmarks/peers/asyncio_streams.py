@@ -70,7 +70,9 @@ async def ask_many(
 async def _exchange(
     port: int,
     texts: Sequence[str],
-    ask: Callable[[asyncio.StreamReader, asyncio.StreamWriter, Sequence[str]], Coroutine[None, None, list[str]]],
+    ask: Callable[
+        [asyncio.StreamReader, asyncio.StreamWriter, Sequence[str]], Coroutine[None, None, list[str]]
+    ],
 ) -> Exchange:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     started = time.perf_counter()

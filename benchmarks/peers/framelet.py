@@ -1,4 +1,4 @@
-"""Framelet itself, as it comes: the threads of its defaults, and room for the rows with many or large things."""
+"""Framelet itself, as it comes, but for the limits that rows with many or large things need."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """gRPC with generic handlers: its framing and its pool of threads, without messages of protobuf."""
 
+# pyright: reportMissingImports=false, reportMissingModuleSource=false
+# (the package may be missing, or without types)
 from __future__ import annotations
 
 import concurrent.futures

@@ -18,5 +18,5 @@ __all__ = ["connect", "pipelined", "serve"]
 def serve(options: Options) -> None:
     """Become the server in C, which announces itself; it has no threads and no delay."""
     assert not options.delay  # noqa: S101 - one thread cannot serve anybody while it waits
-    server = program("limit_server")
+    server = str(program("limit_server"))
     os.execv(server, [server])  # noqa: S606 - the program was just built

@@ -24,7 +24,7 @@ def serve(options: Options) -> None:
                 connection.send_bytes(handle(connection.recv_bytes().decode()).encode())
 
     with Listener(("127.0.0.1", 0), backlog=1024) as listener:
-        announce(listener.address[1])
+        announce(int(listener.address[1]))
         while True:
             threading.Thread(target=answer, args=(listener.accept(),), daemon=True).start()
 

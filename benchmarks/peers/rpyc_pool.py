@@ -1,5 +1,7 @@
 """RPyC's pool of threads."""
 
+# pyright: reportMissingImports=false, reportMissingModuleSource=false
+# (the package may be missing, or without types)
 from __future__ import annotations
 
 import contextlib

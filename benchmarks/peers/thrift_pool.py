@@ -1,5 +1,7 @@
 """Thrift's pool of threads with the framed transport, as the compiler of Thrift would write it."""
 
+# pyright: reportMissingImports=false, reportMissingModuleSource=false, reportIncompatibleMethodOverride=false, reportOptionalMemberAccess=false
+# (the package may be missing, or without types)
 from __future__ import annotations
 
 import contextlib

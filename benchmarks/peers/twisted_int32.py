@@ -1,9 +1,11 @@
 """Twisted's Int32StringReceiver on both sides."""
 
+# pyright: reportMissingImports=false
+# (the package may be missing, or without types)
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
@@ -14,7 +16,6 @@ from .common import WINDOW, Exchange, Options, announce
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
 MAX_BODY = 64 << 20
 
@@ -23,10 +24,11 @@ class Reverser(Int32StringReceiver):
     """The server's side."""
 
     MAX_LENGTH = MAX_BODY
+    transport: Any
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         """Send at once."""
-        self.transport.setTcpNoDelay(True)  # noqa: FBT003 - Twisted's signature
+        self.transport.setTcpNoDelay(True)
 
     def stringReceived(self, string: bytes) -> None:  # noqa: N802 - Twisted's name
         """Answer."""
@@ -47,6 +49,7 @@ class Asker(Int32StringReceiver):
     """The client's side: keeps a window of requests under way."""
 
     MAX_LENGTH = MAX_BODY
+    transport: Any
     window: ClassVar[int] = 1
 
     def __init__(self, texts: Sequence[str]) -> None:
@@ -58,7 +61,7 @@ class Asker(Int32StringReceiver):
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         """Begin."""
-        self.transport.setTcpNoDelay(True)  # noqa: FBT003 - Twisted's signature
+        self.transport.setTcpNoDelay(True)
         self.started = time.perf_counter()
         for _ in range(self.window):
             self.ask()

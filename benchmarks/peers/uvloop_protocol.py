@@ -1,5 +1,7 @@
 """The same Protocol on the loop of uvloop."""
 
+# pyright: reportMissingImports=false
+# (the package may be missing, or without types)
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

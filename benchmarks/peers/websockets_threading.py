@@ -1,5 +1,7 @@
 """The threading server and client of websockets, without compression: it would cost them time here."""
 
+# pyright: reportMissingImports=false
+# (the package may be missing, or without types)
 from __future__ import annotations
 
 import contextlib

@@ -1,4 +1,4 @@
-"""End to end: each peer's server and its own client in Python; every reply is compared with what it must be."""
+"""End to end: each peer's server, and its own client in Python, which compares every reply."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ CODEC_ROWS = (
         "decode-64m",
         GROUP,
         "64 MiB in segments: time over 64 times that of 1 MiB (linear: 1)",
-        "×",
+        "ratio",
         codec_only,
         growth,
         less=True,

@@ -26,18 +26,21 @@ REV = "rev"
 
 def seconds_of(command: Sequence[str | Path], source: Path | None = None, into: Path | None = None) -> float:
     """Seconds from start to exit; raises BenchmarkError when it fails."""
-    with (source or Path(os.devnull)).open("rb") as stdin, (into or Path(os.devnull)).open("wb") as stdout:
-        with pinned(CORES.load):
-            started = time.perf_counter()
-            outcome = subprocess.run(
-                command,
-                stdin=stdin,
-                stdout=stdout,
-                stderr=subprocess.PIPE,
-                check=False,
-                env={**os.environ, "LC_ALL": "C.UTF-8"},
-            )
-            seconds = time.perf_counter() - started
+    with (
+        (source or Path(os.devnull)).open("rb") as stdin,
+        (into or Path(os.devnull)).open("wb") as stdout,
+        pinned(CORES.load),
+    ):
+        started = time.perf_counter()
+        outcome = subprocess.run(
+            command,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            check=False,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+        )
+        seconds = time.perf_counter() - started
     if outcome.returncode:
         complaint = outcome.stderr.decode(errors="replace").strip().splitlines()
         message = complaint[-1] if complaint else f"exit status {outcome.returncode}"
@@ -124,7 +127,9 @@ COMMAND_ROWS = (
         import_time,
         less=True,
     ),
-    Row("send", GROUP, "`framelet send` of one text, start to exit", "ms", send_entries, send_time, less=True),
+    Row(
+        "send", GROUP, "`framelet send` of one text, start to exit", "ms", send_entries, send_time, less=True
+    ),
     Row(
         "lines",
         GROUP,

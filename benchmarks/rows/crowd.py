@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from benchmarks.peers import PEERS
 from benchmarks.processes import BenchmarkError, raise_descriptors, serve
 from benchmarks.suite import Row
-from benchmarks.work import ascii_text
+from benchmarks.work import FRAMINGS, ascii_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,17 +60,17 @@ def idle_connections(port: int, count: int, request: bytes, reply: bytes) -> Ite
 def crowd(bench: Bench, name: str) -> Crowd:
     """Measure one peer, for both rows."""
     count = min(IDLE, raise_descriptors() - SPARE)
-    request, reply = (file.read_bytes() for file in bench.files.of(PEERS[name].framing, ascii_text(SMALL)))
     text = ascii_text(SMALL)
+    request, reply = FRAMINGS[PEERS[name].framing or "framelet"](text)
     try:
         with serve(PEERS[name]) as alone, serve(PEERS[name]) as crowded:
             for server in (alone, crowded):
-                bench.load(name, text, server)
+                bench.load(name, text, server=server)
             before = crowded.memory()
             with idle_connections(crowded.port, count, request, reply):
                 memory = (crowded.memory() - before) / count
                 speeds = [
-                    bench.load(name, text, crowded).rate / bench.load(name, text, alone).rate
+                    bench.load(name, text, server=crowded).rate / bench.load(name, text, server=alone).rate
                     for _ in range(bench.rounds)
                 ]
     except OSError as error:
@@ -103,7 +103,7 @@ CROWD_ROWS = (
         "idle-speed",
         GROUP,
         f"ping-pong of one connection among {IDLE:,}: part of its speed alone",
-        "×",
+        "ratio",
         crowd_peers,
         collect=speed_of_active,
     ),

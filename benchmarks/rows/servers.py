@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmarks.peers import FRAMELET, LIMIT
+from benchmarks.processes import Shape
 from benchmarks.suite import Row
 from benchmarks.work import MEBI, ascii_text, mixed_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.suite import Bench
+    from benchmarks.suite import Bench, Measure
 
 GROUP = "Servers, by the load generator in C"
+THREADS_GROUP = "Framelet's server by its number of threads"
+RATE = "requests/s"
 SMALL = 64
 SIZES = (0, 16, 64, 256, 1024, 16_384)
 THREADS = (1, 2, 4, 8)
@@ -27,16 +31,9 @@ def raw_peers(bench: Bench) -> dict[str, str]:
     return {peer.name: peer.title for peer in bench.raw_peers()}
 
 
-def rate(
-    bench: Bench,
-    name: str,
-    *,
-    octets: int = SMALL,
-    text: Callable[[int], str] = ascii_text,
-    **options: float | bool,
-) -> float:
+def rate(bench: Bench, name: str, shape: Shape, *, octets: int = SMALL) -> float:
     """Requests for each second."""
-    return bench.load(name, text(octets), **options).rate
+    return bench.load(name, ascii_text(octets), shape).rate
 
 
 def latency(bench: Bench, name: str) -> float:
@@ -44,23 +41,15 @@ def latency(bench: Bench, name: str) -> float:
     return bench.load(name, ascii_text(SMALL)).p50 * 1e6
 
 
-def throughput(
-    bench: Bench,
-    name: str,
-    *,
-    octets: int,
-    text: Callable[[int], str],
-    **options: float | bool,
-) -> float:
+def throughput(bench: Bench, name: str, text: Callable[[int], str], octets: int, shape: Shape) -> float:
     """Megaoctets of request bodies for each second."""
-    return rate(bench, name, octets=octets, text=text, **options) * octets / 1e6
+    return bench.load(name, text(octets), shape).rate * octets / 1e6
 
 
-def by_threads(bench: Bench, name: str, **options: float) -> float:
+def by_threads(bench: Bench, name: str, shape: Shape, octets: int) -> float:
     """Requests for each second, by a server with so many threads."""
-    octets = int(options.pop("octets", SMALL))
     server = bench.server(FRAMELET, threads=int(name))
-    return bench.load(FRAMELET, ascii_text(octets), server, **options).rate
+    return bench.load(FRAMELET, ascii_text(octets), shape, server=server).rate
 
 
 def thread_counts(bench: Bench) -> dict[str, str]:
@@ -70,62 +59,77 @@ def thread_counts(bench: Bench) -> dict[str, str]:
     return {str(count): f"{count} thread{'s' * (count > 1)}" for count in THREADS}
 
 
-def _row(name: str, title: str, unit: str, measure: Callable[[Bench, str], float], **more: object) -> Row:
-    return Row(name, GROUP, title, unit, raw_peers, measure, reference=LIMIT, **more)  # type: ignore[arg-type]  # of Row
+def _row(name: str, title: str, unit: str, measure: Measure) -> Row:
+    return Row(name, GROUP, title, unit, raw_peers, measure, reference=LIMIT)
 
 
-def _thread_row(name: str, title: str, **options: float) -> Row:
+def _thread_row(row: Row, shape: Shape, octets: int = SMALL) -> Row:
     return Row(
-        f"threads-{name}",
-        "Framelet's server by its number of threads",
-        title,
-        "requests/s",
+        f"threads-{row.name}",
+        THREADS_GROUP,
+        row.title.partition(":")[0],
+        RATE,
         thread_counts,
-        partial(by_threads, **options),
+        partial(by_threads, shape=shape, octets=octets),
         reference="1",
-        rounds=5,
     )
 
 
-SERVER_ROWS = (
-    _row("ping-pong-1", "1 connection, ping-pong: median round trip", "µs", latency, less=True),
-    _row("ping-pong-64", "64 connections, ping-pong", "requests/s", partial(rate, connections=64)),
-    _row("pipelined-1", "1 connection, 1,000 in flight", "requests/s", partial(rate, window=1_000)),
-    _row(
-        "pipelined-16",
-        "16 connections, 256 in flight on each",
-        "requests/s",
-        partial(rate, connections=16, window=256),
-    ),
-    _row("ascii-1m", "1 MiB of ASCII", "MB/s", partial(throughput, octets=MEBI, text=ascii_text)),
-    _row("mixed-1m", "1 MiB of mixed scripts", "MB/s", partial(throughput, octets=MEBI, text=mixed_text)),
+ONE, MANY = Shape(), Shape(connections=64)
+DEEP, BROAD = Shape(window=1_000), Shape(connections=16, window=256)
+
+_PING_PONG_1 = replace(
+    _row("ping-pong-1", "1 connection, ping-pong: median round trip", "µs", latency), less=True
+)
+_PING_PONG_64 = _row("ping-pong-64", "64 connections, ping-pong", RATE, partial(rate, shape=MANY))
+_PIPELINED_1 = _row("pipelined-1", "1 connection, 1,000 in flight", RATE, partial(rate, shape=DEEP))
+_PIPELINED_16 = _row(
+    "pipelined-16", "16 connections, 256 in flight on each", RATE, partial(rate, shape=BROAD)
+)
+_ASCII_1M = _row(
+    "ascii-1m", "1 MiB of ASCII", "MB/s", partial(throughput, text=ascii_text, octets=MEBI, shape=ONE)
+)
+_MIXED_1M = _row(
+    "mixed-1m", "1 MiB of mixed scripts", "MB/s", partial(throughput, text=mixed_text, octets=MEBI, shape=ONE)
+)
+_ASCII_64M = replace(
     _row(
         "ascii-64m",
         "64 MiB of ASCII",
         "MB/s",
-        partial(throughput, octets=64 * MEBI, text=ascii_text, count=1, patience=60),
-        rounds=3,
-        warm=False,
+        partial(throughput, text=ascii_text, octets=64 * MEBI, shape=Shape(count=1, patience=60)),
     ),
-    _row(
-        "churn",
-        f"connect, one request, close: {CHURNING} at once",
-        "connections/s",
-        partial(rate, connections=CHURNING, churn=True),
-    ),
-    *(
-        _row(
-            f"size-{size}",
-            f"bodies of {size:,} octets, 64 in flight",
-            "requests/s",
-            partial(rate, octets=size, window=64),
-            rounds=3,
-        )
-        for size in SIZES
-    ),
-    _thread_row("ping-pong-1", "1 connection, ping-pong"),
-    _thread_row("ping-pong-64", "64 connections, ping-pong", connections=64),
-    _thread_row("pipelined-1", "1 connection, 1,000 in flight", window=1_000),
-    _thread_row("pipelined-16", "16 connections, 256 in flight on each", connections=16, window=256),
-    _thread_row("ascii-1m", "1 MiB of ASCII", octets=MEBI),
+    rounds=3,
+    warm=False,
+)
+_CHURN = _row(
+    "churn",
+    f"connect, one request, close: {CHURNING} at once",
+    "connections/s",
+    partial(rate, shape=Shape(connections=CHURNING, churn=True)),
+)
+
+
+def _size_row(octets: int) -> Row:
+    measure = partial(rate, shape=Shape(window=64), octets=octets)
+    return replace(
+        _row(f"size-{octets}", f"bodies of {octets:,} octets, 64 in flight", RATE, measure), rounds=3
+    )
+
+
+SERVER_ROWS = (
+    _PING_PONG_1,
+    _PING_PONG_64,
+    _PIPELINED_1,
+    _PIPELINED_16,
+    _ASCII_1M,
+    _MIXED_1M,
+    _ASCII_64M,
+    _CHURN,
+    *map(_size_row, SIZES),
+    _thread_row(_PING_PONG_1, ONE),
+    _thread_row(_PING_PONG_64, MANY),
+    _thread_row(_PIPELINED_1, DEEP),
+    _thread_row(_PIPELINED_16, BROAD),
+    _thread_row(_ASCII_1M, ONE, MEBI),
 )
