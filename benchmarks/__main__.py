@@ -158,17 +158,17 @@ def show(row: Measured) -> None:
     if not row.values and not row.failed:
         return
     lines = []
-    for name, title in row.titles.items():
+    for name in row.values:
         ratio = row.ratio(name, row.reference)
         spread = f"{times(ratio.median)} ({times(ratio.least)} to {times(ratio.most)})" if ratio else ""
-        lines.append((title, amount(row.median(name)), spread))
+        lines.append((row.titles[name], amount(row.median(name)), spread))
     reference = row.titles.get(row.reference or "", "")
     print(f"\n{row.title}" + (" (less is better)" if row.less else ""))
     print(
         table((row.name, row.unit, f"ratio to {reference}" if reference else ""), lines), end="", flush=True
     )
     for name, why in row.failed.items():
-        print(f"{name} failed: {why}", flush=True)
+        print(f"{row.titles[name]} failed: {why}", flush=True)
 
 
 def publish(results: Results) -> None:

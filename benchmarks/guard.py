@@ -21,7 +21,7 @@ TYPICAL = {"ping-pong": 0.8, "pipelined": 1.5}
 """Framelet's speed over that of the peer, as it was when this was written."""
 
 MARGIN = 10
-FIRST = {"ping-pong": 20, "pipelined": 2_000}
+FIRST = {"ping-pong": 20, "pipelined": 500}
 """Requests of a first try."""
 
 

@@ -162,16 +162,16 @@ def all_figures(results: Results) -> str:
     """Every row with its spreads."""
     lines: list[tuple[str, ...]] = []
     for row in results.rows:
-        for name, title in row.titles.items():
+        for name, values in row.values.items():
             ratio = row.ratio(name, row.reference) if name != row.reference else None
             lines.append(
                 (
                     row.title,
-                    title,
+                    row.titles[name],
                     f"{amount(row.median(name))} {row.unit}",
-                    f"{amount(min(row.values[name]))} to {amount(max(row.values[name]))}",
+                    f"{amount(min(values))} to {amount(max(values))}",
                     f"{times(ratio.median)} ({times(ratio.least)} to {times(ratio.most)})" if ratio else "",
                 )
             )
-        lines += ((row.title, PEERS[name].title, "failed", why, "") for name, why in row.failed.items())
+        lines += ((row.title, row.titles[name], "failed", why, "") for name, why in row.failed.items())
     return table(("work", "entry", "median", "rounds", "ratio (rounds)"), lines)

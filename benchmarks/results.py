@@ -39,14 +39,14 @@ class Measured:
     less: bool
     reference: str | None
     titles: Mapping[str, str]
-    """Of the entries that have values."""
+    """Of all entries, those that failed among them."""
     values: Mapping[str, Sequence[float]]
     failed: Mapping[str, str]
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Measured:
         """As ``Outcome.as_json`` wrote it."""
-        entries = [entry for entry in row["entries"] if entry["values"]]
+        entries = row["entries"]
         return cls(
             row["name"],
             row["group"],
@@ -55,7 +55,7 @@ class Measured:
             row["less"],
             row["reference"],
             {entry["name"]: entry["title"] for entry in entries},
-            {entry["name"]: entry["values"] for entry in entries},
+            {entry["name"]: entry["values"] for entry in entries if entry["values"]},
             row["failed"],
         )
 
