@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,16 +35,21 @@ def machine() -> dict[str, str]:
 
 def versions(peers: Iterable[Peer]) -> dict[str, str]:
     """Interpreter, compiler, and what the peers are made of."""
-    first_line = subprocess.run(
-        [compiler(), "--version"], capture_output=True, text=True, check=False
-    ).stdout.partition("\n")[0]
     found = {
         "Python": f"{platform.python_version()} ({platform.python_implementation()})",
-        "C compiler": f"{first_line}, {' '.join(FLAGS[:1])}",
+        "C compiler": f"{_first_line([compiler(), '--version'])}, {FLAGS[0]}",
     }
+    if rev := shutil.which("rev"):
+        found["rev"] = _first_line([rev, "--version"])
     for name in ("framelet", "construct"):
         found[name] = importlib.metadata.version(name)
     for peer in peers:
         if peer.package and peer.version:
             found[peer.package] = peer.version
     return found
+
+
+def _first_line(command: list[str]) -> str:
+    """What a program says first."""
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    return said.stdout.partition("\n")[0]

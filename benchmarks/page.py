@@ -133,8 +133,8 @@ def method_section(results: Results) -> str:
 - Servers run on core {method["server core"]}, the load generator and the clients on core
   {method["load core"]}.
 - Entries of a row take turns: every round goes over all of them before the next begins. There are
-  {method["rounds"]} rounds (3 for the rows that take long) of {method["seconds"]:g} seconds each, behind one
-  that is not counted.
+  {method["rounds"]} rounds (no more than 3 of rows that take long), of about {method["seconds"]:g} seconds
+  each, behind one that is not counted.
 - A figure is the median of the rounds. A ratio is made within each round; its spread is the smallest and the
   largest of them.
 - Every octet of every reply is compared with what it must be.
@@ -150,9 +150,9 @@ def method_section(results: Results) -> str:
 """
     text += table(("machine", ""), results.machine.items()) + "\n"
     text += table(("version", ""), results.versions.items()) + "\n"
-    clients = ((peer.title, peer.pipelining) for peer in PEERS.values())
+    clients = ((peer.title, peer.pipelining, peer.note) for peer in PEERS.values())
     text += "How each client keeps many requests under way, end to end:\n\n"
-    text += table(("peer", "pipelined by"), clients)
+    text += table(("peer", "pipelined by", "what explains its figures"), clients)
     if results.skipped:
         text += "\nNot measured:\n\n" + table(("peer", "why"), results.skipped.items())
     return text

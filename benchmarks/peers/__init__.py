@@ -39,6 +39,8 @@ class Peer:
     """Whether its handlers may block side by side."""
     crowd: bool = False
     """Whether it can hold 10,000 connections: it needs no thread for each."""
+    note: str = ""
+    """What explains its figures."""
 
     @property
     def missing(self) -> str | None:
@@ -74,6 +76,7 @@ PEERS = {
             package="twisted",
             imports="twisted",
             crowd=True,
+            note="copies what it has of a frame with each segment, so that large ones take quadratic time",
         ),
         Peer("asyncio_streams", "asyncio streams", _SEVERAL, "framelet", crowd=True),
         Peer("asyncio_protocol", "asyncio Protocol", _SEVERAL, "framelet", crowd=True),
@@ -94,9 +97,25 @@ PEERS = {
             package="thrift",
             imports="thrift",
             blocks=True,
+            note="leaves Nagle's algorithm on, so that pipelined answers wait for acknowledgements",
         ),
-        Peer("grpc_pool", "gRPC", "one bidirectional stream", package="grpcio", imports="grpc", blocks=True),
-        Peer("zeromq", "ZeroMQ (pyzmq)", "DEALER, up to 1,000 unanswered", package="pyzmq", imports="zmq"),
+        Peer(
+            "grpc_pool",
+            "gRPC",
+            "one bidirectional stream",
+            package="grpcio",
+            imports="grpc",
+            blocks=True,
+            note="generic handlers, without messages of protobuf; a connection for each client",
+        ),
+        Peer(
+            "zeromq",
+            "ZeroMQ (pyzmq)",
+            "DEALER, up to 1,000 unanswered",
+            package="pyzmq",
+            imports="zmq",
+            note="REQ for ping-pong; a ROUTER answers both",
+        ),
         Peer(
             "websockets_threading",
             "websockets (threading)",
@@ -105,7 +124,13 @@ PEERS = {
             imports="websockets",
             blocks=True,
         ),
-        Peer("multiprocessing_connection", "multiprocessing.connection", _SEVERAL, blocks=True),
+        Peer(
+            "multiprocessing_connection",
+            "multiprocessing.connection",
+            _SEVERAL,
+            blocks=True,
+            note="leaves Nagle's algorithm on, so that pipelined answers wait for acknowledgements",
+        ),
         Peer(
             "rpyc_pool",
             "RPyC ThreadPoolServer",
@@ -113,6 +138,7 @@ PEERS = {
             package="rpyc",
             imports="rpyc",
             blocks=True,
+            note="its pool notices a connection that was idle up to 0.1 seconds late, which is its ping-pong",
         ),
     )
 }

@@ -59,7 +59,12 @@ def idle_connections(port: int, count: int, request: bytes, reply: bytes) -> Ite
 @cache
 def crowd(bench: Bench, name: str) -> Crowd:
     """Measure one peer, for both rows."""
-    count = min(IDLE, raise_descriptors() - SPARE)
+    count = IDLE
+    if (descriptors := raise_descriptors()) < count + SPARE:
+        message = (
+            f"{count + SPARE:,} descriptors are needed, and the system allows {descriptors:,} (ulimit -Hn)"
+        )
+        raise BenchmarkError(message)
     text = ascii_text(SMALL)
     request, reply = FRAMINGS[PEERS[name].framing or "framelet"](text)
     try:

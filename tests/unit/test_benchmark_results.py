@@ -115,7 +115,7 @@ def test_rows_in_which_a_peer_is_ahead_are_listed_and_the_limit_is_not() -> None
 def test_a_peer_that_failed_says_so_in_its_row() -> None:
     failed = row("churn", {"framelet": [1.0], "limit": []}, failed={"limit": "it ended"})
     text = measured_part(results(failed))
-    assert "| The churn | requests/s | 1.00      | failed |" in text
+    assert "| The churn | requests/s | 1.00     | failed |" in text
     assert "| failed          | it ended     |" in text
 
 
