@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .results import Measured, Results
 
 PAGE = ROOT / "docs" / "performance.md"
+SHOWN = 4
+"""Peers that are named in a row in which Framelet is behind."""
 BEGIN, END = "<!-- begin measured -->", "<!-- end measured -->"
 
 
@@ -67,21 +69,24 @@ def losing_section(results: Results) -> str:
     rows = list(losing_rows(results))
     if not rows:
         return "No peer is ahead in any row.\n"
-    head = ("work", "Framelet", "ahead of it (the best first)", "")
+    head = ("work", "unit", "Framelet", "ahead of it, as multiples of its value")
     return f"The limit in C is not counted.\n\n{table(head, rows)}"
 
 
 def losing_rows(results: Results) -> Iterator[tuple[str, str, str, str]]:
-    """Title, our value, who is ahead and by what factor, unit."""
+    """Title, unit, our value, and who is ahead by what factor."""
     for row in results.rows:
         if FRAMELET not in row.values:
             continue
         ours = row.median(FRAMELET)
-        ahead = [name for name in row.values if name != LIMIT and row.better(row.median(name), ours)]
+        others = row.values.keys() & PEERS.keys() - {LIMIT}
+        ahead = [name for name in others if row.better(row.median(name), ours)]
         ahead.sort(key=row.median, reverse=not row.less)
         if ahead:
-            names = (f"{row.titles[name]} {times(row.median(name) / ours)} times" for name in ahead)
-            yield row.title, amount(ours), ", ".join(names), row.unit
+            names = [f"{row.titles[name]} {times(row.median(name) / ours)}" for name in ahead]
+            if len(names) > SHOWN:
+                names[SHOWN:] = [f"{len(names) - SHOWN} more"]
+            yield row.title, row.unit, amount(ours), ", ".join(names)
 
 
 def group_section(rows: Sequence[Measured]) -> str:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .results import Measured, Results
 
 OURS, THEIRS, BOUND = "#1b6ca8", "#b8c4cc", "#d9822b"
+SHADES = ("#2e8b57", "#8e6bbf", "#b03a5b", "#7f7f7f", "#8c6d1f")
+"""Of peers that are drawn as lines."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ def bars(pyplot: Any, rows: Sequence[Measured]) -> Any:  # noqa: ANN401 - matplo
         axis.set_title(f"{row.title}, {row.unit}" + (" (less is better)" if row.less else ""), fontsize=9)
         axis.tick_params(labelsize=8)
         axis.set_xlim(0)
+        axis.xaxis.set_major_locator(pyplot.MaxNLocator(5))
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     figure.tight_layout()
     return figure
 
@@ -88,13 +92,16 @@ def sizes(pyplot: Any, results: Results) -> Any:  # noqa: ANN401 - matplotlib is
         return None
     figure, axis = pyplot.subplots(figsize=(8, 4.5))
     places = range(len(SIZES))
+    shades = iter(SHADES)
     for name, title in rows[SIZES[0]].titles.items():
         if all(name in row.values for row in rows.values()):
             width = 2.5 if name in {FRAMELET, LIMIT} else 1.2
-            shade = {FRAMELET: OURS, LIMIT: BOUND}.get(name)
+            shade = color(name) if name in {FRAMELET, LIMIT} else next(shades, THEIRS)
             medians = [row.median(name) for row in rows.values()]
             axis.plot(places, medians, label=title, linewidth=width, color=shade, marker="o", markersize=3)
     axis.set_yscale("log")
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axis.yaxis.set_minor_formatter(pyplot.NullFormatter())
     axis.set_xticks(list(places), [f"{size:,}" for size in SIZES])
     axis.set_xlabel("octets of the body")
     axis.set_ylabel("requests/s")

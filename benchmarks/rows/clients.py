@@ -48,7 +48,7 @@ def blocking_rate(bench: Bench, name: str) -> float:
     def measure(count: int) -> float:
         return ask(PEERS[name], server.port, "parallel", count, CLIENTS)
 
-    count = bench.count((name, "parallel"), measure, first=CLIENTS, step=CLIENTS)
+    count = bench.count((name, "parallel"), measure, first=20 * CLIENTS, step=CLIENTS)
     return count / measure(count)
 
 
@@ -57,7 +57,7 @@ CLIENT_ROWS = (
     Row(
         "clients-ping-pong",
         GROUP,
-        "1 connection, ping-pong",
+        "end to end, ping-pong",
         "requests/s",
         all_peers,
         partial(rate, work="ping-pong"),
@@ -67,7 +67,7 @@ CLIENT_ROWS = (
     Row(
         "clients-pipelined",
         GROUP,
-        "1 connection, pipelined",
+        "end to end, pipelined",
         "requests/s",
         all_peers,
         partial(rate, work="pipelined"),
@@ -77,7 +77,7 @@ CLIENT_ROWS = (
     Row(
         "clients-blocking",
         GROUP,
-        f"{CLIENTS} clients, handler blocks {BLOCKED * 1000:g} ms, {CLIENTS} threads "
+        f"end to end, {CLIENTS} clients, handler blocks {BLOCKED * 1000:g} ms, {CLIENTS} threads "
         f"(bound: {CLIENTS / BLOCKED:,.0f})",
         "requests/s",
         blocking_peers,

@@ -67,7 +67,7 @@ def _thread_row(row: Row, shape: Shape, octets: int = SMALL) -> Row:
     return Row(
         f"threads-{row.name}",
         THREADS_GROUP,
-        row.title.partition(":")[0],
+        f"{row.title.partition(':')[0]}, by threads",
         RATE,
         thread_counts,
         partial(by_threads, shape=shape, octets=octets),

@@ -101,14 +101,14 @@ def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
 def test_rows_in_which_a_peer_is_ahead_are_listed_and_the_limit_is_not() -> None:
     found = losing_rows(
         results(
-            row("a", {"framelet": [2], "limit": [9], "x": [1], "y": [4], "z": [3]}),
-            row("b", {"framelet": [2], "limit": [9], "x": [1]}),
-            row("c", {"framelet": [2], "x": [1]}, less=True),
+            row("a", {"framelet": [2], "limit": [9], "zeromq": [1], "grpc_pool": [4], "rpyc_pool": [3]}),
+            row("b", {"framelet": [2], "limit": [9], "zeromq": [1], "rev": [5]}),
+            row("c", {"framelet": [2], "zeromq": [1]}, less=True),
         )
     )
-    assert [(title, ahead) for title, _, ahead, _ in found] == [
-        ("The a", "Y 2.00 times, Z 1.50 times"),
-        ("The c", "X 0.50 times"),
+    assert [(title, ahead) for title, _, _, ahead in found] == [
+        ("The a", "Grpc_Pool 2.00, Rpyc_Pool 1.50"),
+        ("The c", "Zeromq 0.50"),
     ]
 
 
