@@ -100,6 +100,7 @@ def sizes(pyplot: Any, results: Results) -> Any:  # noqa: ANN401 - matplotlib is
             medians = [row.median(name) for row in rows.values()]
             axis.plot(places, medians, label=title, linewidth=width, color=shade, marker="o", markersize=3)
     axis.set_yscale("log")
+    axis.yaxis.set_major_locator(pyplot.LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axis.yaxis.set_minor_formatter(pyplot.NullFormatter())
     axis.set_xticks(list(places), [f"{size:,}" for size in SIZES])

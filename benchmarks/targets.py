@@ -19,7 +19,7 @@ ITSELF = None
 """The target is a value, no ratio."""
 
 LINEAR = 4
-"""What an octet of 64 MiB may cost over one of 1 MiB, which fits into a cache; quadratic time would cost 64."""
+"""What an octet of 64 MiB may cost over one of 1 MiB, in a cache; quadratic time would make it 64."""
 
 
 @dataclass(frozen=True)

@@ -68,9 +68,11 @@ def wrong_server(answer: bytes) -> Iterator[int]:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def frame(body: bytes, *, frame_type: int = 2) -> bytes:
@@ -91,6 +93,7 @@ GOOD = frame(TEXT[::-1].encode())
         (GOOD[:-1], "no octet for 0.3 seconds, with 1 replies outstanding"),
         (GOOD * 2, "the server sent more than it was asked for"),
     ],
+    ids=["last octet", "length", "between replies", "too short", "too much"],
 )
 def test_the_load_generator_notices_every_wrong_octet(tmp_path: Path, answer: bytes, complaint: str) -> None:
     files = WireFiles(tmp_path).of("framelet", TEXT)

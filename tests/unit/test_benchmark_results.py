@@ -90,7 +90,7 @@ def test_every_peer_is_the_best_of_them_without_the_limit() -> None:
 
 
 def test_a_target_may_compare_two_rows() -> None:
-    found = verdicts(results(row("ascii-1m", {"framelet": [400]}), row("ascii-64m", {"framelet": [100]})))
+    found = verdicts(results(row("ascii-1m", {"framelet": [400]}), row("ascii-64m", {"framelet": [90]})))
     assert [(verdict.what, verdict.met) for verdict in found] == [("ratio to its own The ascii-1m", False)]
 
 
