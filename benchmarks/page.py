@@ -135,8 +135,8 @@ def method_section(results: Results) -> str:
     text = f"""\
 `make bench` measured all of this in one run, which took {method["minutes"]:.0f} minutes on {method["date"]}.
 
-- Servers run on core {method["server core"]}, the load generator and the clients on core
-  {method["load core"]}.
+- Servers run on one core ({method["server core"]}), the load generator and the clients on another
+  ({method["load core"]}).
 - Entries of a row take turns: every round goes over all of them before the next begins. There are
   {method["rounds"]} rounds (no more than 3 of rows that take long), of about {method["seconds"]:g} seconds
   each, behind one that is not counted.

@@ -62,6 +62,7 @@ class Peer:
 FRAMELET, LIMIT = "framelet", "limit"
 
 _SEVERAL = "1,000 written at once, then as many read"
+_SLIDING = "1,000 written at once, then one for each reply"
 
 PEERS = {
     peer.name: peer
@@ -71,7 +72,7 @@ PEERS = {
         Peer(
             "twisted_int32",
             "Twisted Int32StringReceiver",
-            "all strings sent, 1,000 at a time, by the same protocol",
+            _SLIDING,
             "int32",
             package="twisted",
             imports="twisted",
@@ -79,11 +80,11 @@ PEERS = {
             note="copies what it has of a frame with each segment, so that large ones take quadratic time",
         ),
         Peer("asyncio_streams", "asyncio streams", _SEVERAL, "framelet", crowd=True),
-        Peer("asyncio_protocol", "asyncio Protocol", _SEVERAL, "framelet", crowd=True),
+        Peer("asyncio_protocol", "asyncio Protocol", _SLIDING, "framelet", crowd=True),
         Peer(
             "uvloop_protocol",
             "uvloop Protocol",
-            _SEVERAL,
+            _SLIDING,
             "framelet",
             package="uvloop",
             imports="uvloop",
