@@ -7,10 +7,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 
-.PHONY: help demo test test-others mutants steady fuzz fuzz-keep soak lint format docs bench clean
+.PHONY: help demo test test-others mutants steady fuzz fuzz-keep soak lint format docs bench bench-quick bench-guard clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # One stamp per set of extras, so that a set is installed once and again only when pyproject.toml changes.
 $(VENV)/.installed-%: pyproject.toml
@@ -83,8 +83,14 @@ SOAK_SECONDS ?= 120
 soak: $(VENV)/.installed-cli  ## load a server with all kinds of clients for SOAK_SECONDS=120
 	@$(RUN) -m tests.soak.soak --seconds $(SOAK_SECONDS)
 
-bench: $(VENV)/.installed-cli  ## measure the server and the codec
-	@$(RUN) benchmarks/bench.py
+bench: $(VENV)/.installed-bench  ## measure beside every peer, about ten minutes; ARGS="--rows churn --rounds 3"
+	@$(RUN) -m benchmarks $(ARGS)
+
+bench-quick: $(VENV)/.installed-bench  ## the same in about a minute: a few rows, short rounds
+	@$(RUN) -m benchmarks --quick $(ARGS)
+
+bench-guard: $(VENV)/.installed-test  ## fail if the server has become ten times slower
+	@$(RUN) -m benchmarks.guard $(ARGS)
 
 clean:  ## remove the environments and everything built
 	rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

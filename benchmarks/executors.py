@@ -12,18 +12,17 @@ import importlib
 import importlib.util
 import multiprocessing
 import os
+import socket
 import statistics
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from bench import connect, served
-
 from framelet import FrameDecoder, FrameType, ServerLimits, TcpAddress, encode
 from framelet_server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
 
 ROUNDS = 3
@@ -92,8 +91,20 @@ def serve_dask(control: Connection) -> None:
     serve(control, "dask")
 
 
-class working(served):  # noqa: N801 - used like a function, in a with statement
-    """A server in a process of its own, whose executor is ended behind it."""
+class working:  # noqa: N801 - used like a function, in a with statement
+    """A server in a process of its own, whose executor is ended behind it; its port."""
+
+    def __init__(self, peer: Callable[[Connection], None]) -> None:
+        """Not started yet."""
+        context = multiprocessing.get_context("spawn")
+        self._control, theirs = context.Pipe()
+        self._process = context.Process(target=peer, args=(theirs,))
+
+    def __enter__(self) -> int:
+        """Start it, and wait until it listens."""
+        self._process.start()
+        port: int = self._control.recv()
+        return port
 
     def __exit__(self, *error: object) -> None:
         """Ask it to end."""
@@ -107,6 +118,13 @@ KINDS = {
     "processes": serve_processes,
     "dask": serve_dask,
 }
+
+
+def connect(port: int) -> socket.socket:
+    """A connection without delays."""
+    sock = socket.create_connection(("127.0.0.1", port))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
 
 
 def load(port: int, steps: int, count: int) -> float:

@@ -1,0 +1,172 @@
+"""The benchmarks: every peer does the work, wrong replies are noticed, and the guard can fail."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socketserver
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from benchmarks.peers import FRAMELET, LIMIT, PEERS
+from benchmarks.processes import BenchmarkError, Shape, WireFiles, ask, load, serve
+from benchmarks.rows import ROWS
+from benchmarks.suite import Bench, measured
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+
+needs_compiler = pytest.mark.skipif(
+    shutil.which(os.environ.get("CC", "cc")) is None, reason="there is no C compiler"
+)
+
+
+def run_module(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", name, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_every_peer_does_the_work(name: str) -> None:
+    peer = PEERS[name]
+    if peer.missing:
+        pytest.skip(peer.missing)
+    if name == LIMIT and not shutil.which(os.environ.get("CC", "cc")):
+        pytest.skip("there is no C compiler")
+    with serve(peer) as server:
+        for work in ("ping-pong", "pipelined"):
+            assert ask(peer, server.port, work, 3) > 0
+
+
+def test_handlers_that_block_do_so_side_by_side() -> None:
+    peer = PEERS[FRAMELET]
+    with serve(peer, threads=8, delay=0.03) as server:
+        together = ask(peer, server.port, "parallel", 16, 8)
+        alone = ask(peer, server.port, "ping-pong", 16)
+    assert together < alone / 2
+
+
+@contextlib.contextmanager
+def wrong_server(answer: bytes) -> Iterator[int]:
+    """Answers every 69 octets, a request of the clients here, with the same; yields its port."""
+
+    class Wrong(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(ConnectionError):
+                while self.rfile.read(69):
+                    self.wfile.write(answer)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Wrong) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def frame(body: bytes, *, frame_type: int = 2) -> bytes:
+    return frame_type.to_bytes() + len(body).to_bytes(4) + body
+
+
+TEXT = "".join(map(chr, range(32, 96)))
+GOOD = frame(TEXT[::-1].encode())
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        (GOOD[:-1] + b"?", "reply 0 of a connection is wrong: octet 68 is 3f instead of 20"),
+        (GOOD[:3] + b"\1" + GOOD[4:], "octet 3 is 01 instead of 00"),
+        (GOOD + b"!", "reply 1 of a connection is wrong: octet 0 is 21 instead of 02"),
+        (GOOD[:-1], "no octet for 0.3 seconds, with 1 replies outstanding"),
+        (GOOD * 2, "the server sent more than it was asked for"),
+    ],
+    ids=["last octet", "length", "between replies", "too short", "too much"],
+)
+def test_the_load_generator_notices_every_wrong_octet(tmp_path: Path, answer: bytes, complaint: str) -> None:
+    files = WireFiles(tmp_path).of("framelet", TEXT)
+    with wrong_server(answer) as port, pytest.raises(BenchmarkError) as caught:
+        load(files, port, Shape(count=1 if answer in {GOOD[:-1], GOOD * 2} else 5, patience=0.3), 0)
+    assert complaint in str(caught.value)
+
+
+@needs_compiler
+def test_the_load_generator_asks_exactly_as_often_as_it_is_told(tmp_path: Path) -> None:
+    files = WireFiles(tmp_path).of("framelet", TEXT)
+    with serve(PEERS[LIMIT]) as server:
+        for shape in (Shape(count=7), Shape(3, 5, count=100), Shape(4, churn=True, count=50)):
+            found = load(files, server.port, shape, 0)
+            assert found.count == shape.count
+            assert 0 < found.p50 <= found.seconds
+
+
+@pytest.mark.parametrize("work", ["ping-pong", "pipelined"])
+def test_the_clients_notice_a_wrong_reply(work: str) -> None:
+    with wrong_server(GOOD) as port, pytest.raises(BenchmarkError, match="reply 0 is wrong: '_"):
+        ask(PEERS["threading_tcp"], port, work, 3)
+
+
+def test_a_server_that_does_not_start_is_named_with_its_reason() -> None:
+    with pytest.raises(BenchmarkError, match=r"Framelet did not start: .*threads.*"):
+        serve(PEERS[FRAMELET], threads=-1)
+
+
+@needs_compiler
+def test_a_peer_that_fails_costs_itself_its_row_and_the_run_its_status(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Bench([FRAMELET, LIMIT], 0.01, 2) as bench, wrong_server(GOOD) as port:
+        monkeypatch.setattr(bench.server(FRAMELET), "port", port)
+        outcome = measured(ROWS["pipelined-1"], bench)
+    assert len(outcome.values[LIMIT]) == 2
+    assert outcome.values[FRAMELET] == []
+    assert "is wrong" in outcome.failed[FRAMELET]
+
+
+@needs_compiler
+def test_a_run_writes_rounds_as_json_and_shows_targets(tmp_path: Path) -> None:
+    file = tmp_path / "run.json"
+    done = run_module(
+        "benchmarks",
+        *("--rows", "ping-pong-64,decode", "--peers", "framelet,limit"),
+        *("--rounds", "2", "--seconds", "0.01", "--json", str(file)),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "ratio to C limit" in done.stdout
+    assert "| at least 0.8 |" in done.stdout
+    rows = {row["name"]: row for row in json.loads(file.read_text(encoding="utf-8"))["rows"]}
+    assert [len(entry["values"]) for entry in rows["ping-pong-64"]["entries"]] == [2, 2]
+    assert [entry["name"] for entry in rows["decode"]["entries"]] == ["codec", "grammar"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--rows", "fast"), "fast is unknown: expected some of ping-pong-1"),
+        (("--peers", "framelet,nobody"), "nobody is unknown: expected some of framelet"),
+        (("--rounds", "0"), "0 is not above zero"),
+    ],
+)
+def test_wrong_usage_is_one_line(arguments: tuple[str, ...], complaint: str) -> None:
+    done = run_module("benchmarks", *arguments)
+    assert done.returncode == 2
+    assert complaint in done.stderr.splitlines()[-1]
+
+
+def test_the_guard_fails_a_handler_that_is_slow() -> None:
+    done = run_module("benchmarks.guard", "--rounds", "1", "--seconds", "0.01", "--delay", "0.001")
+    assert done.returncode == 1
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("pipelined")]
+    assert line.endswith("TOO SLOW")
