@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from framelet import FrameTooLargeError, IllFormedTextError, decode_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from framelet import ClientConnection
 
@@ -54,22 +54,30 @@ class LineSource:
         if not self._lines and not self._ended:
             self._read()
         while self._lines and frames and connection.output_size < octets:
-            frames -= self._send(connection, self._lines.popleft())
+            before = len(self.unanswered)
+            try:
+                connection.send_requests(self._texts(frames), octets)
+            except FrameTooLargeError as error:  # for this server
+                self._skip(self.unanswered.pop(), str(error))
+            frames -= len(self.unanswered) - before
         self.exhausted = self._ended and not self._lines
 
-    def _send(self, connection: ClientConnection, line: bytes | None) -> bool:
-        """Send one line; returns whether it could be."""
-        self._number += 1
-        if line is None or len(line) > self._max_body:
-            self._skip(self._number, f"longer than {self._max_body} octets")
-            return False
-        try:
-            connection.send_request(decode_text(line))
-        except (IllFormedTextError, FrameTooLargeError) as error:
-            self._skip(self._number, str(error))
-            return False
-        self.unanswered.append(self._number)
-        return True
+    def _texts(self, most: int) -> Iterator[str]:
+        """Up to so many lines, those left out that cannot be sent; each counts as sent once it is given."""
+        while self._lines and most:
+            line = self._lines.popleft()
+            self._number += 1
+            if line is None or len(line) > self._max_body:
+                self._skip(self._number, f"longer than {self._max_body} octets")
+                continue
+            try:
+                text = decode_text(line)
+            except IllFormedTextError as error:
+                self._skip(self._number, str(error))
+                continue
+            self.unanswered.append(self._number)
+            most -= 1
+            yield text
 
     def _read(self) -> None:
         try:
