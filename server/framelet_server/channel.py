@@ -63,17 +63,25 @@ class Channel(Conversation):
             self._guard(lambda: self.refuse(ErrorCode.TOO_MANY_CONNECTIONS, refusal))
         self._release()
 
-    def ready(self, *, hangup: bool) -> None:
-        """Serve a turn, called by a worker that was woken for this channel."""
+    def ready(self, *, hangup: bool) -> Callable[[], None] | None:
+        """Serve a turn, or the first half of one; called by a worker that was woken for this channel."""
         if not self._claim():
-            return
+            return None
         if hangup and not self.wants()[0]:
             # No read would find out that it is gone, and the poller would tell us for ever.
             self._abort(Ending.LOST, "the client is gone")
-        elif self._guard(self.turn):
-            self._release_at_rest()
-            return
+        elif taken := self._guard(self.take):
+            return self._finish_turn
+        elif taken is not None:
+            self._guard(self.turn)
         self._release()
+        return None
+
+    def _finish_turn(self) -> None:
+        if self._guard(self.give):
+            self._release_at_rest()
+        else:
+            self._release()
 
     def kick(self) -> None:
         """Have a worker look at this channel soon."""
@@ -152,7 +160,7 @@ class Channel(Conversation):
             self._house.budget.note(self, held)
 
     def _guard(self, work: Callable[[], bool | None]) -> bool | None:
-        """Do something that the client, or a fault of our own, may spoil; the channel ends then."""
+        """Do what the client, or a fault of our own, may spoil; None where the channel has ended for it."""
         try:
             return work()
         except ConversationOver as end:

@@ -62,11 +62,13 @@ class Conversation:
         "_in_flight",
         "_introduced",
         "_paused",
+        "_received",
         "_retire_at",
         "_retiring",
         "_starved",
         "_transport",
         "_undelivered",
+        "_wanted",
         "counted_host",
         "cut",
         "peer",
@@ -87,6 +89,7 @@ class Conversation:
         self._eof = False  # the client has ended its stream
         self._ending = ""  # how it ends, once that is known: an Ending, or the title of a fatal error
         self._fin_sent = False
+        self._wanted = self._received = 0  # octets, in the last read of ``take``
         self._undelivered = 0  # octets that the system still had for the client when last asked
         self._drain_left: int | None = None  # octets still to be read in a drain
         self._retiring = False  # to be ended for its age
@@ -115,20 +118,24 @@ class Conversation:
 
     # A turn.
 
-    def turn(self) -> bool:
-        """Read, serve and answer, up to a bounded number of octets (REQ-FLOW-5).
+    def take(self) -> bool:
+        """Read once, and answer in memory, as nearly always; False where only ``turn`` will do."""
+        if not self._is_ordinary():
+            return False
+        self._wanted = min(_RECEIVE_SIZE, self._house.limits.turn_octets)
+        self._received = self._receive(self._wanted)
+        self._connection.reverse_requests(self._house.limits.max_unsent)
+        return True
+
+    def give(self) -> bool:
+        """Send what ``take`` has answered, and go on where that was not all.
 
         Returns whether the connection is at rest: nothing is held, owed or unsent, and all is as ever.
         """
-        if self._is_ordinary():
-            connection = self._connection
-            wanted = min(_RECEIVE_SIZE, self._house.limits.turn_octets)
-            received = self._receive(wanted)
-            connection.reverse_requests(self._house.limits.max_unsent)
-            self._transport.flush(connection)
-            if received < wanted and connection.at_rest and not self._transport.unsent:
-                return True
-        self._long_turn()
+        self._transport.flush(self._connection)
+        if self._received < self._wanted and self._connection.at_rest and not self._transport.unsent:
+            return True
+        self.turn()
         return False
 
     def _is_ordinary(self) -> bool:
@@ -146,8 +153,8 @@ class Conversation:
             or self._in_flight
         )
 
-    def _long_turn(self) -> None:
-        """A turn that is ready for everything."""
+    def turn(self) -> None:
+        """Read, serve and answer, up to a bounded number of octets (REQ-FLOW-5)."""
         budget = self._house.limits.turn_octets
         more = True  # whether another read may find something
         self._feed()

@@ -14,14 +14,21 @@ import selectors
 import socket
 import threading
 from collections import deque
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Owner(Protocol):
     """What is woken when its socket is ready."""
 
-    def ready(self, *, hangup: bool) -> None:
-        """Serve the socket; ``hangup`` says that the peer is gone altogether."""
+    def ready(self, *, hangup: bool) -> Callable[[], None] | None:
+        """Serve the socket; ``hangup`` says that the peer is gone altogether.
+
+        Returns what is left to be done once the others that are ready have been served so far.
+        """
+        ...
 
 
 class Ready(NamedTuple):

@@ -22,7 +22,7 @@ from .handlers import Handler, Handlers
 from .house import House
 from .listener import Listener, ListenError, address_of, check_listening, open_listeners
 from .peer import is_local
-from .poller import Poller, default_poller
+from .poller import Poller, Ready, default_poller
 from .progress import Watch
 from .pulse import Health
 from .stop_policy import StopKind, StopPolicy
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("framelet_server")
 
-_AT_ONCE = 16
+_AT_ONCE = 64
 """Clients that a worker takes at a time where no handler can make it wait."""
 
 _LAST_TURN = 1.0
@@ -260,14 +260,29 @@ def _work(house: House) -> None:
     with house.seats:
         while waked := house.poller.wait(most):
             clock.turn_began()
-            while waked:  # which keeps no client in memory that goes while this thread waits
-                ready = waked.pop()
-                try:
-                    ready.owner.ready(hangup=ready.hangup)
-                except Exception:  # noqa: BLE001 - a fault of our own costs one turn, never a worker
-                    _log.exception("a worker failed in its turn")
-                del ready
+            _serve(waked)
+            waked.clear()  # a client that goes meanwhile must not stay in memory while this thread waits
             clock.turn_ended()
+
+
+def _serve(waked: list[Ready]) -> None:
+    """Read and answer all, and send the answers only then.
+
+    A client that is woken by one answer is still awake when the next one comes: waking it costs more than
+    anything else.
+    """
+    left = []
+    for owner, hangup in waked:
+        try:
+            left.append(owner.ready(hangup=hangup))
+        except Exception:  # noqa: BLE001 - a fault of our own costs one turn, never a worker
+            _log.exception("a worker failed in its turn")
+    for finish in left:
+        try:
+            if finish is not None:
+                finish()
+        except Exception:  # noqa: BLE001 - a fault of our own costs one turn, never a worker
+            _log.exception("a worker failed in its turn")
 
 
 def check_address(address: Address | tuple[str, int] | str, tls: ServerTls | None = None) -> Address:
