@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import re
 from typing import NamedTuple
 
@@ -118,6 +117,8 @@ def _is_host(text: str, *, literal: bool) -> bool:
     if not text or any(character.isspace() or character in "/?#@[]\0" for character in text):
         return False
     if literal or ":" in text:
+        import ipaddress  # noqa: PLC0415 - seldom needed, and slow to import
+
         try:
             ipaddress.IPv6Address(text)
         except ValueError:

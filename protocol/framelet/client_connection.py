@@ -157,8 +157,8 @@ class ClientConnection(Connection):
                 texts.append(body.decode("utf-8"))
             except UnicodeDecodeError:
                 break
+        self._decoder.drop(len(texts))
         for _ in texts:
-            frames.popleft()
             awaited.popleft()
         if texts:
             self._waiting_since = self._idle_since if awaited else None

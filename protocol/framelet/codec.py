@@ -139,6 +139,14 @@ class FrameDecoder:
         """Octets that the body under way still lacks; 0 where none is under way."""
         return self._missing
 
+    def drop(self, count: int) -> None:
+        """Take so many of the complete frames, and forget them."""
+        if count == len(self.frames):
+            self.frames.clear()
+        else:
+            for _ in range(count):
+                self.frames.popleft()
+
     def clear(self) -> None:
         """Forget all that was received, and free its memory."""
         self.frames.clear()
@@ -184,8 +192,9 @@ class FrameDecoder:
         """Split octets that begin at a boundary into frames; keep a part at their end."""
         unpack, max_body, append = _HEADER.unpack_from, self._max_body, self.frames.append
         start, size = 0, len(data)
+        last = size - HEADER_SIZE  # where the last header may begin
         self._head = b""
-        while size - start >= HEADER_SIZE:
+        while start <= last:
             frame_type, length = unpack(data, start)
             if length > max_body:
                 self._error = FrameTooLargeError(frame_type, length, max_body)

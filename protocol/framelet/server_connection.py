@@ -126,9 +126,9 @@ class ServerConnection(Connection):
             return  # an answer would overtake those before it
         if self._peer_max_body < self._limits.max_body:
             return  # an answer may be too large for this client
-        frames, output, size, taken = self._decoder.frames, self._output, self._output_size, 0
+        output, size, taken = self._output, self._output_size, 0
         header, header_length = b"", -1
-        for frame_type, body in frames:
+        for frame_type, body in self._decoder.frames:
             if frame_type != _REQUEST or size > most:
                 break
             length = len(body)
@@ -152,8 +152,7 @@ class ServerConnection(Connection):
             taken += 1
         self._output_size = size
         self._output_frames += taken
-        for _ in range(taken):
-            frames.popleft()
+        self._decoder.drop(taken)
 
     def receive_eof(self) -> None:
         """Take note of the end of the client's stream; then ask for events (REQ-CLOSE-1)."""

@@ -143,6 +143,7 @@ class Conversation:
         house = self._house
         return house.handlers.reverses and not (
             house.draining
+            or house.budget.exceeded
             or self._transport.unsent
             or self._paused
             or self._starved

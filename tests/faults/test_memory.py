@@ -101,6 +101,24 @@ def test_above_the_budget_the_largest_client_is_shed_with_an_error(
     assert honest.ask("ab") == "ba"
 
 
+@pytest.mark.req("REQ-FLOW-7")
+def test_above_the_budget_no_client_is_read_that_holds_something(
+    serve: Serve, connect: Connect, until: Any, poller: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("framelet_server.budget._GRACE", 60.0)  # nobody is shed
+    server = serve(poller=poller, max_memory=4 * MIB, threads=2)
+    budget = server._running().budget
+    honest, large, small = connect(server), connect(server), connect(server)
+    small.send(part(1_000))
+    large.send(part(5 * MIB))
+    until(lambda: budget.exceeded)
+    held = budget.total
+    small.send(bytes(50_000))
+    for _ in range(20):
+        assert honest.ask("ab") == "ba"
+    assert budget.total == held
+
+
 @pytest.mark.req("REQ-FLOW-7", "REQ-FLOW-3")
 def test_a_client_that_was_not_read_for_the_sake_of_all_is_read_again(
     serve: Serve, connect: Connect, until: Any, poller: Any
