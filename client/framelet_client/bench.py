@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
-import math
 import os
 import resource
 from pathlib import Path
@@ -16,7 +15,7 @@ import click
 from framelet import parse_address
 
 from .exit_codes import ExitCode
-from .target import LIMITS, Target, usage_error, with_server
+from .target import LIMITS, NumberRange, Target, usage_error, with_server
 from .terminal import Output, complain
 from .tls import ClientTls
 
@@ -57,7 +56,7 @@ Examples:
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(0.001, 10_000_000),
+    type=NumberRange(0.001, 10_000_000),
     metavar="NUMBER",
     help="Send so many requests a second in all, on schedule (open loop).  [default: as replies come]",
 )
@@ -80,7 +79,7 @@ Examples:
 )
 @click.option(
     "--duration",
-    type=click.FloatRange(0.001, _LONGEST),
+    type=NumberRange(0.001, _LONGEST),
     metavar="SECONDS",
     help=f"Time to measure.  [default: {_DURATION:g}]",
 )
@@ -92,7 +91,7 @@ Examples:
 )
 @click.option(
     "--warmup",
-    type=click.FloatRange(0, _LONGEST),
+    type=NumberRange(0, _LONGEST),
     metavar="SECONDS",
     help=f"Time before the measurement, under the same load.  [default: {_WARMUP:g}; 0 with --count]",
 )
@@ -147,10 +146,6 @@ def _plan(  # noqa: PLR0913 - each keyword is one option
     """Check what the command line says about the measurement."""
     from .bench_plan import Plan, parse_sizes  # noqa: PLC0415 - other commands do not wait for it
 
-    for name, value in (("rate", rate), ("duration", duration), ("warmup", warmup)):
-        if value is not None and math.isnan(value):
-            message = f"--{name} is nan: expected a number"
-            raise usage_error(message)
     if duration is not None and count is not None:
         raise usage_error("--duration and --count exclude each other")
     if processes > connections:

@@ -16,7 +16,7 @@ from .bench import bench
 from .decode import InputError, open_reader, print_table
 from .exit_codes import ExitCode, table
 from .send_lines import send_lines
-from .target import LIMITS, Target, limit_option, usage_error, with_server
+from .target import LIMITS, NumberRange, Target, limit_option, usage_error, with_server
 from .terminal import Output, OutputError, complain
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _check_text(what: str, text: str, limits: ClientLimits) -> None:
 )
 @click.option(
     "--interval",
-    type=click.FloatRange(0, 86_400),
+    type=NumberRange(0, 86_400),
     default=1.0,
     metavar="SECONDS",
     show_default=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -32,6 +33,19 @@ if TYPE_CHECKING:
     from framelet.limits import LimitInfo
 
 LIMITS = {info.name: info for info in ClientLimits.describe()}
+
+
+class NumberRange(click.FloatRange):
+    """A range of numbers, of which nan is none: it would pass every comparison."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - as click has it
+        """Raise click.BadParameter for what is not in the range."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value} is no number.", param, ctx)
+        return number
+
+
 _DEFAULT_HOST = f"http://{DEFAULT_HOST}"  # as the first edition of this command had it
 _TLS = {
     "ca_file": ("FILE", "Authorities to trust with framelets://.  [default: the system's]"),

@@ -308,7 +308,7 @@ def test_progress_is_shown_on_a_terminal_alone(framelet: FrameletCommand, serve:
     [
         (["--count", "0"], "Invalid value for '--count'"),
         (["--rate", "0"], "Invalid value for '--rate'"),
-        (["--rate", "nan"], "--rate is nan: expected a number"),
+        (["--rate", "nan"], "Invalid value for '--rate': nan is no number"),
         (["--duration", "inf"], "Invalid value for '--duration'"),
         (["--count", "1", "--duration", "1"], "--duration and --count exclude each other"),
         (["--size", "1,x"], "--size '1,x' names no size: expected octets, as in 64 or 16,64,1024"),

@@ -158,6 +158,7 @@ def test_stop_counts_the_connections(framelet: FrameletCommand, scripted_server:
         (["send", "a", "1", b"\xff"], "PAYLOAD cannot be sent: it is not well-formed text"),
         (["send", "a", "1", "x" * 65_537, "--max-body", "65536"], "PAYLOAD is 65537 octets long"),
         (["ping", "--count", "0"], "Invalid value for '--count'"),
+        (["ping", "--interval", "nan"], "Invalid value for '--interval': nan is no number"),
         (["stop", "--token-file"], "Option '--token-file' requires an argument"),
     ],
 )
