@@ -11,28 +11,26 @@ import contextlib
 import select
 import socket
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from framelet import (
     ApplicationReceived,
     ClientConnection,
-    ConnectionFailed,
     ErrorReceived,
     FrameletError,
     HelloReceived,
-    InputEnded,
     PongReceived,
     ReplyReceived,
     State,
     StoppedReceived,
 )
 
-from .errors import ConnectionLostError, FatalAnswerError
+from ._ending import error_of_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from framelet import ClientEvent, ClientLimits
+    from framelet import ClientLimits
 
     from .source import Source
 
@@ -203,15 +201,14 @@ class Engine:
             self._polled = wanted
             self._poll.register(self._socket, wanted)
         descriptor = source.fileno() if source is not None and self._has_room(source) else None
-        if descriptor is None:
-            ready = self._poll.poll(None if timeout is None else timeout * 1000)
-            # Anything but "writable" is news to be read: data, the end of the stream, or an error.
-            return bool(ready and ready[0][1] & ~select.POLLOUT), False
-        self._poll.register(descriptor, select.POLLIN)
-        ready = self._poll.poll(None if timeout is None else timeout * 1000)
-        self._poll.unregister(descriptor)
-        found = dict(ready)
-        return bool(found.pop(self._socket.fileno(), 0) & ~select.POLLOUT), bool(found)
+        if descriptor is not None:
+            self._poll.register(descriptor, select.POLLIN)
+        found = dict(self._poll.poll(None if timeout is None else timeout * 1000))
+        if descriptor is not None:
+            self._poll.unregister(descriptor)
+        # Anything but "writable" is news to be read: data, the end of the stream, or an error.
+        readable = found.get(self._socket.fileno(), 0) & ~select.POLLOUT
+        return bool(readable), descriptor in found
 
     def _receive(self) -> None:
         """Take in what the socket holds."""
@@ -241,12 +238,11 @@ class Engine:
                 event = self._connection.next_event()
             if event is None:
                 return answers
-            if isinstance(event, (ConnectionFailed, InputEnded)) or (
-                isinstance(event, ErrorReceived) and event.answered is None
-            ):
-                self._end = self._error_of(event)
+            end = error_of_end(event, self._broken)
+            if end is not None:
+                self._end = end
                 return answers
-            answers.append(event.text if isinstance(event, ReplyReceived) else event)
+            answers.append(event.text if isinstance(event, ReplyReceived) else cast("Answer", event))
 
     def _send(self) -> None:
         """Write as much as the socket takes at once, and FIN where it is due."""
@@ -268,15 +264,3 @@ class Engine:
             # The server may have said why before it closed, so go on reading.
             self._broken = error
             self._unsent = memoryview(b"")
-
-    def _error_of(self, event: ClientEvent) -> FrameletError:
-        """The error for an event that ends the connection."""
-        if isinstance(event, ConnectionFailed):
-            return event.error
-        if isinstance(event, ErrorReceived):
-            return FatalAnswerError(event.code, event.text, event.unanswered)
-        where = " inside a frame" if isinstance(event, InputEnded) and event.error else ""
-        reason = f"the server closed the connection{where}"
-        if self._broken is not None:
-            reason = f"the connection broke{where}: {self._broken.strerror}"
-        return ConnectionLostError(reason, self._connection.unanswered)

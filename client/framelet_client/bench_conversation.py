@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from framelet import (
     ClientConnection,
-    ConnectionFailed,
-    ErrorReceived,
     FrameletError,
-    InputEnded,
 )
 
-from .errors import ConnectionLostError, FatalAnswerError
+from ._ending import error_of_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,10 +113,8 @@ class Conversation:
     def answers(self) -> Iterator[ClientEvent]:
         """The answers received, each to the oldest flight; ``error`` is set when the connection is over."""
         while (event := self._connection.next_event()) is not None:
-            if isinstance(event, (ConnectionFailed, InputEnded)) or (
-                isinstance(event, ErrorReceived) and event.answered is None
-            ):
-                self.error = self._error_of(event)
+            self.error = error_of_end(event, self._broken)
+            if self.error is not None:
                 return
             yield event
 
@@ -129,14 +124,3 @@ class Conversation:
             with contextlib.suppress(OSError):  # it is only for the sake of politeness
                 self.socket.send(self._layer.end())
         self.socket.close()
-
-    def _error_of(self, event: ConnectionFailed | InputEnded | ErrorReceived) -> FrameletError:
-        if isinstance(event, ConnectionFailed):
-            return event.error
-        if isinstance(event, ErrorReceived):
-            return FatalAnswerError(event.code, event.text, event.unanswered)
-        where = " inside a frame" if event.error else ""
-        reason = f"the server closed the connection{where}"
-        if self._broken is not None:
-            reason = f"the connection broke{where}: {self._broken.strerror}"
-        return ConnectionLostError(reason, event.unanswered)

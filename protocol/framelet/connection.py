@@ -183,13 +183,13 @@ class Connection:
         if self._decoder.frames:
             return self._decoder.frames.popleft()
         try:
-            frame = self._decoder.next_frame()
+            self._decoder.next_frame()  # there is none, but there may be an error
         except FrameTooLargeError as error:
             self._judge(error.type)
             raise
-        if frame is None and (header := self._decoder.pending_header) is not None:
+        if (header := self._decoder.pending_header) is not None:
             self._judge(header[0])
-        return frame
+        return None
 
     def _judge(self, frame_type: int) -> None:
         """Raise for a type that is to be refused without its body (REQ-TYPE-1, 2 and 7, REQ-ERROR-9)."""

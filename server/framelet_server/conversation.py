@@ -61,14 +61,13 @@ class Conversation:
         "_house",
         "_in_flight",
         "_introduced",
+        "_more",
         "_paused",
-        "_received",
         "_retire_at",
         "_retiring",
         "_starved",
         "_transport",
         "_undelivered",
-        "_wanted",
         "counted_host",
         "cut",
         "peer",
@@ -89,7 +88,7 @@ class Conversation:
         self._eof = False  # the client has ended its stream
         self._ending = ""  # how it ends, once that is known: an Ending, or the title of a fatal error
         self._fin_sent = False
-        self._wanted = self._received = 0  # octets, in the last read of ``take``
+        self._more = False  # whether there may be more to read than ``take`` has read
         self._undelivered = 0  # octets that the system still had for the client when last asked
         self._drain_left: int | None = None  # octets still to be read in a drain
         self._retiring = False  # to be ended for its age
@@ -122,8 +121,8 @@ class Conversation:
         """Read once, and answer in memory, as nearly always; False where only ``turn`` will do."""
         if not self._is_ordinary():
             return False
-        self._wanted = min(_RECEIVE_SIZE, self._house.limits.turn_octets)
-        self._received = self._receive(self._wanted)
+        wanted = min(_RECEIVE_SIZE, self._house.limits.turn_octets)
+        self._more = self._receive(wanted) == wanted
         self._connection.reverse_requests(self._house.limits.max_unsent)
         return True
 
@@ -133,7 +132,7 @@ class Conversation:
         Returns whether the connection is at rest: nothing is held, owed or unsent, and all is as ever.
         """
         self._transport.flush(self._connection)
-        if self._received < self._wanted and self._connection.at_rest and not self._transport.unsent:
+        if self._connection.at_rest and not (self._more or self._transport.unsent):
             return True
         self.turn()
         return False
