@@ -203,7 +203,7 @@ class ClientConnection(Connection):
         allowed = min(self._limits.max_body, self._peer_max_body)
         if len(body) > allowed:
             raise FrameTooLargeError(frame_type, len(body), allowed)
-        self._write(frame_type, body)
+        self._write(frame_type, len(body), (body,))
         self._awaited.append(frame_type)
 
     def _take(self, frame_type: int, body: bytes) -> ClientEvent | None:

@@ -39,8 +39,10 @@ def _header_of(definition: Struct) -> struct.Struct:
     return struct.Struct(">" + "".join(fmt[1:] for fmt in formats))
 
 
-_HEADER = _header_of(grammar.FrameHeader)
-HEADER_SIZE = _HEADER.size
+HEADER = _header_of(grammar.FrameHeader)
+"""Type and length of a frame."""
+
+HEADER_SIZE = HEADER.size
 """Octets in a header."""
 
 _NO_BODY = io.BytesIO()
@@ -55,7 +57,7 @@ def encode_header(frame_type: int, length: int) -> bytes:
     if length > limits.MAX_LENGTH:
         raise FrameTooLargeError(frame_type, length, limits.MAX_LENGTH)
     try:
-        return _HEADER.pack(frame_type, length)
+        return HEADER.pack(frame_type, length)
     except struct.error:
         message = f"a frame type is a number from 0 to 255, not {frame_type!r}"
         raise ConfigurationError(message) from None
@@ -135,6 +137,13 @@ class FrameDecoder:
         return self.under_way + sum(HEADER_SIZE + len(body) for _, body in self.frames)
 
     @property
+    def lacking(self) -> int:
+        """Octets to the end of the header or body under way; 0 where a frame is to begin."""
+        if self._header is not None:
+            return self._missing
+        return HEADER_SIZE - len(self._head) if self._head else 0
+
+    @property
     def missing(self) -> int:
         """Octets that the body under way still lacks; 0 where none is under way."""
         return self._missing
@@ -190,7 +199,7 @@ class FrameDecoder:
 
     def _decode(self, data: bytes) -> None:
         """Split octets that begin at a boundary into frames; keep a part at their end."""
-        unpack, max_body, append = _HEADER.unpack_from, self._max_body, self.frames.append
+        unpack, max_body, append = HEADER.unpack_from, self._max_body, self.frames.append
         start, size = 0, len(data)
         last = size - HEADER_SIZE  # where the last header may begin
         self._head = b""

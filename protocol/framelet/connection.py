@@ -30,7 +30,7 @@ from .registry import Role, TypeRange, type_kinds
 from .states import Action, State, Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from typing_extensions import Buffer
 
@@ -160,20 +160,17 @@ class Connection:
             raise ConnectionStateError(message)
         self._enter(transitions[trigger])
 
-    def _write(self, frame_type: int, body: bytes) -> None:
-        self._output.append(codec.encode_header(frame_type, len(body)))
-        if len(body) < LARGE:
-            self._output.append(body)
-        else:
-            self._send_as_they_are((body,))
-        self._output_size += codec.HEADER_SIZE + len(body)
+    def _write(self, frame_type: int, length: int, body: Sequence[bytes]) -> None:
+        """Queue a frame, its body of ``length`` octets in pieces."""
+        self._output.append(codec.encode_header(frame_type, length))
+        if length < LARGE:
+            self._output += body
+        else:  # not worth a copy
+            self._pieces.append(b"".join(self._output))
+            self._pieces += body
+            self._output = []
+        self._output_size += codec.HEADER_SIZE + length
         self._output_frames += 1
-
-    def _send_as_they_are(self, pieces: Iterable[bytes]) -> None:
-        """Put pieces behind the output that are not worth a copy."""
-        self._pieces.append(b"".join(self._output))
-        self._pieces += pieces
-        self._output = []
 
     def _next_frame(self) -> tuple[int, bytes] | None:
         """Type and body of the next whole frame; raises the error of a header that is to be refused.

@@ -123,7 +123,6 @@ class Conversation:
             return False
         wanted = min(_RECEIVE_SIZE, self._house.limits.turn_octets)
         self._more = self._receive(wanted) == wanted
-        self._connection.reverse_requests(self._house.limits.max_unsent)
         return True
 
     def give(self) -> bool:
@@ -211,7 +210,10 @@ class Conversation:
             self._drain_left -= count
         if not self._introduced:
             self._introduce()
-        if data:
+        if data and self._house.handlers.reverses:
+            bound = self._house.limits.max_unsent - self._transport.unsent
+            self._connection.receive_and_reverse(data, time.monotonic(), bound)
+        elif data:
             self._connection.receive_data(data, time.monotonic())
         if count == 0 or self._transport.ended:
             self._eof = True

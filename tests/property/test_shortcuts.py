@@ -61,10 +61,17 @@ LIMITS = ServerLimits(max_body=1 << 20)
 class Program:
     """Answers a connection's events in order; those of application frames, and what follows, later."""
 
-    def __init__(self, *, shortcut: bool) -> None:
+    def __init__(self, shortcut: str = "") -> None:
         self.connection = ServerConnection(LIMITS, now=0.0)
         self.shortcut = shortcut
         self.later: deque[ServerEvent] = deque()
+
+    def receive(self, data: bytes, now: float, bound: int) -> None:
+        """Take octets in."""
+        if self.shortcut == "octets":
+            self.connection.receive_and_reverse(data, now, bound)
+        else:
+            self.connection.receive_data(data, now)
 
     def serve(self, bound: int) -> None:
         """Take what has come, until more than so many octets are unsent."""
@@ -127,28 +134,29 @@ def seen(connection: ServerConnection, now: float) -> tuple[object, ...]:
 def test_requests_are_reversed_as_by_their_events(
     wire: bytes, sizes: list[int], bound: int, drain_at: int
 ) -> None:
-    both = by_events, by_shortcut = Program(shortcut=False), Program(shortcut=True)
+    by_events, *shorter = programs = Program(), Program("frames"), Program("octets")
     start = 0
     for step, size in enumerate([*sizes, len(wire), 0]):
         now = float(step)
-        for program in both:
+        for program in programs:
             if step == drain_at:
                 program.connection.drain()
-            program.connection.receive_data(wire[start : start + size], now)
+            program.receive(wire[start : start + size], now, bound)
             program.serve(bound)
-        assert seen(by_shortcut.connection, now) == seen(by_events.connection, now)
-        for program in both:
+        expected = seen(by_events.connection, now)
+        assert [seen(program.connection, now) for program in shorter] == [expected] * len(shorter)
+        for program in programs:
             program.answer()
         start += size
-    for program in both:
+    for program in programs:
         program.connection.receive_eof()
     for _ in range(len(wire) + 1):  # each round sends what is within the bound
-        for program in both:
+        for program in programs:
             program.serve(bound)
             program.answer()
-        outcome = seen(by_shortcut.connection, 99.0)
-        assert outcome == seen(by_events.connection, 99.0)
-        if not outcome[7]:
+        expected = seen(by_events.connection, 99.0)
+        assert [seen(program.connection, 99.0) for program in shorter] == [expected] * len(shorter)
+        if not expected[7]:
             return
     pytest.fail("there was no end to the answers")
 

@@ -297,7 +297,7 @@ def test_a_ping_holds_64_octets_of_text() -> None:
 
 
 def test_the_codec_has_the_header_of_the_grammar() -> None:
-    assert codec._HEADER.format == codec._header_of(grammar.FrameHeader).format
+    assert codec.HEADER.format == codec._header_of(grammar.FrameHeader).format
     assert grammar.FrameHeader.sizeof() == HEADER_SIZE == 5
 
 
