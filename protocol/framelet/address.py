@@ -13,9 +13,10 @@ DEFAULT_PORT = 6666
 
 _TLS_SCHEME = "framelets"
 _SCHEMES = ("framelet", _TLS_SCHEME, "tcp", "http")
-_URL = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(.*)", re.DOTALL)
-_BRACKETED = re.compile(r"\[([^\]]*)\](?::([^:]*))?")
-_PORT = re.compile(r"[0-9]{1,5}")
+# Not compiled before they are needed, as importing this takes time enough.
+_URL = r"(?s:(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(.*))"
+_BRACKETED = r"\[([^\]]*)\](?::([^:]*))?"
+_PORT = r"[0-9]{1,5}"
 _MAX_PORT = 65_535
 
 
@@ -74,7 +75,7 @@ def parse_address(text: str, port: int | None = None) -> Address:
             message = f"{text!r} names no path: expected unix:PATH"
             raise AddressError(message)
         return UnixAddress(path)
-    match = _URL.fullmatch(text)
+    match = re.fullmatch(_URL, text)
     scheme, rest = match.groups() if match else (None, text)
     scheme = scheme and scheme.lower()
     if scheme is not None and scheme not in _SCHEMES:
@@ -91,7 +92,7 @@ def parse_address(text: str, port: int | None = None) -> Address:
 
 def parse_port(text: str) -> int:
     """Read a port from 0 to 65535; raises AddressError for anything else."""
-    if not (_PORT.fullmatch(text) and int(text) <= _MAX_PORT):
+    if not (re.fullmatch(_PORT, text) and int(text) <= _MAX_PORT):
         message = f"{text!r} is no port: expected a number from 0 to {_MAX_PORT}"
         raise AddressError(message)
     return int(text)
@@ -99,7 +100,7 @@ def parse_port(text: str) -> int:
 
 def _split(rest: str, text: str) -> tuple[str, int | None]:
     """Host and port, None where there is no port."""
-    bracketed = _BRACKETED.fullmatch(rest)
+    bracketed = re.fullmatch(_BRACKETED, rest)
     if bracketed:
         host, port = bracketed.groups()
     elif rest.count(":") == 1:

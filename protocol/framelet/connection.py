@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from .errors import ProtocolError
     from .limits import ClientLimits, ConnectionLimits
 
-_ACTIONS = {role: {state: states.actions_by_octet(role, state) for state in State} for role in Role}
-
 LARGE = 65_536
 """Octets from which copying a body costs more than sending it as a piece of its own."""
 
@@ -151,7 +149,7 @@ class Connection:
 
     def _enter(self, state: State) -> None:
         self._state = state
-        self._actions = _ACTIONS[self._role][state]
+        self._actions = states.actions_by_octet(self._role, state)
 
     def _move(self, trigger: Trigger) -> None:
         transitions = states.TRANSITIONS[self._role][self._state]

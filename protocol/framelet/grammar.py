@@ -54,9 +54,9 @@ class Hello(NamedTuple):
 
 
 _PARAMETER = r"[a-z][a-z0-9-]{0,31}=[\x21-\x7e]+"
-_HELLO_BODY = re.compile(rf"framelet/([1-9][0-9]{{0,4}})((?: {_PARAMETER})*)")
-_STOPPED_BODY = re.compile(rf"{_PARAMETER}(?: {_PARAMETER})*")
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,9}")
+_HELLO_BODY = rf"framelet/([1-9][0-9]{{0,4}})((?: {_PARAMETER})*)"
+_STOPPED_BODY = rf"{_PARAMETER}(?: {_PARAMETER})*"
+_NUMBER = r"0|[1-9][0-9]{0,9}"
 
 HELLO_NUMBERS = {
     "max-body": range(limits.MIN_MAX_BODY, limits.MAX_LENGTH + 1),
@@ -74,7 +74,7 @@ def _parse_parameters(text: str, numbers: Mapping[str, range], path: str) -> dic
         raise ValidationError("a key stands twice", path=path)
     for key, allowed in numbers.items():
         value = parameters.get(key)
-        if value is not None and not (_NUMBER.fullmatch(value) and int(value) in allowed):
+        if value is not None and not (re.fullmatch(_NUMBER, value) and int(value) in allowed):
             message = f"{key}={value} is not a number from {allowed.start} to {allowed.stop - 1}"
             raise ValidationError(message, path=path)
     return parameters
@@ -89,7 +89,7 @@ class _HelloAdapter(Adapter):  # type: ignore[misc]  # construct ships no types
 
     def _decode(self, obj: str, context: object, path: str) -> Hello:
         del context
-        match = _HELLO_BODY.fullmatch(obj)
+        match = re.fullmatch(_HELLO_BODY, obj)
         if match is None:
             raise ValidationError("not of the form framelet/VERSION KEY=VALUE ...", path=path)
         return Hello(int(match[1]), _parse_parameters(match[2], HELLO_NUMBERS, path))
@@ -105,7 +105,7 @@ class _StoppedAdapter(Adapter):  # type: ignore[misc]  # construct ships no type
 
     def _decode(self, obj: str, context: object, path: str) -> dict[str, str]:
         del context
-        if _STOPPED_BODY.fullmatch(obj) is None:
+        if re.fullmatch(_STOPPED_BODY, obj) is None:
             raise ValidationError("not of the form KEY=VALUE ...", path=path)
         parameters = _parse_parameters(obj, STOPPED_NUMBERS, path)
         if not parameters.keys() >= STOPPED_NUMBERS.keys():
@@ -139,9 +139,9 @@ class _AtMost(Adapter):  # type: ignore[misc]  # construct ships no types
         return body
 
 
-_CODE = re.compile(rb"[45][0-9][0-9]")
+_CODE = rb"[45][0-9][0-9]"
 _Code = ExprAdapter(
-    ExprValidator(Bytes(3), lambda obj, _: _CODE.fullmatch(obj) is not None),
+    ExprValidator(Bytes(3), lambda obj, _: re.fullmatch(_CODE, obj) is not None),
     lambda obj, _: int(obj),
     lambda obj, _: b"%03d" % obj,
 )

@@ -8,7 +8,7 @@ tables in the documentation are made.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from .errors import ConfigurationError
 
@@ -37,8 +37,7 @@ _DAY = 86_400.0
 _SHORTEST = 0.001
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class LimitInfo:
+class LimitInfo(NamedTuple):
     """Describes one adjustable limit, for options and tables.
 
     ``name`` is the field's name; ``kind`` is ``int`` or ``float``; ``unit`` is a word such as "octets";
@@ -80,9 +79,11 @@ def _limit(  # noqa: PLR0913 - each keyword is one column of the limits table
     return dataclasses.field(default=default, metadata=info)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Limits:
-    """Checks every field against its range, and describes the fields."""
+    """What the dataclasses below have in common: checks every field against its range, and describes them."""
+
+    __slots__ = ()
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
     def __post_init__(self) -> None:
         """Raise ConfigurationError for a value of the wrong kind or out of range."""

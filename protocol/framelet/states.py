@@ -7,6 +7,7 @@ and the tables in the specification are written from here.
 from __future__ import annotations
 
 import enum
+import functools
 from typing import TYPE_CHECKING
 
 from .registry import FrameType, Role, TypeRange, type_kinds
@@ -170,6 +171,7 @@ ACTIONS: Mapping[Role, Mapping[State, Mapping[Kind, Action]]] = {
 """What each role does in each state with each kind of type; every cell is filled (REQ-STATE-1)."""
 
 
+@functools.cache
 def actions_by_octet(role: Role, state: State) -> tuple[Action, ...]:
     """The action for each of the 256 type octets, for a quick look-up."""
     return tuple(ACTIONS[role][state][type_kinds[octet]] for octet in range(256))
