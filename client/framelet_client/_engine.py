@@ -76,6 +76,11 @@ class _Plain:
         return b""
 
 
+def _is_news(event: int) -> bool:
+    """Whether the socket may be read: for data, the end of the stream, or an error."""
+    return event != select.POLLOUT
+
+
 class Engine:
     """Drives one ClientConnection over one non-blocking socket."""
 
@@ -114,18 +119,16 @@ class Engine:
 
     def ask(self, ask: Callable[[ClientConnection], None]) -> Answer:
         """Send the one frame that ``ask`` queues, and return its answer; raises as ``exchange``."""
-        if self._wait(None, 0.0)[0]:
-            self._receive()
-        self._take_answers()  # none can be due; what came before a frame was sent is no answer to it
+        if self._readable(0.0):
+            self._receive()  # no answer can be due; what came before a frame was sent is none to it
         if self._end is not None:
             raise self._end
         ask(self._connection)
         while True:
             self._send()
-            if self._wait(None, self._patience(None))[0]:
-                self._receive()
-            for answer in self._take_answers():
-                return answer
+            answers = self._receive() if self._readable(self._patience(None)) else self._take_answers()
+            if answers:
+                return answers[0]
             if self._end is not None:
                 raise self._end
 
@@ -137,11 +140,9 @@ class Engine:
         """
         connection = self._connection
         # The first round only looks: what came before a frame was sent is no answer to it (REQ-ORDER-7).
-        readable, source_ready = self._wait(None, 0.0)
+        readable, source_ready = self._readable(0.0), False
         while True:
-            if readable:
-                self._receive()
-            answers = self._take_answers()
+            answers = self._receive() if readable else self._take_answers()
             if answers:
                 yield answers
                 connection.resume(time.monotonic())  # the program's time is not the server's
@@ -194,42 +195,56 @@ class Engine:
         deadline = self._connection.next_deadline()
         return None if deadline is None else min(max(0.0, deadline - time.monotonic()), _LONGEST_WAIT)
 
-    def _wait(self, source: Source | None, timeout: float | None) -> tuple[bool, bool]:
+    def _wait(self, source: Source, timeout: float | None) -> tuple[bool, bool]:
         """Wait until the socket or the source is ready; say whether each may be read."""
+        descriptor = source.fileno() if self._has_room(source) else None
+        if descriptor is None:
+            return self._readable(timeout), False
+        self._poll.register(descriptor, select.POLLIN)
+        found = dict(self._ready(timeout))
+        self._poll.unregister(descriptor)
+        source_ready = descriptor in found
+        found.pop(descriptor, None)
+        return any(map(_is_news, found.values())), source_ready
+
+    def _readable(self, timeout: float | None) -> bool:
+        """Wait until the socket is ready; whether it may be read."""
+        found = self._ready(timeout)
+        return bool(found) and _is_news(found[0][1])
+
+    def _ready(self, timeout: float | None) -> list[tuple[int, int]]:
+        """Wait until the socket, or whatever else is registered, is ready."""
         wanted = _EITHER if self._unsent else select.POLLIN
         if wanted != self._polled:
             self._polled = wanted
             self._poll.register(self._socket, wanted)
-        descriptor = source.fileno() if source is not None and self._has_room(source) else None
-        if descriptor is not None:
-            self._poll.register(descriptor, select.POLLIN)
-        found = dict(self._poll.poll(None if timeout is None else timeout * 1000))
-        if descriptor is not None:
-            self._poll.unregister(descriptor)
-        # Anything but "writable" is news to be read: data, the end of the stream, or an error.
-        readable = found.get(self._socket.fileno(), 0) & ~select.POLLOUT
-        return bool(readable), descriptor in found
+        return self._poll.poll(None if timeout is None else timeout * 1000)
 
-    def _receive(self) -> None:
-        """Take in what the socket holds."""
+    def _receive(self) -> list[Answer]:
+        """Take in what the socket holds; the answers in it, as ``_take_answers``."""
         try:
             data = self._socket.recv(_RECEIVE_SIZE)
-            self._take_in(self._layer.receive(data), over=not data or self._layer.ended)
+            return self._take_in(self._layer.receive(data), over=not data or self._layer.ended)
         except BlockingIOError:
-            return
+            return self._take_answers()
         except OSError as error:
             self._broken = error
-            self._take_in(b"", over=True)
+            return self._take_in(b"", over=True)
 
-    def _take_in(self, data: bytes, *, over: bool) -> None:
+    def _take_in(self, data: bytes, *, over: bool) -> list[Answer]:
+        """Hand on what came, and the end of the stream; the answers in it."""
+        replies: list[Answer] = []
         if data:
-            self._connection.receive_data(data, time.monotonic())
+            replies += self._connection.receive_replies(data, time.monotonic())
+            if self._connection.at_rest and replies and not over:
+                return replies  # as a rule
         if over:
             self._connection.receive_eof()
+        return self._take_answers(replies)
 
-    def _take_answers(self) -> list[Answer]:
-        """All answers that are there; after them, see whether the connection is over."""
-        answers: list[Answer] = []
+    def _take_answers(self, replies: list[Answer] | None = None) -> list[Answer]:
+        """All answers that are there, behind those given; after them, see whether the connection is over."""
+        answers: list[Answer] = replies or []
         while True:
             answers += self._connection.take_replies()
             event = self._connection.next_event()
@@ -240,7 +255,7 @@ class Engine:
                 return answers
             end = error_of_end(event, self._broken)
             if end is not None:
-                self._end = end
+                self._end = self._end or end  # the first is the reason
                 return answers
             answers.append(event.text if isinstance(event, ReplyReceived) else cast("Answer", event))
 
@@ -248,11 +263,11 @@ class Engine:
         """Write as much as the socket takes at once, and FIN where it is due."""
         if self._broken is not None:
             return
-        if not self._unsent and not self._ending:
-            data = self._layer.send(self._connection.data_to_send(time.monotonic()))
-            self._ending = self._connection.finished
-            self._unsent = memoryview(data + self._layer.end() if self._ending else data)
         try:
+            if not self._unsent and not self._ending:
+                data = self._layer.send(self._connection.data_to_send(time.monotonic()))
+                self._ending = self._connection.finished
+                self._unsent = memoryview(data + self._layer.end() if self._ending else data)
             if self._unsent:
                 self._unsent = self._unsent[self._socket.send(self._unsent) :]
             if self._ending and not self._unsent and not self._fin_sent:

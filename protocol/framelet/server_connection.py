@@ -136,9 +136,7 @@ class ServerConnection(Connection):
         """Do what ``receive_data`` and then ``reverse_requests`` do, for a fraction of their time."""
         start, decoder = 0, self._decoder
         if not decoder.at_rest:
-            while start < len(data) and (lacking := decoder.lacking):  # to where a frame begins
-                self.receive_data(data[start : start + lacking], now)
-                start += lacking
+            start = self._receive_to_boundary(data, now)
             self.reverse_requests(most)
         if decoder.at_rest and not (self._draining or self._input_ended) and self._may_reverse():
             self._idle_since = now

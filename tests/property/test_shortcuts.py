@@ -201,11 +201,15 @@ def ask(connection: ClientConnection, asked: list[str]) -> None:
     connection.data_to_send(0.0)
 
 
-def taken(connection: ClientConnection, *, shortcut: bool) -> list[str | ClientEvent]:
+def taken(connection: ClientConnection, data: bytes, now: float, shortcut: str) -> list[str | ClientEvent]:
     """What came, a reply as its text."""
     found: list[str | ClientEvent] = []
+    if shortcut == "octets":
+        found += connection.receive_replies(data, now)
+    else:
+        connection.receive_data(data, now)
     while True:
-        if shortcut:
+        if shortcut == "frames":
             found += connection.take_replies()
         event = connection.next_event()
         if event is None:
@@ -219,20 +223,27 @@ def taken(connection: ClientConnection, *, shortcut: bool) -> list[str | ClientE
 @example(["request"], encode(FrameType.ERROR, b"500 no") + encode(FrameType.REPLY, b"x"), [])
 @example(["request"] * 3, encode(FrameType.REPLY, b"x") * 2, [6, 6])
 def test_replies_are_taken_as_by_their_events(asked: list[str], wire: bytes, sizes: list[int]) -> None:
-    by_events, by_shortcut = (ClientConnection(now=0.0) for _ in range(2))
-    ask(by_events, asked)
-    ask(by_shortcut, asked)
+    by = {shortcut: ClientConnection(now=0.0) for shortcut in ("", "frames", "octets")}
+    for connection in by.values():
+        ask(connection, asked)
     start = 0
     for step, size in enumerate([*sizes, len(wire)]):
         outcomes = []
-        for connection in (by_events, by_shortcut):
-            connection.receive_data(wire[start : start + size], float(step))
-            found = taken(connection, shortcut=connection is by_shortcut)
+        for shortcut, connection in by.items():
+            found = taken(connection, wire[start : start + size], float(step), shortcut)
             # Errors compare by identity; what they say is what counts.
             outcomes.append(
-                (repr(found), connection.state, connection.unanswered, connection.next_deadline())
+                (
+                    repr(found),
+                    connection.state,
+                    connection.at_rest,
+                    connection.unanswered,
+                    connection.input_size,
+                    connection.frames_received,
+                    connection.next_deadline(),
+                )
             )
-        assert outcomes[0] == outcomes[1]
+        assert outcomes == outcomes[:1] * len(outcomes)
         start += size
 
 
