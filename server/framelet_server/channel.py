@@ -38,7 +38,7 @@ _RECHECK = 0.25
 class Channel(Conversation):
     """A client's connection as the server's threads share it."""
 
-    __slots__ = ("_accounted", "_closed", "_kicked", "_lock", "_owned", "_shed", "_timer")
+    __slots__ = ("_accounted", "_closed", "_kept", "_kicked", "_lock", "_owned", "_shed", "_timer")
 
     def __init__(self, house: House, sock: socket.socket, peer: Peer, layers: Sequence[Layer] = ()) -> None:
         """Take over a connected, non-blocking socket."""
@@ -46,6 +46,7 @@ class Channel(Conversation):
         self._accounted = 0  # octets that the budget knows of
         self._lock = threading.Lock()  # guards the rest
         self._owned = True
+        self._kept = False  # whether the poller goes on to watch for input
         self._kicked = False  # asked for another look while owned
         self._shed = False  # to be given up for the memory it takes
         self._closed = False
@@ -89,7 +90,7 @@ class Channel(Conversation):
             if self._owned:
                 self._kicked = True
             elif not self._closed:
-                self._house.poller.arm(self._transport.sock, read=True, write=True)
+                self._arm(read=True, write=True)
 
     def cut_off(self) -> None:
         """End the channel by force, from whichever thread; a thread that owns it finds it ended."""
@@ -117,7 +118,11 @@ class Channel(Conversation):
 
     def _claim(self) -> bool:
         with self._lock:
-            if self._owned or self._closed:
+            if self._closed:
+                return False
+            if self._owned:
+                if self._kept:  # the poller would tell us for ever
+                    self._arm(read=False, write=False)
                 return False
             self._owned = True
             return True
@@ -131,7 +136,7 @@ class Channel(Conversation):
                 self._set_timer()
                 read, write = self.wants()
                 kicked, self._kicked = self._kicked, False
-                self._house.poller.arm(self._transport.sock, read=read or kicked, write=write or kicked)
+                self._arm(read=read or kicked, write=write or kicked)
                 return
             shed, self._shed = self._shed and not (self._closed or self.cut), False
         if shed:
@@ -148,9 +153,17 @@ class Channel(Conversation):
             undisturbed = not (self._kicked or self._shed or self.cut or self._closed)
             if undisturbed and self._timer is not None and self._timer.when <= self._connection.idle_deadline:
                 self._owned = False
-                self._house.poller.arm(self._transport.sock, read=True, write=False)
+                if not self._house.alone:
+                    self._arm(read=True, write=False)
+                elif not self._kept:
+                    self._kept = self._house.poller.keep(self._transport.sock)
                 return
         self._release()
+
+    def _arm(self, *, read: bool, write: bool) -> None:
+        """Have the poller wake a worker once; the lock is held."""
+        self._kept = False
+        self._house.poller.arm(self._transport.sock, read=read, write=write)
 
     def _account(self) -> None:
         """Tell the budget what is held for this client now."""

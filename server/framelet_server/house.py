@@ -69,8 +69,8 @@ class House:
         self.progress = Progress()
         # Where nothing makes a worker wait, and one at a time can run Python, two are in each other's way:
         # one serves all, and the others stand by in case that it is held up all the same.
-        together = handlers.may_wait or not _one_at_a_time()
-        self.seats = threading.Semaphore(limits.threads if together else 1)
+        self.alone = not handlers.may_wait and _one_at_a_time()
+        self.seats = threading.Semaphore(1 if self.alone else limits.threads)
         self.pulse = Pulse(poller, self.deadlines, self.throttle, when_late=self.seats.release)
         self.ended = threading.Event()
         self._stop_policy = stop_policy
