@@ -1,9 +1,9 @@
 """Waiting for sockets, by many threads at once: each readiness goes to one thread, once.
 
 Both pollers are one-shot: after ``wait`` has returned an owner, its socket stays silent until ``arm`` is
-called again, unless ``keep`` was.  That is what makes leader/followers work: the thread that got the socket keeps it for a turn,
-and no other thread is woken for it.  A wake-up may still be spurious (the socket's number can have been
-reused since), so owners must not trust it.
+called again, unless ``keep`` was.  That is what makes leader/followers work: the thread that got the socket
+keeps it for a turn, and no other thread is woken for it.  A wake-up may still be spurious (the socket's
+number can have been reused since), so owners must not trust it.
 """
 
 from __future__ import annotations

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import queue
+import select
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from framelet_server import SelectorPoller
+from framelet_server import EpollPoller, SelectorPoller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,6 +104,57 @@ def test_arming_tells_of_what_is_ready_already(waiters: Waiters, pair: Any) -> N
         assert waiters.next().owner is owner
         waiters.poller.arm(watched, read=True, write=False)
     assert waiters.next().owner is owner
+
+
+def test_keeping_tells_of_all_further_input_until_armed_for_nothing(poller: Any, pair: Any) -> None:
+    polled = poller()
+    (watched, peer), (other, _) = pair(), pair()
+    owner, writer = Owner(), Owner()
+    polled.add(watched, owner, read=False, write=False)
+    polled.add(other, writer, read=False, write=False)
+    stays = polled.keep(watched)
+    for _ in range(3):
+        peer.send(b"x")
+        assert [ready.owner for ready in polled.wait(9)] == [owner]
+        watched.recv(1)
+        if not stays:
+            polled.keep(watched)
+    polled.arm(watched, read=False, write=False)
+    peer.send(b"x")
+    polled.arm(other, read=False, write=True)
+    assert [ready.owner for ready in polled.wait(9)] == [writer]
+    polled.close()
+    polled.release()
+
+
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="the system has no epoll")
+def test_a_client_that_another_thread_serves_wakes_a_worker_once(serve: Any, connect: Any) -> None:
+    class Counting(EpollPoller):
+        woken = 0
+
+        def wait(self, most: int) -> list[Ready]:
+            ready = super().wait(most)
+            self.woken += len(ready)
+            return ready
+
+    poller = Counting()
+    server = serve(poller=lambda: poller)
+    held = connect(server)
+    assert held.ask("ab") == "ba"
+    (channel,) = server._running()._channels
+    other = connect(server)
+    assert [held.ask("ab"), other.ask("ab")] == ["ba", "ba"]
+    while not channel._claim():
+        pass  # its turn is not over yet
+    try:
+        before = poller.woken
+        held.request("ab")
+        for _ in range(50):
+            assert other.ask("ab") == "ba"
+        assert poller.woken - before < 60  # the pulse of the server is among them
+    finally:
+        channel._release()
+    assert held.replies(1) == ["ba"]
 
 
 def test_nothing_is_told_of_a_direction_that_is_not_asked_for(waiters: Waiters, pair: Any) -> None:
