@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import ipaddress
 import socket
 from typing import TYPE_CHECKING, Any
@@ -40,10 +41,10 @@ def peer_of(family: int, address: Any) -> Peer:  # noqa: ANN401 - socket address
     """The peer at a socket address."""
     if family == socket.AF_UNIX:
         return Peer("unix", "", local=True)
-    host, port = address[:2]
-    name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    ip = _ip(host)
-    return Peer(name, _host(ip), ip.is_loopback, ip=ip)
+    text, port = address[:2]
+    name = f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
+    ip, host = _known(text)
+    return Peer(name, host, ip.is_loopback, ip=ip)
 
 
 def is_local(family: int, address: Any) -> bool:  # noqa: ANN401 - socket addresses have a form per family
@@ -54,6 +55,13 @@ def is_local(family: int, address: Any) -> bool:  # noqa: ANN401 - socket addres
 def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     ip = ipaddress.ip_address(text.partition("%")[0])
     return getattr(ip, "ipv4_mapped", None) or ip
+
+
+@functools.lru_cache(1024)
+def _known(text: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, str]:
+    """The address and the host; kept, as those who come often come from the same, and parsing takes time."""
+    ip = _ip(text)
+    return ip, _host(ip)
 
 
 def _host(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
