@@ -47,6 +47,7 @@ from .events import (
 from .limits import ClientLimits, ConnectionLimits, ServerLimits
 from .registry import VERSION, ErrorCode, FrameType, Role, TypeRange
 from .reversal import reverse
+from .reversing import ReversingConnection
 from .server_connection import ServerConnection
 from .states import State
 
@@ -86,6 +87,7 @@ __all__ = [
     "ProtocolError",
     "ReplyReceived",
     "RequestReceived",
+    "ReversingConnection",
     "Role",
     "ServerConnection",
     "ServerEvent",

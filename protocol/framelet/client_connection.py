@@ -159,7 +159,7 @@ class ClientConnection(Connection):
             if frame_type != _REPLY or asked != _REQUEST:
                 break
             try:
-                texts.append(body.decode("utf-8"))
+                texts.append(bytes(body).decode("utf-8"))
             except UnicodeDecodeError:
                 break
         self._decoder.drop(len(texts))

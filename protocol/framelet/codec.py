@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from . import grammar, limits
 from .errors import ConfigurationError, ConnectionStateError, FrameTooLargeError, IllFormedTextError
@@ -86,6 +86,29 @@ def decode_text(body: bytes) -> str:
         raise IllFormedTextError(message) from None
 
 
+class Body(Protocol):
+    """A whole body: its octets, or something that can give them."""
+
+    def __len__(self) -> int:
+        """How many octets it has."""
+        ...
+
+    def __bytes__(self) -> bytes:
+        """The octets."""
+        ...
+
+
+class Gatherer(Protocol):
+    """What the octets of a body are gathered in as they come: an ``io.BytesIO`` is one."""
+
+    def write(self, data: Buffer, /) -> object:
+        """Add octets."""
+
+    def getvalue(self) -> Body:
+        """The body, once it is whole."""
+        ...
+
+
 class FrameDecoder:
     """Finds the frames in a stream that arrives in pieces of any size (REQ-FRAME-4).
 
@@ -101,11 +124,11 @@ class FrameDecoder:
     def __init__(self, max_body: int = limits.DEFAULT_MAX_BODY) -> None:
         """Decode frames with bodies of up to ``max_body`` octets."""
         self._max_body = max_body
-        self.frames: deque[tuple[int, bytes]] = deque()
+        self.frames: deque[tuple[int, Body]] = deque()
         """Type and body of the frames that are complete: for a connection, which spares itself the Frame."""
         self._head = b""  # the first octets of a header that is not complete
         self._header: tuple[int, int] | None = None  # type and length of the frame under way
-        self._body = _NO_BODY  # what has come of its body
+        self._body: Gatherer = _NO_BODY  # what has come of its body
         self._missing = 0  # octets that have not
         self._error: FrameTooLargeError | None = None
 
@@ -148,6 +171,11 @@ class FrameDecoder:
         """Octets that the body under way still lacks; 0 where none is under way."""
         return self._missing
 
+    def gather_in(self, gatherer: Gatherer) -> None:
+        """Gather the body under way, what has come of it included, in something else than one piece."""
+        gatherer.write(bytes(self._body.getvalue()))
+        self._body = gatherer
+
     def drop(self, count: int) -> None:
         """Take so many of the complete frames, and forget them."""
         if count == len(self.frames):
@@ -185,14 +213,15 @@ class FrameDecoder:
         """
         if not self.frames and self._error is not None:
             raise self._error
-        frames = [Frame(*frame) for frame in self.frames]
+        frames = [Frame(frame_type, bytes(body)) for frame_type, body in self.frames]
         self.frames.clear()
         return frames
 
     def next_frame(self) -> Frame | None:
         """The next complete frame, or None; raises as take_frames does."""
         if self.frames:
-            return Frame(*self.frames.popleft())
+            frame_type, body = self.frames.popleft()
+            return Frame(frame_type, bytes(body))
         if self._error is not None:
             raise self._error
         return None

@@ -184,7 +184,8 @@ class Connection:
         A frame is refused at its header: for its type first, then for its length (REQ-ERROR-3).
         """
         if self._decoder.frames:
-            return self._decoder.frames.popleft()
+            frame_type, body = self._decoder.frames.popleft()
+            return frame_type, bytes(body)
         try:
             self._decoder.next_frame()  # there is none, but there may be an error
         except FrameTooLargeError as error:

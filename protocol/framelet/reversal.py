@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import io
+from typing import TYPE_CHECKING, Self
+
 from .codec import decode_text, encode_text
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from .codec import Body
 
 _BLOCK = 65_536
 """Octets reversed at a time: what is made on the way stays in the cache, and is no new memory each time."""
@@ -20,21 +30,81 @@ def reverse(text: str) -> str:
     return text[::-1]
 
 
-def reverse_octets(body: bytes, block: int = _BLOCK) -> list[bytes]:
-    """Reverse a text that is given, and wanted, as UTF-8: the octets of ``reverse``, in pieces.
+class Reversal:
+    """A body that is reversed as it comes, so that it is in memory once, and done when its last octet is.
 
-    A piece has ``block`` octets, or up to three more.  Raises IllFormedTextError for a body that is no text.
+    It is a Gatherer for FrameDecoder: ``write`` it in pieces of any size, and ask for ``pieces``.  A body
+    that is no text is kept as it came.
     """
-    pieces = []
-    end = len(body)
-    while end:
-        start = max(0, end - block)
-        while start and body[start] & 0xC0 == 0x80 and end - start < block + 3:  # noqa: PLR2004 - RFC 3629
-            start -= 1  # to where a scalar value begins; the longest has three octets behind its first
-        try:
-            pieces.append(body[start:end].decode("utf-8")[::-1].encode("utf-8"))
-        except UnicodeDecodeError:
-            decode_text(body)  # says where in the whole body
-            raise
-        end = start
-    return pieces
+
+    __slots__ = ("_block", "_octets", "_pieces", "_size", "_waiting")
+
+    def __init__(self, block: int = _BLOCK) -> None:
+        """Reverse so many octets at a time."""
+        self._block = block
+        self._pieces: list[bytes] = []  # what was reversed, the first block first
+        self._waiting = bytearray()  # less than a block
+        self._octets: io.BytesIO | None = None  # all of it, where it is no text
+        self._size = 0
+
+    def __len__(self) -> int:
+        """How many octets were written."""
+        return self._size
+
+    def __bytes__(self) -> bytes:
+        """What was written."""
+        if self._octets is not None:
+            return self._octets.getvalue()
+        before = [piece.decode("utf-8")[::-1].encode("utf-8") for piece in self._pieces]
+        return b"".join([*before, self._waiting])
+
+    def write(self, data: Buffer) -> None:
+        """Take octets in."""
+        view = memoryview(data).cast("B")
+        self._size += len(view)
+        if self._octets is not None:
+            self._octets.write(view)
+            return
+        while len(self._waiting) + len(view) >= self._block:
+            lacking = self._block - len(self._waiting)
+            block = view[:lacking]
+            if self._waiting:  # small pieces, or the first octets of a character
+                self._waiting += block
+                block = memoryview(self._waiting)
+            try:
+                text, used = codecs.utf_8_decode(block, "strict", False)  # noqa: FBT003 - there may be more
+            except UnicodeDecodeError:
+                before = bytes(self) if self._waiting else bytes(self) + block
+                self._octets = io.BytesIO()
+                self._octets.write(before)
+                self._octets.write(view[lacking:])
+                self._pieces.clear()
+                return
+            self._pieces.append(text[::-1].encode("utf-8"))
+            self._waiting = bytearray(block[used:])
+            view = view[lacking:]
+        self._waiting += view
+
+    def getvalue(self) -> Self:
+        """Itself, as the body."""
+        return self
+
+    def pieces(self) -> list[bytes]:
+        """The octets of the reversed text, in pieces of up to a block and three octets.
+
+        Raises IllFormedTextError where what was written is no text.
+        """
+        if self._octets is None:
+            with contextlib.suppress(UnicodeDecodeError):
+                last = self._waiting.decode("utf-8")[::-1].encode("utf-8")
+                return [last, *reversed(self._pieces)]
+        return [encode_text(reverse(decode_text(bytes(self))))]  # which raises, and says where it is none
+
+
+def reversed_octets(body: Body) -> list[bytes]:
+    """The octets of a body's text in reverse, in pieces; raises IllFormedTextError where it is no text."""
+    if not isinstance(body, Reversal):
+        reversal = Reversal()
+        reversal.write(bytes(body))
+        body = reversal
+    return body.pieces()

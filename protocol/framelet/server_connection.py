@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import codec, grammar
-from .connection import LARGE, Connection, refusal, text_of
+from .connection import Connection, refusal, text_of
 from .errors import (
     AnswerTooLargeError,
     ConnectionStateError,
@@ -14,7 +14,6 @@ from .errors import (
     FrameTimeoutError,
     HelloMalformedError,
     IdleTimeoutError,
-    IllFormedTextError,
     PingTooLargeError,
     ProtocolError,
     TruncatedFrameError,
@@ -23,7 +22,6 @@ from .errors import (
 from .events import ApplicationReceived, FrameRefused, InputEnded, RequestReceived, StopReceived
 from .limits import MAX_ERROR_BODY, MAX_LENGTH, MAX_PING_BODY, RATE_GRACE, ConnectionLimits
 from .registry import ANSWERS, VERSION, ErrorCode, FrameType, Role
-from .reversal import reverse_octets
 from .states import Action, State, Trigger
 
 if TYPE_CHECKING:
@@ -31,9 +29,7 @@ if TYPE_CHECKING:
 
     from .events import ServerEvent
 
-_REQUEST, _REPLY, _STOP, _ERROR = map(
-    int, (FrameType.REQUEST, FrameType.REPLY, FrameType.STOP, FrameType.ERROR)
-)
+_REQUEST, _STOP, _ERROR = map(int, (FrameType.REQUEST, FrameType.STOP, FrameType.ERROR))
 
 
 class _Ready(NamedTuple):
@@ -114,79 +110,6 @@ class ServerConnection(Connection):
             if event is not None:
                 return event
         return None
-
-    def reverse_requests(self, most: int) -> None:
-        """Answer the REQUESTs that come next with their reversal, straight from octets to octets.
-
-        It is what ``send_reply(reverse(event.text))`` does at each RequestReceived, for a fraction of the
-        time.  It ends at the first frame that is anything but a well-formed REQUEST, and where more than
-        ``most`` octets wait to be sent; ask for events then.
-        """
-        frames = self._decoder.frames
-        while frames and frames[0][0] == _REQUEST and self._output_size <= most and self._may_reverse():
-            body = frames[0][1]
-            try:
-                pieces = reverse_octets(body)
-            except IllFormedTextError:
-                return
-            frames.popleft()
-            self._write(_REPLY, len(body), pieces)
-
-    def receive_and_reverse(self, data: bytes, now: float, most: int) -> None:
-        """Do what ``receive_data`` and then ``reverse_requests`` do, for a fraction of their time."""
-        start, decoder = 0, self._decoder
-        if not decoder.at_rest:
-            start = self._receive_to_boundary(data, now)
-            self.reverse_requests(most)
-        if decoder.at_rest and not (self._draining or self._input_ended) and self._may_reverse():
-            self._idle_since = now
-            start += self._reverse_whole(data, start, most)
-        if start < len(data) or not start:
-            self.receive_data(data[start:], now)
-            self.reverse_requests(most)
-
-    def _may_reverse(self) -> bool:
-        """Whether the next frame, if it is a REQUEST, may be answered as soon as it is there."""
-        return (
-            self._state is State.OPEN
-            and not (self._owed or self._events)  # an answer must not overtake another
-            and self._peer_max_body >= self._limits.max_body  # nor be too large for this client
-        )
-
-    def _reverse_whole(self, data: bytes, start: int, most: int) -> int:
-        """Answer the REQUESTs that ``data`` holds as a whole from ``start`` on; their octets in all.
-
-        No body is looked at by itself where all are ASCII, and none is copied but in reverse: half a
-        microsecond for a frame became a third of one.
-        """
-        unpack, append, total = codec.HEADER.unpack_from, self._output.append, len(data)
-        largest, ascii_only = min(self._limits.max_body, LARGE - 1), data.isascii()
-        # An answer is as long as its request, so what is read bounds what is to be sent.
-        last = min(total - codec.HEADER_SIZE, start + most - self._output_size)
-        begin, before, header, header_length = start, len(self._output), b"", -1
-        while start <= last:
-            frame_type, length = unpack(data, start)
-            body = start + codec.HEADER_SIZE
-            end = body + length
-            if frame_type != _REQUEST or length > largest or end > total:
-                break
-            if ascii_only:
-                answer = data[end - 1 : body - 1 : -1]
-            else:
-                try:
-                    answer = data[body:end].decode("utf-8")[::-1].encode("utf-8")
-                except UnicodeDecodeError:
-                    break
-            if length != header_length:
-                header, header_length = codec.HEADER.pack(_REPLY, length), length
-            append(header)
-            append(answer)
-            start = end
-        count = (len(self._output) - before) // 2
-        self._output_size += start - begin
-        self._output_frames += count
-        self.frames_received += count
-        return start - begin
 
     def receive_eof(self) -> None:
         """Take note of the end of the client's stream; then ask for events (REQ-CLOSE-1)."""

@@ -17,7 +17,7 @@ from framelet import (
     FrameRefused,
     InputEnded,
     RequestReceived,
-    ServerConnection,
+    ReversingConnection,
     ServerEvent,
     State,
     StopReceived,
@@ -80,7 +80,7 @@ class Conversation:
         self._house = house
         self._began = now
         self._transport = Transport(sock, layers)
-        self._connection = ServerConnection(house.limits, now=now)
+        self._connection = ReversingConnection(house.limits, now=now)
         self._in_flight: InFlight | None = None  # answers that come later
         self._introduced = not layers  # whether the house knows its peer for good
         self._paused = False  # not read, because too much is unsent or in flight

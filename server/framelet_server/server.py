@@ -123,6 +123,7 @@ class Server:
             if self._house is not None:
                 raise RuntimeError("a server can be started once")
             poller = self._make_poller()
+            _have_memory_kept()
             try:
                 sockets = self._given or open_listeners(self._wanted, self._limits.backlog)
             except ListenError:
@@ -251,6 +252,15 @@ class Server:
             last = self._working == 0
         if last:
             self._running().poller.release()
+
+
+def _have_memory_kept() -> None:
+    """Teach the C library, where it learns from what is freed, to keep buffers of this size for the next.
+
+    The one of GNU otherwise hands those of each large body back to the system, which clears them anew: 1 MiB
+    of mixed scripts took a fifth more time.
+    """
+    bytes(1 << 20)
 
 
 def _work(house: House) -> None:

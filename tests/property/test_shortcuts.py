@@ -20,7 +20,7 @@ from framelet import (
     IllFormedTextError,
     ReplyReceived,
     RequestReceived,
-    ServerConnection,
+    ReversingConnection,
     ServerEvent,
     ServerLimits,
     State,
@@ -31,7 +31,7 @@ from framelet import (
     reverse,
 )
 from framelet.registry import ErrorCode
-from framelet.reversal import reverse_octets
+from framelet.reversal import Reversal, reversed_octets
 
 TEXTS = st.text(max_size=40)
 ILL_FORMED = st.binary(max_size=6)
@@ -62,7 +62,7 @@ class Program:
     """Answers a connection's events in order; those of application frames, and what follows, later."""
 
     def __init__(self, shortcut: str = "") -> None:
-        self.connection = ServerConnection(LIMITS, now=0.0)
+        self.connection = ReversingConnection(LIMITS, now=0.0)
         self.shortcut = shortcut
         self.later: deque[ServerEvent] = deque()
 
@@ -102,7 +102,7 @@ class Program:
         self.later.clear()
 
 
-def seen(connection: ServerConnection, now: float) -> tuple[object, ...]:
+def seen(connection: ReversingConnection, now: float) -> tuple[object, ...]:
     """All that a program can see of a connection; takes its output."""
     return (
         connection.state,
@@ -162,17 +162,25 @@ def test_requests_are_reversed_as_by_their_events(
 
 
 @pytest.mark.req("REQ-REV-1", "REQ-TEXT-6")
-@given(OCTETS, st.integers(4, 9))
-def test_octets_are_reversed_as_their_text_is(body: bytes, block: int) -> None:
+@given(OCTETS, st.integers(4, 9), st.lists(st.integers(0, 20), max_size=8))
+@example("ab\u6f22\u6f22".encode() + b"\xff", 4, [])
+@example("ab\u6f22".encode()[:-1], 4, [])
+def test_octets_are_reversed_as_their_text_is(body: bytes, block: int, sizes: list[int]) -> None:
+    reversal, start = Reversal(block), 0
+    for size in [*sizes, len(body)]:
+        reversal.write(body[start : start + size])
+        start += size
+        assert bytes(reversal) == body[:start]
+    assert len(reversal) == len(body)
     try:
         expected = encode_text(reverse(decode_text(body)))
     except IllFormedTextError as error:
         with pytest.raises(IllFormedTextError, match=re.escape(str(error))):
-            reverse_octets(body, block)
+            reversal.pieces()
     else:
-        pieces = reverse_octets(body, block)
-        assert b"".join(pieces) == expected
-        assert all(len(piece) <= block + 3 for piece in pieces)
+        pieces = reversal.pieces()
+        assert b"".join(pieces) == expected == b"".join(reversed_octets(body))
+        assert all(len(piece) <= block for piece in pieces)
 
 
 ASKED = st.lists(

@@ -59,7 +59,8 @@ def test_nothing_is_sent_before_something_is_received(server: Server) -> None:
 def test_it_is_at_rest_while_nothing_has_begun(server: Server, octets: bytes) -> None:
     assert server.at_rest
     server.receive_data(encode(REQUEST, b"ab"), 0.0)
-    server.reverse_requests(0)
+    assert server.next_event() == RequestReceived("ab")
+    server.send_reply("ba")
     assert not server.at_rest  # the answer waits to be sent
     server.data_to_send(0.0)
     assert server.at_rest
