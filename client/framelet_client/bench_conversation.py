@@ -49,6 +49,7 @@ class Conversation:
         self._max_unsent = limits.max_unsent
         self._unsent = memoryview(b"")
         self._broken: OSError | None = None
+        self._replies: list[str] = []  # the texts of those that came first
         if early:
             self._connection.receive_data(early, now)
 
@@ -101,7 +102,7 @@ class Conversation:
             self._broken = error
             now, data, over = time.monotonic(), b"", True
         if data:
-            self._connection.receive_data(data, now)
+            self._replies += self._connection.receive_replies(data, now)
         if over:
             self._connection.receive_eof()
         return now
@@ -110,8 +111,13 @@ class Conversation:
         """Give the connection up where its next answer is overdue; ``answers`` says so."""
         self._connection.check_deadlines(now)
 
-    def answers(self) -> Iterator[ClientEvent]:
-        """The answers received, each to the oldest flight; ``error`` is set when the connection is over."""
+    def answers(self) -> Iterator[str | ClientEvent]:
+        """The answers received, each to the oldest flight; ``error`` is set when the connection is over.
+
+        A reply is its text, or an event.
+        """
+        replies, self._replies = self._replies, []
+        yield from replies
         while (event := self._connection.next_event()) is not None:
             self.error = error_of_end(event, self._broken)
             if self.error is not None:

@@ -256,7 +256,9 @@ class _Load:
                 self._tally.errors[answer.code] += 1
                 self._note(f"ERROR {answer.code}", escape(answer.text))
             else:
-                self._judge(flight, cast("ReplyReceived", answer).text, now)
+                self._judge(
+                    flight, answer if isinstance(answer, str) else cast("ReplyReceived", answer).text, now
+                )
         if conversation.error is not None:
             self._give_up(conversation, conversation.error)
 
