@@ -120,6 +120,11 @@ class ServerProcess:
         message = f"{self.name} has ended: {self.last_words()}"
         raise BenchmarkError(message)
 
+    def cpu(self) -> float:
+        """Seconds of processor time that it has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime; see proc(5)
+
     def close(self) -> None:
         """End it; one that does not want to is killed."""
         self._process.terminate()
@@ -145,7 +150,7 @@ def serve(peer: Peer, **options: float) -> ServerProcess:
     """A server of that kind."""
     command = [sys.executable, "-m", "benchmarks.peers", "serve", peer.name]
     for name, value in options.items():
-        command += [f"--{name}", str(value)]
+        command += [f"--{name.replace('_', '-')}", str(value)]
     return ServerProcess(command, peer.title)
 
 

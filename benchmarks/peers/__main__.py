@@ -1,6 +1,6 @@
 """Run one side of a peer::
 
-python -m benchmarks.peers serve NAME [--threads N] [--delay SECONDS]
+python -m benchmarks.peers serve NAME [--threads N] [--delay SECONDS] [--busy-poll SECONDS]
 python -m benchmarks.peers ask NAME PORT --work ping-pong|pipelined|parallel --count N [--clients N]
 
 The server prints ``listening PORT``; the client one line of JSON, or why it failed on standard error.
@@ -33,6 +33,7 @@ def main() -> None:
     serving.add_argument("name", choices=PEERS)
     serving.add_argument("--threads", type=int)
     serving.add_argument("--delay", type=float, default=0.0)
+    serving.add_argument("--busy-poll", type=float)
     asking = sides.add_parser("ask")
     asking.add_argument("name", choices=PEERS)
     asking.add_argument("port", type=int)
@@ -43,7 +44,7 @@ def main() -> None:
     module = PEERS[given.name].load()
     if given.side == "serve":
         with contextlib.suppress(KeyboardInterrupt):
-            module.serve(Options(given.threads, given.delay))
+            module.serve(Options(given.threads, given.delay, given.busy_poll))
         return
     texts = [text_of(number) for number in range(given.count)]
     exchange = ask(module, given.port, texts, given.work, given.clients)

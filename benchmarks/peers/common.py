@@ -25,6 +25,8 @@ class Options:
     """Where it has a pool; None: as it comes."""
     delay: float = 0.0
     """Seconds that its handler blocks."""
+    busy_poll: float | None = None
+    """Seconds that Framelet's worker stays awake; None: as it comes."""
 
     def handler(self) -> Callable[[str], str]:
         """The work: text in, reversed text out."""

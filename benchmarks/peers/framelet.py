@@ -23,6 +23,7 @@ def serve(options: Options) -> None:
     """Serve until terminated."""
     limits = ServerLimits(
         threads=options.threads or ServerLimits().threads,
+        busy_poll=ServerLimits().busy_poll if options.busy_poll is None else options.busy_poll,
         max_body=MAX_BODY,
         max_memory=16 * MAX_BODY,
         max_connections=MAX_CONNECTIONS,

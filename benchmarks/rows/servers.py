@@ -14,6 +14,7 @@ from benchmarks.work import MEBI, ascii_text, mixed_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from benchmarks.processes import ServerProcess
     from benchmarks.suite import Bench, Measure
 
 GROUP = "Servers, by the load generator in C"
@@ -22,6 +23,8 @@ RATE = "requests/s"
 SMALL = 64
 SIZES = (0, 16, 64, 256, 1024, 16_384)
 THREADS = (1, 2, 4, 8)
+AWAKE_GROUP = "Framelet's server by the time that its worker stays awake (`busy_poll`)"
+AWAKE = {"0": "asleep at once", "0.0001": "100 µs: as it comes"}
 CHURNING = 16
 """Connections at once in the row with one request for each."""
 
@@ -57,6 +60,35 @@ def thread_counts(bench: Bench) -> dict[str, str]:
     if all(peer.name != FRAMELET for peer in bench.peers):
         return {}
     return {str(count): f"{count} thread{'s' * (count > 1)}" for count in THREADS}
+
+
+def awake_entries(bench: Bench) -> dict[str, str]:
+    """The variants of Framelet's server, beside the limit."""
+    titles = {peer.name: peer.title for peer in bench.raw_peers() if peer.name == LIMIT}
+    return titles | AWAKE if any(peer.name == FRAMELET for peer in bench.peers) else {}
+
+
+def awake_server(bench: Bench, name: str) -> ServerProcess:
+    """The server of that variant."""
+    return bench.server(LIMIT) if name == LIMIT else bench.server(FRAMELET, busy_poll=float(name))
+
+
+def awake_latency(bench: Bench, name: str) -> float:
+    """The median of one connection's round trips, in microseconds."""
+    return bench.load(FRAMELET, ascii_text(SMALL), server=awake_server(bench, name)).p50 * 1e6
+
+
+def awake_cost(bench: Bench, name: str) -> float:
+    """Processor time of the server for each request, in microseconds."""
+    server = awake_server(bench, name)
+    before = server.cpu()
+    found = bench.load(FRAMELET, ascii_text(SMALL), server=server)
+    return (server.cpu() - before) / found.count * 1e6
+
+
+def _awake_row(name: str, what: str, measure: Measure) -> Row:
+    title = f"1 connection, ping-pong: {what}"
+    return Row(name, AWAKE_GROUP, title, "µs", awake_entries, measure, less=True, reference=LIMIT)
 
 
 def _row(name: str, title: str, unit: str, measure: Measure) -> Row:
@@ -127,6 +159,8 @@ SERVER_ROWS = (
     _ASCII_64M,
     _CHURN,
     *map(_size_row, SIZES),
+    _awake_row("awake-round-trip", "median round trip", awake_latency),
+    _awake_row("awake-cost", "processor time of the server for each request", awake_cost),
     _thread_row(_PING_PONG_1, ONE),
     _thread_row(_PING_PONG_64, MANY),
     _thread_row(_PIPELINED_1, DEEP),

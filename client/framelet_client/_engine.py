@@ -93,6 +93,7 @@ class Engine:
         self._connection = ClientConnection(limits, now=time.monotonic())
         self._window = limits.window
         self._max_unsent = limits.max_unsent
+        self._busy_poll = limits.busy_poll
         # Frames are taken in batches of this size: large enough to be worth a system call, small enough
         # that the server works on one batch while the next is made.
         self._batch = max(1, limits.window // 4)
@@ -218,6 +219,11 @@ class Engine:
         if wanted != self._polled:
             self._polled = wanted
             self._poll.register(self._socket, wanted)
+        if self._busy_poll and timeout:
+            until = time.monotonic() + min(self._busy_poll, timeout)
+            while time.monotonic() < until:
+                if found := self._poll.poll(0):
+                    return found
         return self._poll.poll(None if timeout is None else timeout * 1000)
 
     def _receive(self) -> list[Answer]:

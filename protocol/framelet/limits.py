@@ -261,6 +261,14 @@ class ServerLimits(ConnectionLimits):
         purpose="input that one connection may have served before others get their turn",
         why="a few milliseconds of work, so that a busy client does not hold up the rest",
     )
+    busy_poll: float = _limit(
+        0.0001,
+        "seconds",
+        0.0,
+        1.0,
+        purpose="time that a worker stays awake for the next client, where others came within it; 0: none",
+        why="twice what it takes to sleep and to be woken; tried ever more seldom where nobody comes in time",
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,4 +314,12 @@ class ClientLimits(_Limits):
         MAX_LENGTH,
         purpose="frames waiting to be written, above which a pipeline takes no further input",
         why="keeps a fast link busy in constant memory",
+    )
+    busy_poll: float = _limit(
+        0.0,
+        "seconds",
+        0.0,
+        1.0,
+        purpose="time for which a call stays awake for its answer; 0: none",
+        why="takes a whole core meanwhile; worth it where round trips count",
     )

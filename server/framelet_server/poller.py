@@ -62,6 +62,10 @@ class Poller(Protocol):
         """Block until sockets are ready; up to ``most`` of them, and none once the poller has been closed."""
         ...
 
+    def poll(self, most: int) -> list[Ready]:
+        """The sockets that are ready now, up to ``most`` of them; none where another thread is at it."""
+        ...
+
     def close(self) -> None:
         """Make every thread return from ``wait``."""
 
@@ -78,6 +82,7 @@ class EpollPoller:
     def __init__(self) -> None:
         """Open the epoll and the pair of sockets by which ``close`` wakes the threads."""
         self._epoll = select.epoll()
+        self._closed = False
         self._owners: dict[int, Owner] = {}
         self._wake_receiver, self._wake_sender = socket.socketpair()
         # Not one-shot, and never read: once it is readable it wakes every thread, for ever.
@@ -105,21 +110,27 @@ class EpollPoller:
 
     def wait(self, most: int) -> list[Ready]:
         """Block until sockets are ready; up to ``most`` of them, and none once the poller has been closed."""
-        closed = False
-        while not closed:
-            ready = []
-            for number, mask in self._epoll.poll(maxevents=most):
-                owner = self._owners.get(number)
-                if owner is not None:
-                    ready.append(Ready(owner, bool(mask & _GONE)))
-                elif number == self._wake_receiver.fileno():
-                    closed = True
-            if ready:
-                return ready
-        return []
+        while not (ready := self._ready(self._epoll.poll(maxevents=most))):
+            if self._closed:
+                return []
+        return ready
+
+    def poll(self, most: int) -> list[Ready]:
+        """The sockets that are ready now, up to ``most`` of them."""
+        return self._ready(self._epoll.poll(0, most))
+
+    def _ready(self, found: list[tuple[int, int]]) -> list[Ready]:
+        """The owners of the sockets that were found ready."""
+        ready = []
+        for number, mask in found:
+            owner = self._owners.get(number)
+            if owner is not None:
+                ready.append(Ready(owner, bool(mask & _GONE)))
+        return ready
 
     def close(self) -> None:
         """Make every thread return from ``wait``."""
+        self._closed = True
         self._wake_sender.send(b"\0")
 
     def release(self) -> None:
@@ -175,26 +186,45 @@ class SelectorPoller:
     def wait(self, most: int) -> list[Ready]:
         """Block until sockets are ready; up to ``most`` of them, and none once the poller has been closed."""
         with self._leading:
-            while not self._closed:
-                if self._ready:
-                    count = min(most, len(self._ready))
-                    return [Ready(self._ready.popleft(), hangup=False) for _ in range(count)]
+            while not (self._closed or self._ready):
+                self._look(None)
+            if self._closed:
                 self._apply_changes()
-                found = self._selector.select()
-                self._apply_changes()  # what was asked for meanwhile has the last word
-                for key, mask in found:
-                    if key.fileobj is self._wake_receiver:
-                        self._drain_wakes()
-                        continue
-                    watched = self._selector.get_map().get(key.fd)
-                    if watched is None or not watched.events & mask:
-                        continue
-                    self._selector.unregister(key.fd)  # one-shot
-                    owner = self._owners.get(key.fd)
-                    if owner is not None:
-                        self._ready.append(owner)
-            self._apply_changes()
+                return []
+            return self._next(most)
+
+    def poll(self, most: int) -> list[Ready]:
+        """The sockets that are ready now, up to ``most`` of them; none while a leader waits."""
+        if self._closed or not self._leading.acquire(blocking=False):
             return []
+        try:
+            if not self._ready:
+                self._look(0)
+            return self._next(most)
+        finally:
+            self._leading.release()
+
+    def _next(self, most: int) -> list[Ready]:
+        """The sockets that were ready first."""
+        count = min(most, len(self._ready))
+        return [Ready(self._ready.popleft(), hangup=False) for _ in range(count)]
+
+    def _look(self, timeout: float | None) -> None:
+        """Wait until sockets are ready, and take them down; the lock is held."""
+        self._apply_changes()
+        found = self._selector.select(timeout)
+        self._apply_changes()  # what was asked for meanwhile has the last word
+        for key, mask in found:
+            if key.fileobj is self._wake_receiver:
+                self._drain_wakes()
+                continue
+            watched = self._selector.get_map().get(key.fd)
+            if watched is None or not watched.events & mask:
+                continue
+            self._selector.unregister(key.fd)  # one-shot
+            owner = self._owners.get(key.fd)
+            if owner is not None:
+                self._ready.append(owner)
 
     def close(self) -> None:
         """Make every thread return from ``wait``."""

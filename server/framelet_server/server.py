@@ -17,6 +17,7 @@ from framelet import (
     reverse,
 )
 
+from .busy_poll import BusyPoll
 from .drain import DrainObserver
 from .handlers import Handler, Handlers
 from .house import House
@@ -266,9 +267,13 @@ def _have_memory_kept() -> None:
 def _work(house: House) -> None:
     """What each worker does, once it has a seat: wait for clients, serve a turn of each, and again."""
     clock = house.progress.join()
-    most = 1 if house.handlers.may_wait else _AT_ONCE
+    clients = BusyPoll(
+        house.poller,
+        1 if house.handlers.may_wait else _AT_ONCE,
+        house.limits.busy_poll if house.alone else 0.0,  # several would be in each other's way
+    )
     with house.seats:
-        while waked := house.poller.wait(most):
+        while waked := clients.wait():
             clock.turn_began()
             _serve(waked)
             waked.clear()  # a client that goes meanwhile must not stay in memory while this thread waits

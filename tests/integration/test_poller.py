@@ -157,6 +157,21 @@ def test_a_client_that_another_thread_serves_wakes_a_worker_once(serve: Any, con
     assert held.replies(1) == ["ba"]
 
 
+def test_what_is_ready_now_is_told_without_waiting(poller: Any, pair: Any) -> None:
+    polled = poller()
+    watched, peer = pair()
+    owner = Owner()
+    polled.add(watched, owner, read=True, write=False)
+    assert polled.poll(9) == []
+    peer.send(b"x")
+    assert [ready.owner for ready in polled.poll(9)] == [owner]
+    assert polled.poll(9) == []
+    polled.close()
+    assert polled.poll(9) == []
+    assert polled.wait(9) == []
+    polled.release()
+
+
 def test_nothing_is_told_of_a_direction_that_is_not_asked_for(waiters: Waiters, pair: Any) -> None:
     watched, peer = pair()
     owner = Owner()

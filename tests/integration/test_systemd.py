@@ -229,6 +229,10 @@ class TestWatchdog:
                 self.ended.wait()
                 return []
 
+            def poll(self, most: int) -> list[Ready]:
+                del most
+                return []
+
             def close(self) -> None:
                 self.ended.set()
 
