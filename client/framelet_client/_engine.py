@@ -202,8 +202,10 @@ class Engine:
         if descriptor is None:
             return self._readable(timeout), False
         self._poll.register(descriptor, select.POLLIN)
-        found = dict(self._ready(timeout))
-        self._poll.unregister(descriptor)
+        try:
+            found = dict(self._ready(timeout))
+        finally:
+            self._poll.unregister(descriptor)
         source_ready = descriptor in found
         found.pop(descriptor, None)
         return any(map(_is_news, found.values())), source_ready

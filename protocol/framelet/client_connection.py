@@ -138,6 +138,7 @@ class ClientConnection(Connection):
             try:
                 frame = self._next_frame()
                 if frame is None:
+                    self._judge_begun()
                     break
                 event = self._take(*frame)
             except ProtocolError as error:
@@ -173,7 +174,7 @@ class ClientConnection(Connection):
         if not decoder.at_rest:
             start = self._receive_to_boundary(data, now)
             texts = self.take_replies()
-        if decoder.at_rest and not (self._events or self._input_ended) and self._takes_frames():
+        if self.at_rest:
             self._idle_since = now
             start += self._take_whole(data, start, texts)
         if start < len(data) or not start:
@@ -252,6 +253,13 @@ class ClientConnection(Connection):
             raise FrameTooLargeError(frame_type, len(body), allowed)
         self._write(frame_type, len(body), (body,))
         self._awaited.append(frame_type)
+
+    def _judge_begun(self) -> None:
+        """Raise where an answer has begun that nothing awaits: none to what comes (REQ-ORDER-7)."""
+        begun = self._decoder.pending_type
+        if begun is not None and not self._awaited and self._actions[begun] is Action.MATCH:
+            message = f"{_name(begun)} came where nothing is awaited"
+            raise UnexpectedTypeError(message)
 
     def _take(self, frame_type: int, body: bytes) -> ClientEvent | None:
         """Do with one frame what the table says; raises ProtocolError where the server is at fault."""

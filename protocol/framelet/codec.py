@@ -148,6 +148,13 @@ class FrameDecoder:
         return self._header
 
     @property
+    def pending_type(self) -> int | None:
+        """Type of the frame under way, once its first octet is there."""
+        if self._header is not None:
+            return self._header[0]
+        return self._head[0] if self._head else None
+
+    @property
     def under_way(self) -> int:
         """Octets received of the frame under way, its header included."""
         return len(self._head) if self._header is None else HEADER_SIZE + self._header[1] - self._missing
@@ -171,10 +178,11 @@ class FrameDecoder:
         """Octets that the body under way still lacks; 0 where none is under way."""
         return self._missing
 
-    def gather_in(self, gatherer: Gatherer) -> None:
-        """Gather the body under way, what has come of it included, in something else than one piece."""
-        gatherer.write(bytes(self._body.getvalue()))
-        self._body = gatherer
+    def gather_in(self, kind: type[Gatherer]) -> None:
+        """Gather the body under way, and what has come of it, in one of that kind, if it is not already."""
+        if not isinstance(self._body, kind):
+            gathered, self._body = self._body, kind()
+            self._body.write(bytes(gathered.getvalue()))
 
     def drop(self, count: int) -> None:
         """Take so many of the complete frames, and forget them."""

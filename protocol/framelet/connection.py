@@ -146,7 +146,8 @@ class Connection:
     def _receive_to_boundary(self, data: bytes, now: float) -> int:
         """Take in what ends the frame under way, if there is one; how many octets of ``data`` that were."""
         start = 0
-        while start < len(data) and (lacking := self._decoder.lacking):  # of its header, then of its body
+        # Its header, then its body; one call for each, as it ends there or all is discarded.
+        while start < len(data) and self._takes_frames() and (lacking := self._decoder.lacking):
             self.receive_data(data[start : start + lacking], now)
             start += lacking
         return min(start, len(data))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
 import io
 from typing import TYPE_CHECKING, Self
 
-from .codec import decode_text, encode_text
+from .codec import encode_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from typing_extensions import Buffer
 
     from .codec import Body
@@ -74,11 +75,7 @@ class Reversal:
             try:
                 text, used = codecs.utf_8_decode(block, "strict", False)  # noqa: FBT003 - there may be more
             except UnicodeDecodeError:
-                before = bytes(self) if self._waiting else bytes(self) + block
-                self._octets = io.BytesIO()
-                self._octets.write(before)
-                self._octets.write(view[lacking:])
-                self._pieces.clear()
+                self._keep(bytes(self) if self._waiting else bytes(self) + block, view[lacking:])
                 return
             self._pieces.append(text[::-1].encode("utf-8"))
             self._waiting = bytearray(block[used:])
@@ -89,22 +86,31 @@ class Reversal:
         """Itself, as the body."""
         return self
 
-    def pieces(self) -> list[bytes]:
-        """The octets of the reversed text, in pieces of up to a block and three octets.
-
-        Raises IllFormedTextError where what was written is no text.
-        """
+    def pieces(self) -> list[bytes] | None:
+        """The octets of the reversed text, in pieces of up to a block; None where it is no text."""
         if self._octets is None:
-            with contextlib.suppress(UnicodeDecodeError):
+            try:
                 last = self._waiting.decode("utf-8")[::-1].encode("utf-8")
+            except UnicodeDecodeError:
+                self._keep(bytes(self))
+            else:
                 return [last, *reversed(self._pieces)]
-        return [encode_text(reverse(decode_text(bytes(self))))]  # which raises, and says where it is none
+        return None
+
+    def _keep(self, *octets: Buffer) -> None:
+        """Keep all as it came, as it is no text."""
+        self._octets = io.BytesIO()
+        self._octets.writelines(octets)
+        self._pieces, self._waiting = [], bytearray()
 
 
-def reversed_octets(body: Body) -> list[bytes]:
-    """The octets of a body's text in reverse, in pieces; raises IllFormedTextError where it is no text."""
-    if not isinstance(body, Reversal):
-        reversal = Reversal()
-        reversal.write(bytes(body))
-        body = reversal
-    return body.pieces()
+def reversed_octets(body: Body) -> Sequence[bytes] | None:
+    """The octets of a body's text in reverse, in pieces; None where it is no text."""
+    if isinstance(body, Reversal):
+        return body.pieces()
+    octets = bytes(body)  # itself
+    if len(octets) < _BLOCK and octets.isascii():
+        return (octets[::-1],)
+    reversal = Reversal()
+    reversal.write(octets)
+    return reversal.pieces()

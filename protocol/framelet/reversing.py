@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from . import codec
 from .connection import LARGE
-from .errors import IllFormedTextError
 from .registry import FrameType
 from .reversal import Reversal, reversed_octets
 from .server_connection import ServerConnection
@@ -28,15 +27,18 @@ class ReversingConnection(ServerConnection):
         time.  It ends at the first frame that is anything but a well-formed REQUEST, and where more than
         ``most`` octets wait to be sent; ask for events then.
         """
-        frames = self._decoder.frames
-        while frames and frames[0][0] == _REQUEST and self._output_size <= most and self._may_reverse():
-            body = frames[0][1]
-            try:
-                pieces = reversed_octets(body)
-            except IllFormedTextError:
-                return
-            frames.popleft()
+        if not self._may_reverse():
+            return
+        taken = 0
+        for frame_type, body in self._decoder.frames:
+            if frame_type != _REQUEST or self._output_size > most:
+                break
+            pieces = reversed_octets(body)
+            if pieces is None:
+                break
             self._write(_REPLY, len(body), pieces)
+            taken += 1
+        self._decoder.drop(taken)
 
     def receive_and_reverse(self, data: bytes, now: float, most: int) -> None:
         """Do what ``receive_data`` and then ``reverse_requests`` do, for a fraction of their time."""
@@ -50,9 +52,9 @@ class ReversingConnection(ServerConnection):
         if start < len(data) or not start:
             self.receive_data(data[start:], now)
             self.reverse_requests(most)
-            begun = decoder.pending_header
-            if begun is not None and begun[0] == _REQUEST and begun[1] >= LARGE and self._may_reverse():
-                decoder.gather_in(Reversal())
+        begun = decoder.pending_header
+        if begun is not None and begun[0] == _REQUEST and begun[1] >= LARGE and self._may_reverse():
+            decoder.gather_in(Reversal)
 
     def _may_reverse(self) -> bool:
         """Whether the next frame, if it is a REQUEST, may be answered as soon as it is there."""

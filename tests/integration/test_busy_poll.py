@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -14,7 +14,7 @@ from framelet_server.busy_poll import BusyPoll
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from framelet_server.poller import Ready
+    from framelet_server.poller import Poller, Ready
 
 SECONDS = 0.002
 LONG = 20.0
@@ -51,8 +51,9 @@ class Watched:
     def _arm(self) -> None:
         self.poller.arm(self.sock, read=False, write=True)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.poller, name)
+    def busy(self, seconds: float) -> BusyPoll:
+        """What waits here, with what it does counted."""
+        return BusyPoll(cast("Poller", self), 9, seconds)
 
 
 @pytest.fixture
@@ -67,14 +68,14 @@ def watched(poller: Any) -> Iterator[Watched]:
 
 def test_it_does_not_sleep_while_clients_come_in_time(watched: Watched) -> None:
     watched.on_time = True
-    busy = BusyPoll(watched, 9, LONG)
+    busy = watched.busy(LONG)
     for _ in range(10):
         assert len(busy.wait()) == 1
     assert (watched.polls, watched.sleeps) == (10, 0)
 
 
 def test_it_sleeps_ever_longer_where_nobody_comes_in_time(watched: Watched) -> None:
-    busy = BusyPoll(watched, 9, SECONDS)
+    busy = watched.busy(SECONDS)
     tried = []
     for number in range(40):
         before = watched.polls
@@ -86,7 +87,7 @@ def test_it_sleeps_ever_longer_where_nobody_comes_in_time(watched: Watched) -> N
 
 
 def test_it_is_tried_at_once_again_where_it_has_paid_off(watched: Watched) -> None:
-    busy = BusyPoll(watched, 9, SECONDS)
+    busy = watched.busy(SECONDS)
     for _ in range(8):
         busy.wait()
     watched.on_time = True
@@ -101,7 +102,7 @@ def test_it_is_tried_at_once_again_where_it_has_paid_off(watched: Watched) -> No
 
 
 def test_nothing_is_tried_where_that_is_not_wanted(watched: Watched) -> None:
-    busy = BusyPoll(watched, 9, 0.0)
+    busy = watched.busy(0.0)
     busy.wait()
     assert (watched.polls, watched.sleeps) == (0, 1)
 

@@ -103,6 +103,22 @@ def test_each_way_to_ask_sends_one_frame_and_awaits_one_answer(client: Client, w
     assert (client.data_to_send(0.0), client.output_size, client.unanswered) == (b"", 0, 1)
 
 
+@pytest.mark.req("REQ-ORDER-7")
+@pytest.mark.parametrize("octets", [b"\x02", b"\x02\0\0\0\2", b"\x02\0\0\0\2b"])
+def test_an_answer_that_has_begun_before_anything_is_asked_is_no_answer(
+    client: Client, octets: bytes
+) -> None:
+    client.receive_data(octets, 0.0)
+    error = failure([event for event in [client.next_event()] if event is not None], 0)
+    assert str(error) == "REPLY came where nothing is awaited"
+
+
+@pytest.mark.parametrize("octets", [b"\x80", b"\x80\0\0\0\2b", b"\x05\0\0\0\4"])
+def test_what_may_come_at_any_time_may_begin_at_any_time(client: Client, octets: bytes) -> None:
+    client.receive_data(octets, 0.0)
+    assert (client.next_event(), client.state) == (None, State.OPEN)
+
+
 def test_the_empty_text_is_the_default_of_ping_and_stop(client: Client) -> None:
     client.send_ping()
     client.send_stop()
