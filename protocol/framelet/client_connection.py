@@ -256,9 +256,9 @@ class ClientConnection(Connection):
 
     def _judge_begun(self) -> None:
         """Raise where an answer has begun that nothing awaits: none to what comes (REQ-ORDER-7)."""
-        begun = self._decoder.pending_type
-        if begun is not None and not self._awaited and self._actions[begun] is Action.MATCH:
-            message = f"{_name(begun)} came where nothing is awaited"
+        begun = self._decoder.pending_header
+        if begun is not None and not self._awaited and self._actions[begun[0]] is Action.MATCH:
+            message = f"{_name(begun[0])} came where nothing is awaited"
             raise UnexpectedTypeError(message)
 
     def _take(self, frame_type: int, body: bytes) -> ClientEvent | None:

@@ -148,13 +148,6 @@ class FrameDecoder:
         return self._header
 
     @property
-    def pending_type(self) -> int | None:
-        """Type of the frame under way, once its first octet is there."""
-        if self._header is not None:
-            return self._header[0]
-        return self._head[0] if self._head else None
-
-    @property
     def under_way(self) -> int:
         """Octets received of the frame under way, its header included."""
         return len(self._head) if self._header is None else HEADER_SIZE + self._header[1] - self._missing

@@ -107,6 +107,8 @@ class Model(ClientModel):
         while not self.events and self.taking and not self.ended and self.found:
             frame = self.found[-1]
             fault = self.fault_of_header(frame) if frame.header_end <= self.stream.arrived else None
+            if fault is None and self.begins_for_nothing(frame):
+                fault = "UnexpectedTypeError"
             if fault is None and (frame.body is None or frame.end > self.stream.arrived):
                 break
             self.found.pop()
@@ -115,6 +117,12 @@ class Model(ClientModel):
             if event is not None:
                 return event
         return super().next_event(now)
+
+    def begins_for_nothing(self, frame: Found) -> bool:
+        """Whether an answer has begun, though not ended, before anything was asked."""
+        answers = frame.type in _ANSWERS.values() or frame.type >= APPLICATION
+        begun = frame.header_end <= self.stream.arrived < frame.end
+        return begun and answers and not self.awaited
 
     def fault_of_header(self, frame: Found) -> str | None:
         """Why a frame is refused without its body: for its type first, then for its length."""
