@@ -139,12 +139,12 @@ def test_a_refused_client_that_ends_its_stream_and_reads_nothing(
 
 @pytest.mark.req("REQ-STOP-7")
 def test_a_client_that_goes_on_sending_and_reads_nothing_in_a_drain(
-    workers: Workers, connect: Connect, settle: Any
+    workers: Workers, connect: Connect, until: Any
 ) -> None:
     server = workers.serve(max_unsent=100_000_000)
     peer = connect(server, SMALL)
     peer.send(REQUEST * MANY)
-    settle()
+    until(lambda: server.metrics().frames == MANY)
     server.begin_drain()
     peer.sock.settimeout(WINDOW)
     with contextlib.suppress(TimeoutError):
