@@ -74,7 +74,7 @@ def finish(process: subprocess.Popen[bytes]) -> tuple[int, bytes, bytes]:
 
 def test_no_reply_is_lost(framelet: FrameletCommand, address: Address) -> None:
     command = framelet.command(*lines_to(address))
-    for _ in range(50):
+    for _ in range(25):
         printf = subprocess.Popen(["/usr/bin/env", "printf", "hello\\nworld\\n"], stdout=subprocess.PIPE)
         result = subprocess.run(
             command, stdin=printf.stdout, capture_output=True, check=False, timeout=PATIENCE

@@ -394,7 +394,7 @@ def test_the_pair_agrees_with_its_model(model: ModuleType) -> None:
     Pair.model = model
     Pair.seen.clear()
     run_state_machine_as_test(
-        Pair, settings=settings(max_examples=6 * settings().max_examples, stateful_step_count=30)
+        Pair, settings=settings(max_examples=4 * settings().max_examples, stateful_step_count=30)
     )
     # Runs in which little happens would show little.
     assert {event for event, times in Pair.seen.items() if times} >= USUAL
