@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 
-# The tests start many processes; without kept bytecode each would compile all that it imports.
+# Tests and benchmarks start many processes; without kept bytecode each would compile all that it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo test test-others mutants steady fuzz fuzz-keep soak lint format docs bench bench-quick bench-guard clean

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from benchmarks.suite import Bench
 
 GROUP = "Commands"
-_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-"""Where Python keeps what it has compiled, as it does of a package that was installed."""
-
 LINES = 1_000_000
 REV = "rev"
 
@@ -41,7 +38,7 @@ def seconds_of(command: Sequence[str | Path], source: Path | None = None, into: 
             stdout=stdout,
             stderr=subprocess.PIPE,
             check=False,
-            env={**_ENVIRONMENT, "LC_ALL": "C.UTF-8"},
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
         )
         seconds = time.perf_counter() - started
     if outcome.returncode:

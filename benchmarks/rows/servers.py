@@ -10,6 +10,7 @@ from benchmarks.peers import FRAMELET, LIMIT
 from benchmarks.processes import Shape
 from benchmarks.suite import Row
 from benchmarks.work import MEBI, ascii_text, mixed_text
+from framelet import ServerLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,8 @@ SMALL = 64
 SIZES = (0, 16, 64, 256, 1024, 16_384)
 THREADS = (1, 2, 4, 8)
 AWAKE_GROUP = "Framelet's server by the time that its worker stays awake (`busy_poll`)"
-AWAKE = {"0": "asleep at once", "0.0001": "100 µs: as it comes"}
+AS_IT_COMES = ServerLimits().busy_poll
+AWAKE = {"0": "asleep at once", f"{AS_IT_COMES}": f"{AS_IT_COMES * 1e6:g} µs: as it comes"}
 CHURNING = 16
 """Connections at once in the row with one request for each."""
 

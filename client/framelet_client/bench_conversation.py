@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from framelet import (
     ClientConnection,
     FrameletError,
+    ReplyReceived,
 )
 
 from ._ending import error_of_end
@@ -114,7 +115,7 @@ class Conversation:
     def answers(self) -> Iterator[str | ClientEvent]:
         """The answers received, each to the oldest flight; ``error`` is set when the connection is over.
 
-        A reply is its text, or an event.
+        A reply is its text, others are events.
         """
         replies, self._replies = self._replies, []
         yield from replies
@@ -122,7 +123,7 @@ class Conversation:
             self.error = error_of_end(event, self._broken)
             if self.error is not None:
                 return
-            yield event
+            yield event.text if isinstance(event, ReplyReceived) else event
 
     def close(self) -> None:
         """Release the socket, with the layer's good-bye where there is room for it."""

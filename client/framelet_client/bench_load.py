@@ -26,8 +26,6 @@ from .terminal import escape
 from .tls import ClientTls
 
 if TYPE_CHECKING:
-    from framelet import ReplyReceived
-
     from .bench_plan import Plan, Request
 
 LATE = 0.001
@@ -256,9 +254,7 @@ class _Load:
                 self._tally.errors[answer.code] += 1
                 self._note(f"ERROR {answer.code}", escape(answer.text))
             else:
-                self._judge(
-                    flight, answer if isinstance(answer, str) else cast("ReplyReceived", answer).text, now
-                )
+                self._judge(flight, cast("str", answer), now)
         if conversation.error is not None:
             self._give_up(conversation, conversation.error)
 

@@ -255,11 +255,10 @@ class ClientConnection(Connection):
         self._awaited.append(frame_type)
 
     def _judge_begun(self) -> None:
-        """Raise where an answer has begun that nothing awaits: none to what comes (REQ-ORDER-7)."""
+        """Raise where an answer has begun that nothing awaits, for nothing asked later (REQ-ORDER-7)."""
         begun = self._decoder.pending_header
         if begun is not None and not self._awaited and self._actions[begun[0]] is Action.MATCH:
-            message = f"{_name(begun[0])} came where nothing is awaited"
-            raise UnexpectedTypeError(message)
+            raise _unawaited(begun[0])
 
     def _take(self, frame_type: int, body: bytes) -> ClientEvent | None:
         """Do with one frame what the table says; raises ProtocolError where the server is at fault."""
@@ -272,8 +271,7 @@ class ClientConnection(Connection):
             raise refusal(frame_type, action)
         asked = self._awaited[0] if self._awaited else None
         if asked is None:
-            message = f"{_name(frame_type)} came where nothing is awaited"
-            raise UnexpectedTypeError(message)
+            raise _unawaited(frame_type)
         if ANSWERS[asked] != frame_type:
             message = f"{_name(frame_type)} came where {_name(asked)} awaits its answer"
             raise UnexpectedTypeError(message)
@@ -344,6 +342,10 @@ def _parse(form: Construct, body: bytes) -> Any:  # noqa: ANN401 - construct's r
         return grammar.parse_body(form, body)
     except ValueError as error:
         raise AnswerMalformedError(str(error)) from None
+
+
+def _unawaited(frame_type: int) -> UnexpectedTypeError:
+    return UnexpectedTypeError(f"{_name(frame_type)} came where nothing is awaited")
 
 
 def _name(frame_type: int) -> str:

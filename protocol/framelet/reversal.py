@@ -75,7 +75,8 @@ class Reversal:
             try:
                 text, used = codecs.utf_8_decode(block, "strict", False)  # noqa: FBT003 - there may be more
             except UnicodeDecodeError:
-                self._keep(bytes(self) if self._waiting else bytes(self) + block, view[lacking:])
+                self._waiting = self._waiting or bytearray(block)
+                self._keep(bytes(self), view[lacking:])
                 return
             self._pieces.append(text[::-1].encode("utf-8"))
             self._waiting = bytearray(block[used:])

@@ -189,7 +189,7 @@ def test_what_comes_behind_an_allowed_stop_is_discarded_at_a_stroke(begun: bytes
 
 @pytest.mark.parametrize("cut", [3, 5, 100])
 def test_a_large_body_is_reversed_as_it_comes_wherever_it_is_cut(cut: int) -> None:
-    connection = Counting(LIMITS, now=0.0)
+    connection = ReversingConnection(LIMITS, now=0.0)
     wire = encode(REQUEST, A_LARGER_BODY)
     connection.receive_and_reverse(wire[:cut], 0.0, 1 << 20)
     connection.receive_and_reverse(wire[cut:80_000], 0.0, 1 << 20)
@@ -200,7 +200,7 @@ def test_a_large_body_is_reversed_as_it_comes_wherever_it_is_cut(cut: int) -> No
 
 def test_small_requests_behind_another_frame_take_no_detour(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Reversal, "write", None)
-    connection = Counting(LIMITS, now=0.0)
+    connection = ReversingConnection(LIMITS, now=0.0)
     connection.receive_and_reverse(encode(FrameType.PING) + 9 * encode(REQUEST, b"ab"), 0.0, 1 << 20)
     assert connection.next_event() == RequestReceived("ab")
     connection.send_reply("ba")
