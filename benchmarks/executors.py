@@ -18,8 +18,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from framelet import FrameDecoder, FrameType, ServerLimits, TcpAddress, encode
-from framelet_server import Server
+from framelet import FrameDecoder, FrameType, TcpAddress, encode
+from framelet_server import Server, ServerLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,15 +10,8 @@ import sys
 from collections import deque
 from typing import Any
 
-from framelet import (
-    ClientConnection,
-    ClientLimits,
-    ErrorReceived,
-    FrameletError,
-    HelloReceived,
-    StoppedReceived,
-)
-from framelet_client import Client, FatalAnswerError
+from framelet import ClientConnection, ErrorReceived, FrameletError, HelloReceived, StoppedReceived
+from framelet_client import Client, ClientLimits, FatalAnswerError
 
 
 class Frames:

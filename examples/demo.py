@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from framelet import ServerLimits
 from framelet_client import Client
-from framelet_server import Server
+from framelet_server import Server, ServerLimits
 
 
 def main() -> None:

@@ -15,9 +15,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framelet.limits import ClientLimits, ServerLimits
 from framelet.registry import ErrorCode, FrameType, Role, TypeRange
 from framelet.states import ACTIONS, MEANINGS, TRANSITIONS, Action, State
+from framelet_client.config import ClientLimits
+from framelet_server.config import ServerLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

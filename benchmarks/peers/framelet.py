@@ -6,9 +6,9 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from framelet import ServerLimits, TcpAddress
+from framelet import TcpAddress
 from framelet_client import Client
-from framelet_server import Server
+from framelet_server import Server, ServerLimits
 
 from .common import Exchange, Options, announce
 

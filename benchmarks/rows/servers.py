@@ -10,7 +10,7 @@ from benchmarks.peers import FRAMELET, LIMIT
 from benchmarks.processes import Shape
 from benchmarks.suite import Row
 from benchmarks.work import MEBI, ascii_text, mixed_text
-from framelet import ServerLimits
+from framelet_server import ServerLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,6 +4,7 @@ The command line needs the extra ``cli``; everything that is imported here needs
 """
 
 from .client import Client
+from .config import ClientLimits
 from .errors import AnswerError, ClientError, ConnectError, ConnectionLostError, FatalAnswerError, TlsError
 from .tls import ClientTls
 
@@ -11,6 +12,7 @@ __all__ = [
     "AnswerError",
     "Client",
     "ClientError",
+    "ClientLimits",
     "ClientTls",
     "ConnectError",
     "ConnectionLostError",

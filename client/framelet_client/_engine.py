@@ -30,8 +30,7 @@ from ._ending import error_of_end
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from framelet import ClientLimits
-
+    from .config import ClientLimits
     from .source import Source
 
 Answer = str | ApplicationReceived | PongReceived | HelloReceived | StoppedReceived | ErrorReceived

@@ -18,10 +18,11 @@ from ._ending import error_of_end
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from framelet import ClientEvent, ClientLimits
+    from framelet import ClientEvent
 
     from ._transport import Transport
     from .bench_plan import Request
+    from .config import ClientLimits
 
 _RECEIVE_SIZE = 262_144
 

@@ -22,7 +22,9 @@ from .terminal import Output, OutputError, complain
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from framelet import ClientLimits, StoppedReceived
+    from framelet import StoppedReceived
+
+    from .config import ClientLimits
 
 _DEFAULT_PAYLOAD = "default payload"
 _TOKEN_VARIABLE = "FRAMELET_STOP_TOKEN"  # noqa: S105 - the name of the variable, not a token

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal, cast, overload
 
 from framelet import (
     ApplicationReceived,
-    ClientLimits,
     ConnectionStateError,
     ErrorReceived,
     FrameletError,
@@ -20,6 +19,7 @@ from framelet.address import DEFAULT_HOST
 
 from ._engine import Answer, Engine
 from ._transport import open_transport, secured
+from .config import ClientLimits
 from .errors import AnswerError
 from .source import Texts
 

@@ -11,7 +11,6 @@ import click
 from framelet import (
     AddressError,
     AnswerTimeoutError,
-    ClientLimits,
     ConfigurationError,
     FrameletError,
     ProtocolError,
@@ -21,6 +20,7 @@ from framelet import (
 from framelet.address import DEFAULT_HOST, parse_port
 
 from .client import Client
+from .config import ClientLimits
 from .errors import AnswerError, ConnectError, ConnectionLostError, FatalAnswerError, TlsError
 from .exit_codes import ExitCode
 from .send_lines import LinesLeftError

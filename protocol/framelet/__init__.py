@@ -44,7 +44,7 @@ from .events import (
     StoppedReceived,
     StopReceived,
 )
-from .limits import ClientLimits, ConnectionLimits, ServerLimits
+from .limits import ClientConnectionLimits, ConnectionLimits
 from .registry import VERSION, ErrorCode, FrameType, Role, TypeRange
 from .reversal import reverse
 from .reversing import ReversingConnection
@@ -61,8 +61,8 @@ __all__ = [
     "AnswerTooLargeError",
     "ApplicationReceived",
     "ClientConnection",
+    "ClientConnectionLimits",
     "ClientEvent",
-    "ClientLimits",
     "ConfigurationError",
     "ConnectionFailed",
     "ConnectionLimits",
@@ -91,7 +91,6 @@ __all__ = [
     "Role",
     "ServerConnection",
     "ServerEvent",
-    "ServerLimits",
     "State",
     "StopReceived",
     "StoppedReceived",

@@ -28,7 +28,7 @@ from .events import (
     ReplyReceived,
     StoppedReceived,
 )
-from .limits import MAX_PING_BODY, ClientLimits
+from .limits import MAX_PING_BODY, ClientConnectionLimits
 from .registry import ANSWERS, VERSION, FrameType, Role, TypeRange, type_kinds
 from .states import Action, State, Trigger
 
@@ -49,9 +49,9 @@ class ClientConnection(Connection):
 
     __slots__ = ("_awaited", "_events", "_limits", "_pings", "_waiting_since")
 
-    def __init__(self, limits: ClientLimits | None = None, *, now: float) -> None:
+    def __init__(self, limits: ClientConnectionLimits | None = None, *, now: float) -> None:
         """Begin at the time ``now`` with limits, or the default ones."""
-        self._limits = limits or ClientLimits()
+        self._limits = limits or ClientConnectionLimits()
         super().__init__(Role.CLIENT, self._limits, now)
         self._awaited: deque[int] = deque()  # types of the unanswered frames, oldest first
         self._pings: deque[bytes] = deque()  # bodies of the unanswered PINGs

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from .errors import ProtocolError
-    from .limits import ClientLimits, ConnectionLimits
+    from .limits import ClientConnectionLimits, ConnectionLimits
 
 LARGE = 65_536
 """Octets from which copying a body costs more than sending it as a piece of its own."""
@@ -61,7 +61,7 @@ class Connection:
         "frames_sent",
     )
 
-    def __init__(self, role: Role, limits: ConnectionLimits | ClientLimits, now: float) -> None:
+    def __init__(self, role: Role, limits: ClientConnectionLimits | ConnectionLimits, now: float) -> None:
         """Start open, at a boundary, at the time ``now``."""
         self._role = role
         self._decoder = codec.FrameDecoder(limits.max_body)

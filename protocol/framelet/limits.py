@@ -1,8 +1,9 @@
-"""Every bound of Framelet, once: its default, unit, range and reason.
+"""The bounds of the protocol, each once: its default, unit, range and reason.
 
-The constants are fixed by version 1 of the protocol.  The three dataclasses hold what an operator or a
-program may choose; their fields carry unit, range and reason, from which the command-line options and the
-tables in the documentation are made.
+The constants are fixed by version 1 of the protocol.  The two dataclasses hold what a program may choose
+for one end of a connection; the ``config`` modules of server and client add what is theirs (threads,
+sockets, memory).  The fields carry unit, range and reason: command-line options and the tables in the
+documentation are generated from them.
 """
 
 from __future__ import annotations
@@ -33,8 +34,11 @@ MAX_ERROR_BODY = 1_024
 RATE_GRACE = 5.0
 """Seconds that every frame has before a minimum rate is asked of it (REQ-TIME-7)."""
 
-_DAY = 86_400.0
-_SHORTEST = 0.001
+DAY = 86_400.0
+"""Seconds in a day: the longest of most timeouts."""
+
+SHORTEST = 0.001
+"""Seconds of the shortest timeout: what a clock resolves everywhere."""
 
 
 class LimitInfo(NamedTuple):
@@ -59,7 +63,7 @@ class LimitInfo(NamedTuple):
         return "--" + self.name.replace("_", "-")
 
 
-def _limit(  # noqa: PLR0913 - each keyword is one column of the limits table
+def limit(  # noqa: PLR0913 - each keyword is one column of the limits table
     default: float,
     unit: str,
     minimum: float,
@@ -68,6 +72,7 @@ def _limit(  # noqa: PLR0913 - each keyword is one column of the limits table
     purpose: str,
     why: str,
 ) -> Any:  # noqa: ANN401 - stands for the field's own type, as dataclasses.field does
+    """Define a field of a ``Limits`` dataclass: one row of the limits table."""
     info = {
         "default": default,
         "unit": unit,
@@ -79,8 +84,8 @@ def _limit(  # noqa: PLR0913 - each keyword is one column of the limits table
     return dataclasses.field(default=default, metadata=info)
 
 
-class _Limits:
-    """What the dataclasses below have in common: checks every field against its range, and describes them."""
+class Limits:
+    """The base of all dataclasses of limits: checks each field against its range, describes the fields."""
 
     __slots__ = ()
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
@@ -116,10 +121,10 @@ class _Limits:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionLimits(_Limits):
-    """The limits that a connection enforces by itself, on octets and time alone."""
+class ConnectionLimits(Limits):
+    """The limits that the server's end of a connection enforces, on octets and time alone."""
 
-    max_body: int = _limit(
+    max_body: int = limit(
         DEFAULT_MAX_BODY,
         "octets",
         MIN_MAX_BODY,
@@ -127,15 +132,15 @@ class ConnectionLimits(_Limits):
         purpose="largest body accepted or sent",
         why="holds any text a person wrote, and a thousand peers at once still fit in memory",
     )
-    frame_timeout: float = _limit(
+    frame_timeout: float = limit(
         30.0,
         "seconds",
-        _SHORTEST,
-        _DAY,
+        SHORTEST,
+        DAY,
         purpose="time for one whole frame, from its first octet to its last",
         why="a body of the maximum size arrives in time on 5 Mbit/s",
     )
-    min_rate: int = _limit(
+    min_rate: int = limit(
         0,
         "octets/second",
         0,
@@ -143,139 +148,29 @@ class ConnectionLimits(_Limits):
         purpose="rate that a frame must come with on average after its first 5 seconds; 0: any",
         why="the frame timeout is enough until that is raised for large bodies",
     )
-    idle_timeout: float = _limit(
+    idle_timeout: float = limit(
         300.0,
         "seconds",
-        _SHORTEST,
-        100 * _DAY,
+        SHORTEST,
+        100 * DAY,
         purpose="time at a frame boundary with nothing owed, before the server ends the connection",
         why="longer than the keep-alives of usual relays, short enough to shed dead peers",
     )
-    linger_timeout: float = _limit(
+    linger_timeout: float = limit(
         2.0,
         "seconds",
-        _SHORTEST,
-        _DAY,
+        SHORTEST,
+        DAY,
         purpose="time to read and discard after the last answer, until the client closes",
         why="several round trips between continents",
     )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ServerLimits(ConnectionLimits):
-    """The limits of a server: those of its connections, and its own."""
+class ClientConnectionLimits(Limits):
+    """The limits that the client's end of a connection enforces, on octets and time alone."""
 
-    write_timeout: float = _limit(
-        30.0,
-        "seconds",
-        _SHORTEST,
-        _DAY,
-        purpose="time in which a client with answers waiting must take at least one octet",
-        why="a stalled reader is told from a slow one without holding its memory for long",
-    )
-    handshake_timeout: float = _limit(
-        10.0,
-        "seconds",
-        _SHORTEST,
-        _DAY,
-        purpose="time for what precedes the frames: a PROXY header, the handshake of TLS",
-        why="several round trips between continents, with a lost packet among them",
-    )
-    drain_timeout: float = _limit(
-        30.0,
-        "seconds",
-        _SHORTEST,
-        _DAY,
-        purpose="time for a drain, before what is left is cut off",
-        why="service managers wait 90 seconds before they kill",
-    )
-    threads: int = _limit(
-        8,
-        "threads",
-        1,
-        4_096,
-        purpose="worker threads",
-        why="enough for handlers that wait now and then; idle connections need none",
-    )
-    max_connections: int = _limit(
-        10_000,
-        "connections",
-        1,
-        10_000_000,
-        purpose="connections at once; further ones are refused",
-        why="an idle connection costs a few KiB and one descriptor",
-    )
-    max_connections_per_address: int = _limit(
-        10_000,
-        "connections",
-        1,
-        10_000_000,
-        purpose="connections at once from one IPv4 address, or one IPv6 network of 64 bits",
-        why="no bound of its own: many clients may share an address behind a relay",
-    )
-    max_age: float = _limit(
-        0.0,
-        "seconds",
-        0.0,
-        365 * _DAY,
-        purpose="age at which a connection is ended in order, give or take a tenth; 0: never",
-        why="wanted behind balancers alone, so that long connections move to new servers",
-    )
-    backlog: int = _limit(
-        1_024,
-        "connections",
-        1,
-        65_535,
-        purpose="connections that the system may hold before they are accepted",
-        why="absorbs the burst after a restart; the system caps it at its own maximum",
-    )
-    max_unsent: int = _limit(
-        1_048_576,
-        "octets",
-        1,
-        MAX_LENGTH,
-        purpose="answers waiting for one client, above which it is not read any further",
-        why="keeps a fast link busy; one answer more than this can be waiting",
-    )
-    max_memory: int = _limit(
-        268_435_456,
-        "octets",
-        1,
-        1 << 50,
-        purpose="octets held for all clients together, above which the largest are shed",
-        why="sixteen of the largest bodies, and thousands of usual ones, on any machine",
-    )
-    max_in_flight: int = _limit(
-        128,
-        "answers",
-        1,
-        1_000_000,
-        purpose="answers that an executor may be making for one client, above which it is not read",
-        why="keeps a pool busy with one client, and its queue short",
-    )
-    turn_octets: int = _limit(
-        262_144,
-        "octets",
-        1,
-        MAX_LENGTH,
-        purpose="input that one connection may have served before others get their turn",
-        why="a few milliseconds of work, so that a busy client does not hold up the rest",
-    )
-    busy_poll: float = _limit(
-        0.0001,
-        "seconds",
-        0.0,
-        1.0,
-        purpose="time that a worker stays awake for the next client, where others came within it; 0: none",
-        why="twice what it takes to sleep and to be woken; tried ever more seldom where nobody comes in time",
-    )
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ClientLimits(_Limits):
-    """The limits of a client."""
-
-    max_body: int = _limit(
+    max_body: int = limit(
         DEFAULT_MAX_BODY,
         "octets",
         MIN_MAX_BODY,
@@ -283,43 +178,11 @@ class ClientLimits(_Limits):
         purpose="largest body accepted or sent",
         why="the default of every server",
     )
-    connect_timeout: float = _limit(
-        10.0,
-        "seconds",
-        _SHORTEST,
-        _DAY,
-        purpose="time to reach the server",
-        why="longer than three lost packets",
-    )
-    answer_timeout: float = _limit(
+    answer_timeout: float = limit(
         60.0,
         "seconds",
-        _SHORTEST,
-        365 * _DAY,
+        SHORTEST,
+        365 * DAY,
         purpose="time to wait for the next answer",
         why="leaves a slow handler its time",
-    )
-    window: int = _limit(
-        1_024,
-        "frames",
-        1,
-        1_000_000,
-        purpose="frames that a pipeline keeps unanswered at once",
-        why="hides the round trip on usual links",
-    )
-    max_unsent: int = _limit(
-        1_048_576,
-        "octets",
-        1,
-        MAX_LENGTH,
-        purpose="frames waiting to be written, above which a pipeline takes no further input",
-        why="keeps a fast link busy in constant memory",
-    )
-    busy_poll: float = _limit(
-        0.0,
-        "seconds",
-        0.0,
-        1.0,
-        purpose="time for which a call stays awake for its answer; 0: none",
-        why="takes a whole core meanwhile; worth it where round trips count",
     )

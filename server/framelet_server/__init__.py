@@ -1,16 +1,17 @@
 """The Framelet server: a leader/followers thread pool that serves text handlers over TCP and unix sockets."""
 
-from .drain import DrainObserver
-from .endpoint import Endpoint
-from .handlers import Handler
-from .listener import ListenError
-from .metrics import Metrics, MissingExtraError, registry
-from .poller import EpollPoller, SelectorPoller
-from .proxy import ProxyPolicy
-from .pulse import Health
+from .config import ServerLimits
+from .layers.proxy_policy import ProxyPolicy
+from .layers.tls import ServerTls
+from .net.poller import EpollPoller, SelectorPoller
+from .observe.http_endpoint import Endpoint
+from .observe.liveness import Health
+from .observe.metrics import Metrics, MissingExtraError, registry
+from .pool.acceptor import ListenError
+from .pool.drain_observer import DrainObserver
+from .pool.stop_policy import StopKind, StopPolicy
 from .server import Server
-from .stop_policy import StopKind, StopPolicy
-from .tls import ServerTls
+from .service.handlers import Handler
 
 __all__ = [
     "DrainObserver",
@@ -24,6 +25,7 @@ __all__ = [
     "ProxyPolicy",
     "SelectorPoller",
     "Server",
+    "ServerLimits",
     "ServerTls",
     "StopKind",
     "StopPolicy",

@@ -8,7 +8,7 @@ import sys
 def main() -> int:
     """Run the command line, or say what is missing for it."""
     try:
-        from .cli import main as run  # noqa: PLC0415 - click is an extra
+        from framelet_server.cli.command import main as run  # noqa: PLC0415 - click is an extra
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise

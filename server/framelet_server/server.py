@@ -7,37 +7,30 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Self
 
-from framelet import (
-    Address,
-    ConfigurationError,
-    ServerLimits,
-    TlsAddress,
-    UnixAddress,
-    parse_address,
-    reverse,
-)
+from framelet import Address, ConfigurationError, TlsAddress, UnixAddress, parse_address, reverse
+from framelet_server.net.busy_poll import BusyPoll
+from framelet_server.net.peer import is_local
+from framelet_server.net.poller import Poller, Ready, default_poller
+from framelet_server.observe.liveness import Health
+from framelet_server.observe.watchdog import Watch
+from framelet_server.pool.acceptor import Listener, ListenError, address_of, check_listening, open_listeners
+from framelet_server.pool.drain_observer import DrainObserver
+from framelet_server.pool.house import House
+from framelet_server.pool.stop_policy import StopKind, StopPolicy
+from framelet_server.service.handlers import Handler, Handlers
 
-from .busy_poll import BusyPoll
-from .drain import DrainObserver
-from .handlers import Handler, Handlers
-from .house import House
-from .listener import Listener, ListenError, address_of, check_listening, open_listeners
-from .peer import is_local
-from .poller import Poller, Ready, default_poller
-from .progress import Watch
-from .pulse import Health
-from .stop_policy import StopKind, StopPolicy
+from .config import ServerLimits
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-    from .metrics import Metrics
-    from .peer import Peer
-    from .proxy import ProxyPolicy
-    from .tls import ServerTls
-    from .transport import Layer
+    from framelet_server.layers.proxy_policy import ProxyPolicy
+    from framelet_server.layers.tls import ServerTls
+    from framelet_server.net.peer import Peer
+    from framelet_server.net.transport import Layer
+    from framelet_server.observe.metrics import Metrics
 
 _log = logging.getLogger("framelet_server")
 

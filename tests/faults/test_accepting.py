@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from framelet_server.channel import Channel
+from framelet_server.connection.channel import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,7 +116,7 @@ def test_a_channel_cannot_be_made(serve: Serve, connect: Connect, monkeypatch: p
             raise left.pop()
         return made(*args, **keywords)
 
-    monkeypatch.setattr("framelet_server.house.Channel", failing)
+    monkeypatch.setattr("framelet_server.pool.house.Channel", failing)
     for _ in range(3):
         assert is_dropped(connect(server))
     assert connect(server).ask("ab") == "ba"

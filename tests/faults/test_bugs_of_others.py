@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from framelet import AnswerTimeoutError, ClientLimits, ConnectionStateError, FrameletError, FrameType, encode
-from framelet_client import Client
+from framelet import AnswerTimeoutError, ConnectionStateError, FrameletError, FrameType, encode
+from framelet_client import Client, ClientLimits
 
 if TYPE_CHECKING:
     import socket

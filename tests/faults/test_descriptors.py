@@ -83,7 +83,7 @@ def test_clients_at_the_door_are_told_when_a_shortage_lasts(
 ) -> None:
     # A descriptor is kept for this.  The server of this test loses patience sooner than others.
     (tmp_path / "impatient.py").write_text(
-        "import framelet_server.listener as listener\n"
+        "import framelet_server.pool.acceptor as listener\n"
         "listener._PATIENCE = 0.2\n"
         "def handler(text):\n"
         "    return text[::-1]\n"

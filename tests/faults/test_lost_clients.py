@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from framelet import FrameType, encode
-from framelet_server.channel import Channel
+from framelet_server.connection.channel import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -105,7 +105,7 @@ def test_above_the_budget_the_largest_client_is_shed_with_an_error(
 def test_above_the_budget_no_client_is_read_that_holds_something(
     serve: Serve, connect: Connect, until: Any, poller: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("framelet_server.budget._GRACE", 60.0)  # nobody is shed
+    monkeypatch.setattr("framelet_server.pool.memory._GRACE", 60.0)  # nobody is shed
     server = serve(poller=poller, max_memory=4 * MIB, threads=2)
     budget = server._running().budget
     honest, large, small = connect(server), connect(server), connect(server)

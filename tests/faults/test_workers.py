@@ -332,7 +332,8 @@ class TestSignals:
 
     def test_a_worker_that_does_not_end_in_time_is_killed(self, tmp_path: Path, connect: Connect) -> None:
         program = (
-            "import sys, framelet_server.cli as cli, framelet_server.supervisor as supervisor\n"
+            "import sys\nfrom framelet_server.cli import command as cli\n"
+            "from framelet_server.process import supervisor\n"
             "supervisor._LAST = 0.5  # seconds; 5 by default, which a test has not\n"
             "sys.exit(cli.main())"
         )

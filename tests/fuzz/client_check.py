@@ -25,7 +25,7 @@ from tests.property.conftest import (
 from framelet import (
     ApplicationReceived,
     ClientConnection,
-    ClientLimits,
+    ClientConnectionLimits,
     ConnectionFailed,
     ConnectionStateError,
     ErrorReceived,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from .inputs import Found
 
 MAX_BODY = 65_536  # the least that a client may accept
-LIMITS = ClientLimits(max_body=MAX_BODY)
+LIMITS = ClientConnectionLimits(max_body=MAX_BODY)
 APPLICATION = 0xC0
 
 ASKING = (

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from framelet import Address, ServerLimits, UnixAddress, parse_address
-from framelet_server import EpollPoller, SelectorPoller, Server
+from framelet import Address, UnixAddress, parse_address
+from framelet_server import EpollPoller, SelectorPoller, Server, ServerLimits
 
 from .peers import Command, FrameletCommand, Gate, Peer
 from .scripted import PATIENCE, Script, ScriptedServer, Step, wait_until

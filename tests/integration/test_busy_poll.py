@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from framelet import ClientLimits
-from framelet_client import Client
-from framelet_server.busy_poll import BusyPoll
+from framelet_client import Client, ClientLimits
+from framelet_server.net.busy_poll import BusyPoll
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from framelet_server.poller import Poller, Ready
+    from framelet_server.net.poller import Poller, Ready
 
 SECONDS = 0.002
 LONG = 20.0

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from framelet import ClientLimits, FrameType, encode
+from framelet import FrameType, encode
+from framelet_client import ClientLimits
 from framelet_client.exit_codes import ExitCode
 from framelet_server import Server, StopPolicy
 

@@ -13,7 +13,6 @@ import pytest
 from framelet import (
     AnswerMalformedError,
     AnswerTimeoutError,
-    ClientLimits,
     ConnectionStateError,
     FrameletError,
     FrameTooLargeError,
@@ -28,6 +27,7 @@ from framelet_client import (
     AnswerError,
     Client,
     ClientError,
+    ClientLimits,
     ConnectError,
     ConnectionLostError,
     FatalAnswerError,

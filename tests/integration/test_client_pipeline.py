@@ -10,16 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from framelet import (
-    ClientLimits,
-    ConnectionStateError,
-    FrameTooLargeError,
-    FrameType,
-    IllFormedTextError,
-    encode,
-)
+from framelet import ConnectionStateError, FrameTooLargeError, FrameType, IllFormedTextError, encode
 from framelet_client import (
     Client,
+    ClientLimits,
 )
 from framelet_client.line_source import LineSource
 

@@ -13,7 +13,6 @@ import pytest
 
 from framelet import (
     AddressError,
-    ClientLimits,
     ConnectionStateError,
     FrameTooLargeError,
     FrameType,
@@ -26,6 +25,7 @@ from framelet import (
 from framelet_client import (
     AnswerError,
     Client,
+    ClientLimits,
     ConnectError,
     ConnectionLostError,
 )

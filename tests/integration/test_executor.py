@@ -17,7 +17,7 @@ import pytest
 from framelet import ConfigurationError, FrameType, encode
 from framelet_client import Client
 from framelet_server import EpollPoller, StopPolicy
-from framelet_server.executors import ProcessExecutor, make_executor
+from framelet_server.service.executors import ProcessExecutor, make_executor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -28,8 +28,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from framelet import Frame, FrameType, ServerLimits, TcpAddress, encode, encode_text, reverse
-from framelet_server import Server, StopPolicy
+from framelet import Frame, FrameType, TcpAddress, encode, encode_text, reverse
+from framelet_server import Server, ServerLimits, StopPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

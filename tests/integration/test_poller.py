@@ -15,7 +15,7 @@ from framelet_server import EpollPoller, SelectorPoller
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from framelet_server.poller import Poller, Ready
+    from framelet_server.net.poller import Poller, Ready
 
 WAIT = 20.0
 SHORT = 0.05

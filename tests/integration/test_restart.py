@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from framelet_client import Client, ClientError, ConnectError
-from framelet_server.house import House
+from framelet_server.pool.house import House
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from framelet import Frame, FrameDecoder, FrameType, ServerLimits, TcpAddress, encode
-from framelet_server import EpollPoller, SelectorPoller, Server
+from framelet import Frame, FrameDecoder, FrameType, TcpAddress, encode
+from framelet_server import EpollPoller, SelectorPoller, Server, ServerLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from framelet import ServerLimits, UnixAddress
+from framelet import UnixAddress
 from framelet_client import AnswerError, Client, ConnectError
+from framelet_server import ServerLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

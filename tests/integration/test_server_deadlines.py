@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from framelet import Frame, FrameType, encode
-from framelet_server.channel import Channel
+from framelet_server.connection.channel import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -369,5 +369,5 @@ def remember_channels(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[Chann
             super().__init__(*args, **keywords)
             made.append(weakref.ref(self))
 
-    monkeypatch.setattr("framelet_server.house.Channel", Remembered)
+    monkeypatch.setattr("framelet_server.pool.house.Channel", Remembered)
     return made

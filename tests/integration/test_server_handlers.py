@@ -12,7 +12,7 @@ import pytest
 
 from framelet import AnswerTooLargeError, FrameType, IllFormedTextError, encode
 from framelet_server import StopPolicy
-from framelet_server.handlers import Handlers
+from framelet_server.service.handlers import Handlers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from framelet import AddressError, ConfigurationError, FrameletError, ServerLimits, TcpAddress, UnixAddress
-from framelet_server import ListenError, Server
+from framelet import AddressError, ConfigurationError, FrameletError, TcpAddress, UnixAddress
+from framelet_server import ListenError, Server, ServerLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from framelet import Frame, FrameType, encode
-from framelet_server.channel import Channel
+from framelet_server.connection.channel import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import Command, Gate, Peer
 
-    from framelet_server.poller import Ready
+    from framelet_server.net.poller import Ready
 
     Start = Callable[..., Command]
     Serve = Callable[..., Server]
@@ -129,7 +129,7 @@ class TestNotifying:
     ) -> None:
         # There is nothing to reload by default; the program says what is.
         program = (
-            "import os, sys, pathlib, framelet_server.cli as cli\n"
+            "import os, sys, pathlib, framelet_server.cli.command as cli\n"
             "cli._ON_RELOAD = lambda: pathlib.Path(f'reloaded-{os.getpid()}').touch() or 1 / 0\n"
             "sys.exit(cli.main())"
         )

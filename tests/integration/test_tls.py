@@ -11,22 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from framelet import (
+from framelet import ConfigurationError, ErrorCode, Frame, FrameType, TlsAddress, encode, parse_address
+from framelet_client import (
+    AnswerError,
+    Client,
     ClientLimits,
-    ConfigurationError,
-    ErrorCode,
-    Frame,
-    FrameType,
-    ServerLimits,
-    TlsAddress,
-    encode,
-    parse_address,
+    ClientTls,
+    ConnectionLostError,
+    FatalAnswerError,
+    TlsError,
 )
-from framelet_client import AnswerError, Client, ClientTls, ConnectionLostError, FatalAnswerError, TlsError
 from framelet_client.cli import run as framelet
 from framelet_client.source import Texts
-from framelet_server import ProxyPolicy, Server, ServerTls, StopPolicy
-from framelet_server.cli import main as framelet_server
+from framelet_server import ProxyPolicy, Server, ServerLimits, ServerTls, StopPolicy
+from framelet_server.cli.command import main as framelet_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable

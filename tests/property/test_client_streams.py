@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from framelet import (
     ClientConnection,
-    ClientLimits,
+    ClientConnectionLimits,
     Frame,
     FrameDecoder,
     FrameTooLargeError,
@@ -50,7 +50,7 @@ def test_lines_are_those_of_a_split(pieces: list[bytes]) -> None:
     skipped: list[int] = []
     read_end, write_end = os.pipe()
     source = LineSource(read_end, MAX, lambda line, _: skipped.append(line))
-    connection = ClientConnection(ClientLimits(max_body=MAX, window=1), now=0.0)
+    connection = ClientConnection(ClientConnectionLimits(max_body=MAX), now=0.0)
     try:
         for piece in filter(None, pieces):
             os.write(write_end, piece)

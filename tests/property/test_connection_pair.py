@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from framelet import (
     ApplicationReceived,
     ClientConnection,
-    ClientLimits,
+    ClientConnectionLimits,
     ConnectionFailed,
     ConnectionLimits,
     ConnectionStateError,
@@ -124,7 +124,7 @@ class Pair(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.client = ClientConnection(ClientLimits(max_body=MAX_BODY), now=0.0)
+        self.client = ClientConnection(ClientConnectionLimits(max_body=MAX_BODY), now=0.0)
         self.server = ServerConnection(ConnectionLimits(max_body=MAX_BODY), now=0.0)
         self.up: Stream = self.model.Stream()
         self.down: Stream = self.model.Stream()

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
-from framelet_server.peer import Peer, peer_of
-from framelet_server.proxy_header import ProxyHeader
-from framelet_server.transport import LayerError
+from framelet_server.layers.proxy_header import ProxyHeader
+from framelet_server.net.peer import Peer, peer_of
+from framelet_server.net.transport import LayerError
 
 if TYPE_CHECKING:
     import ipaddress

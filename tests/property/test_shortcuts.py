@@ -13,8 +13,8 @@ from framelet import (
     AnswerTooLargeError,
     ApplicationReceived,
     ClientConnection,
+    ClientConnectionLimits,
     ClientEvent,
-    ClientLimits,
     FrameletError,
     FrameType,
     IllFormedTextError,
@@ -22,7 +22,6 @@ from framelet import (
     RequestReceived,
     ReversingConnection,
     ServerEvent,
-    ServerLimits,
     State,
     StopReceived,
     decode_text,
@@ -32,6 +31,7 @@ from framelet import (
 )
 from framelet.registry import ErrorCode
 from framelet.reversal import Reversal, reversed_octets
+from framelet_server import ServerLimits
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -314,7 +314,7 @@ def test_replies_are_taken_as_by_their_events(asked: list[str], wire: bytes, siz
 def test_requests_are_queued_as_one_by_one(texts: list[str], octets: int, max_body: int) -> None:
     outcomes = []
     for at_once in (False, True):
-        connection = ClientConnection(ClientLimits(max_body=max_body), now=0.0)
+        connection = ClientConnection(ClientConnectionLimits(max_body=max_body), now=0.0)
         error = None
         try:
             if at_once:

@@ -8,7 +8,7 @@ import pytest
 
 from framelet import (
     ClientConnection,
-    ClientLimits,
+    ClientConnectionLimits,
     ConnectionLimits,
     FrameDecoder,
     FrameType,
@@ -68,8 +68,8 @@ class Server(ServerConnection):
 class Client(ClientConnection):
     """A client's end that begins at the time 0."""
 
-    def __init__(self, limits: ClientLimits | None = None) -> None:
-        super().__init__(limits or ClientLimits(max_body=65_536), now=0.0)
+    def __init__(self, limits: ClientConnectionLimits | None = None) -> None:
+        super().__init__(limits or ClientConnectionLimits(max_body=65_536), now=0.0)
 
     def events(self) -> list[ClientEvent]:
         return list(iter(self.next_event, None))

@@ -7,7 +7,8 @@ import random
 
 import pytest
 
-from framelet import ClientLimits, encode_text, reverse
+from framelet import encode_text, reverse
+from framelet_client import ClientLimits
 from framelet_client.bench_plan import ALPHABETS, Plan, Schedule, make_texts, parse_sizes
 
 DICE = random.Random(1)  # noqa: S311 - the same texts in each run

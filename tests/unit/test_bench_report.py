@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from framelet import ClientLimits
+from framelet_client import ClientLimits
 from framelet_client.bench_plan import Plan
 from framelet_client.bench_report import WRONG_HINT, as_json, complaints, exit_code_of, table
 from framelet_client.bench_tally import Latencies, Tally

@@ -9,7 +9,7 @@ import pytest
 from framelet import (
     AnswerMalformedError,
     ApplicationReceived,
-    ClientLimits,
+    ClientConnectionLimits,
     ConnectionFailed,
     ConnectionStateError,
     ErrorReceived,
@@ -173,7 +173,7 @@ def test_what_would_break_the_protocol_is_not_sent_and_not_awaited(
 def test_the_servers_hello_and_the_clients_own_limit_bound_a_request(
     make_client: Callable[..., Client], hello: bytes | None, allowed: int
 ) -> None:
-    client = make_client(ClientLimits(max_body=100_000))
+    client = make_client(ClientConnectionLimits(max_body=100_000))
     if hello is not None:
         client.send_hello()
         client.receive(encode(HELLO, b"framelet/1" + hello))

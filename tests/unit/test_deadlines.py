@@ -8,7 +8,7 @@ import pytest
 
 from framelet import (
     AnswerTimeoutError,
-    ClientLimits,
+    ClientConnectionLimits,
     ConnectionFailed,
     ConnectionLimits,
     ErrorCode,
@@ -36,7 +36,7 @@ JUST_BEFORE = 0.001
 
 
 def test_the_defaults_are_those_of_the_specification() -> None:
-    server, client = ConnectionLimits(), ClientLimits()
+    server, client = ConnectionLimits(), ClientConnectionLimits()
     assert (server.frame_timeout, server.idle_timeout, server.linger_timeout) == (FRAME, IDLE, LINGER)
     assert client.answer_timeout == ANSWER
 

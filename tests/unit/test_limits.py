@@ -7,7 +7,9 @@ import math
 
 import pytest
 
-from framelet import ClientLimits, ConfigurationError, ConnectionLimits, ServerLimits, limits
+from framelet import ConfigurationError, ConnectionLimits, limits
+from framelet_client import ClientLimits
+from framelet_server import ServerLimits
 
 LimitsType = type[ConnectionLimits | ServerLimits | ClientLimits]
 CLASSES: list[LimitsType] = [ConnectionLimits, ServerLimits, ClientLimits]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from framelet import ClientConnection, ClientLimits, FrameDecoder
+from framelet import ClientConnection, ClientConnectionLimits, FrameDecoder
 from framelet_client.line_source import LineSource
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Feed:
         self.read_end, self.write_end = os.pipe()
         self.skipped: list[tuple[int, str]] = []
         self.source = LineSource(self.read_end, MAX, lambda line, why: self.skipped.append((line, why)))
-        self.connection = ClientConnection(ClientLimits(max_body=MAX), now=0.0)
+        self.connection = ClientConnection(ClientConnectionLimits(max_body=MAX), now=0.0)
 
     def write(self, data: bytes) -> None:
         assert os.write(self.write_end, data) == len(data)
@@ -119,7 +119,7 @@ def test_the_longest_line(tmp_path: Path, size: int, *, sent: bool) -> None:
         skipped: dict[int, str] = {}
         with file.open("rb") as stream:
             source = LineSource(stream.fileno(), MAX, skipped.__setitem__)
-            connection = ClientConnection(ClientLimits(max_body=MAX), now=0.0)
+            connection = ClientConnection(ClientConnectionLimits(max_body=MAX), now=0.0)
             while not source.exhausted:
                 source.feed(connection, 1, 10**9)
         line = 2 if head else 1

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from framelet_server.histogram import BOUNDS, Histogram
-from framelet_server.logs import HumanFormatter, JsonFormatter, printable
-from framelet_server.throttle import Throttle
+from framelet_server.observe.histogram import BOUNDS, Histogram
+from framelet_server.observe.log_limit import Throttle
+from framelet_server.observe.logs import HumanFormatter, JsonFormatter, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,9 +11,9 @@ import pytest
 
 from framelet import ConfigurationError
 from framelet_server import ProxyPolicy
-from framelet_server.peer import Peer, peer_of
-from framelet_server.proxy_header import ProxyHeader
-from framelet_server.transport import LayerError
+from framelet_server.layers.proxy_header import ProxyHeader
+from framelet_server.net.peer import Peer, peer_of
+from framelet_server.net.transport import LayerError
 
 RELAY = peer_of(socket.AF_INET, ("127.0.0.1", 40000))
 ITSELF = Peer("127.0.0.1:40000", "127.0.0.1", local=False, ip=RELAY.ip, relay=True)
@@ -262,7 +262,7 @@ def test_a_policy_of_no_sources_is_a_mistake() -> None:
 def test_without_its_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith("proxyprotocol")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, "framelet_server.proxy_header")
+    monkeypatch.delitem(sys.modules, "framelet_server.layers.proxy_header")
     monkeypatch.setitem(sys.modules, "proxyprotocol", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'framelet\[proxy\]'"):
         ProxyPolicy(["::1"])

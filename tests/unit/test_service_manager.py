@@ -8,7 +8,7 @@ import os
 import pytest
 
 from framelet import ConfigurationError
-from framelet_server.systemd import Notifier, inherited_sockets
+from framelet_server.process.systemd import Notifier, inherited_sockets
 
 PID = str(os.getpid())
 

@@ -9,8 +9,8 @@ import pytest
 
 from framelet import ConfigurationError
 from framelet_server import StopKind, StopPolicy
-from framelet_server.peer import is_local, peer_of
-from framelet_server.stop_policy import WrongTokens
+from framelet_server.net.peer import is_local, peer_of
+from framelet_server.pool.stop_policy import WrongTokens
 
 
 @pytest.mark.req("REQ-STOP-2")

@@ -11,14 +11,14 @@ from framelet import ConfigurationError, Frame, FrameDecoder, FrameType, encode
 from framelet.registry import ALPN
 from framelet_client import ClientTls
 from framelet_server import ServerTls
-from framelet_server.peer import Peer
-from framelet_server.transport import LayerError
+from framelet_server.net.peer import Peer
+from framelet_server.net.transport import LayerError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from framelet_client.tls import TlsLayer as ClientLayer
-    from framelet_server.tls import TlsLayer as ServerLayer
+    from framelet_server.layers.tls import TlsLayer as ServerLayer
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 PEER = Peer("127.0.0.1:1", "127.0.0.1", local=True)

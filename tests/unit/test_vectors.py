@@ -17,7 +17,7 @@ from framelet import (
     AnswerTooLargeError,
     ApplicationReceived,
     ClientConnection,
-    ClientLimits,
+    ClientConnectionLimits,
     ConnectionLimits,
     ErrorCode,
     ErrorReceived,
@@ -240,7 +240,7 @@ def check(vector: dict[str, Any], pieces: list[bytes], *, late: bool = False) ->
 
 def check_reports(vector: dict[str, Any], pieces: list[bytes]) -> ClientConnection:
     """The client reports exactly what the vector says."""
-    limits = ClientLimits(max_body=vector.get("needs", {}).get("max_body", DEFAULT_MAX))
+    limits = ClientConnectionLimits(max_body=vector.get("needs", {}).get("max_body", DEFAULT_MAX))
     connection = ClientConnection(limits, now=0.0)
     ask(connection, vector["asked"])
     reported = reports(connection, pieces, eof=vector["eof"])

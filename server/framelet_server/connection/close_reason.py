@@ -7,8 +7,8 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .peer import Peer
-    from .tally import Tally
+    from framelet_server.net.peer import Peer
+    from framelet_server.observe.counters import Tally
 
 _log = logging.getLogger("framelet_server")
 

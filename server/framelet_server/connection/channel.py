@@ -16,18 +16,18 @@ import time
 from typing import TYPE_CHECKING
 
 from framelet import ErrorCode, State
+from framelet_server.net.transport import LayerError
 
-from .conversation import Conversation
-from .ending import ConversationOver, Ending, log_end
-from .transport import LayerError
+from .close_reason import ConversationOver, Ending, log_end
+from .session import Conversation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .deadlines import Timer
-    from .house import House
-    from .peer import Peer
-    from .transport import Layer
+    from framelet_server.net.peer import Peer
+    from framelet_server.net.timers import Timer
+    from framelet_server.net.transport import Layer
+    from framelet_server.pool.house import House
 
 _log = logging.getLogger("framelet_server")
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
 
-    from .server import Server
+    from framelet_server.server import Server
 
 
 def _counter(purpose: str, label: str = "") -> dict[str, str]:

@@ -24,9 +24,8 @@ from framelet import (
     TlsAddress,
     UnixAddress,
 )
-
-from .peer import Peer, peer_of
-from .transport import Layer, LayerError
+from framelet_server.net.peer import Peer, peer_of
+from framelet_server.net.transport import Layer, LayerError
 
 if TYPE_CHECKING:
     from .house import House

@@ -17,10 +17,9 @@ from framelet import (
     TypeRange,
     reverse,
 )
-
-from .histogram import Histogram
-from .progress import call_handler
-from .throttle import Throttle
+from framelet_server.observe.histogram import Histogram
+from framelet_server.observe.log_limit import Throttle
+from framelet_server.observe.watchdog import call_handler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

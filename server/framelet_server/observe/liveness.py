@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .deadlines import Deadlines
-    from .poller import Poller
-    from .throttle import Throttle
+    from framelet_server.net.poller import Poller
+    from framelet_server.net.timers import Deadlines
+
+    from .log_limit import Throttle
 
 _EVERY = 1.0
 """Seconds between two beats."""

@@ -22,19 +22,19 @@ from framelet import (
     State,
     StopReceived,
 )
+from framelet_server.net.transport import Transport
+from framelet_server.observe.counters import Tally
 
-from .ending import ConversationOver, Ending
-from .in_flight import InFlight
-from .tally import Tally
-from .transport import Transport
+from .close_reason import ConversationOver, Ending
+from .replies import InFlight
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
 
-    from .house import House
-    from .peer import Peer
-    from .transport import Layer
+    from framelet_server.net.peer import Peer
+    from framelet_server.net.transport import Layer
+    from framelet_server.pool.house import House
 
 _log = logging.getLogger("framelet_server")
 

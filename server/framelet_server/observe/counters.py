@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from framelet import ErrorCode, ServerConnection
-
-    from .transport import Transport
+    from framelet_server.net.transport import Transport
 
 
 class Tally(NamedTuple):

@@ -13,36 +13,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from framelet import (
-    Address,
-    AddressError,
-    ConfigurationError,
-    FrameletError,
-    ServerLimits,
-    UnixAddress,
-    reverse,
-)
+from framelet import Address, AddressError, ConfigurationError, FrameletError, UnixAddress, reverse
 from framelet.address import DEFAULT_HOST, DEFAULT_PORT, TcpAddress, parse_port
-
-from .endpoint import Endpoint
-from .executors import end_executor, make_executor
-from .lifecycle import end_process, serve
-from .listener import open_listeners
-from .logs import HUMAN, HUMAN_OF_SEVERAL, LogFormat, configure
-from .proxy import ProxyPolicy
-from .server import Server, check_address, secured
-from .stop_policy import StopKind, StopPolicy
-from .supervisor import Supervisor
-from .systemd import Notifier, NotifyingObserver, inherited_sockets
-from .tls import ServerTls
-from .worker import Worker
+from framelet_server.config import ServerLimits
+from framelet_server.layers.proxy_policy import ProxyPolicy
+from framelet_server.layers.tls import ServerTls
+from framelet_server.observe.http_endpoint import Endpoint
+from framelet_server.observe.logs import HUMAN, HUMAN_OF_SEVERAL, LogFormat, configure
+from framelet_server.pool.acceptor import open_listeners
+from framelet_server.pool.stop_policy import StopKind, StopPolicy
+from framelet_server.process.child import Worker
+from framelet_server.process.run import end_process, serve
+from framelet_server.process.supervisor import Supervisor
+from framelet_server.process.systemd import Notifier, NotifyingObserver, inherited_sockets
+from framelet_server.server import Server, check_address, secured
+from framelet_server.service.executors import end_executor, make_executor
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
 
-    from .handlers import Handler
-    from .lifecycle import Reload
+    from framelet_server.process.run import Reload
+    from framelet_server.service.handlers import Handler
 
 TOKEN_VARIABLE = "FRAMELET_STOP_TOKEN"  # noqa: S105 - the name of a variable, no secret
 

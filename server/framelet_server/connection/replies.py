@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from framelet import ApplicationReceived, RequestReceived, ServerConnection
-
-    from .deadlines import Deadlines
-    from .handlers import Delivery, Handlers
+    from framelet_server.net.timers import Deadlines
+    from framelet_server.service.handlers import Delivery, Handlers
 
 _WEIGHT = 1_024
 """Octets that a future and what belongs to it take, give or take, beside the texts."""

@@ -19,15 +19,16 @@ import time
 from typing import TYPE_CHECKING
 
 from framelet import FrameletError
+from framelet_server.pool.acceptor import SocketFile, address_of
 
+from .child import inheritance_of
 from .control import ControlLine
-from .listener import SocketFile, address_of
-from .worker import inheritance_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from framelet import Address, ServerLimits
+    from framelet import Address
+    from framelet_server.config import ServerLimits
 
     from .systemd import Notifier
 

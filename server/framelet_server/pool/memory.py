@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from .deadlines import Deadlines
-    from .throttle import Throttle
+    from framelet_server.net.timers import Deadlines
+    from framelet_server.observe.log_limit import Throttle
 
 _KIND = "memory"
 

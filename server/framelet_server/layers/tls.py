@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from framelet import ConfigurationError, ErrorCode, FrameType, ServerConnection
 from framelet.registry import ALPN
-
-from .transport import LayerError
+from framelet_server.net.transport import LayerError
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from .peer import Peer
+    from framelet_server.net.peer import Peer
 
 _SLICE = 16_384
 """Octets that go through memory at a time: the most that one record holds.

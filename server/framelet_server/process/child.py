@@ -8,17 +8,18 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from framelet import ConfigurationError
+from framelet_server.pool.drain_observer import DrainObserver
 
 from .control import ControlLine
-from .drain import DrainObserver
-from .lifecycle import handle_signals, reload_safely, wait
+from .run import handle_signals, reload_safely, wait
 from .systemd import take_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .lifecycle import Reload
-    from .server import Server
+    from framelet_server.server import Server
+
+    from .run import Reload
 
 _log = logging.getLogger("framelet_server")
 

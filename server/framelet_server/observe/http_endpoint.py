@@ -15,14 +15,15 @@ from collections import OrderedDict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
-from .listener import ListenError
+from framelet_server.pool.acceptor import ListenError
+
 from .metrics import registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from .server import Server
+    from framelet_server.server import Server
 
 _log = logging.getLogger("framelet_server")
 

@@ -9,28 +9,29 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from .budget import Budget
-from .channel import Channel
-from .deadlines import Deadlines
-from .metrics import Metrics
-from .progress import Progress
-from .pulse import Pulse
+from framelet_server.connection.channel import Channel
+from framelet_server.net.timers import Deadlines
+from framelet_server.observe.counters import Totals
+from framelet_server.observe.liveness import Pulse
+from framelet_server.observe.metrics import Metrics
+from framelet_server.observe.watchdog import Progress
+
+from .memory import Budget
 from .stop_policy import StopKind, WrongTokens
-from .tally import Totals
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
-    from framelet import ServerLimits
+    from framelet_server.config import ServerLimits
+    from framelet_server.connection.session import Conversation
+    from framelet_server.net.peer import Peer
+    from framelet_server.net.poller import Poller
+    from framelet_server.net.transport import Layer
+    from framelet_server.service.handlers import Handlers
 
-    from .conversation import Conversation
-    from .drain import DrainObserver
-    from .handlers import Handlers
-    from .peer import Peer
-    from .poller import Poller
+    from .drain_observer import DrainObserver
     from .stop_policy import StopPolicy
-    from .transport import Layer
 
 _log = logging.getLogger("framelet_server")
 

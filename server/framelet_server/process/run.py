@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from framelet import Address
+    from framelet_server.server import Server
 
-    from .server import Server
     from .systemd import Notifier
 
     Reload = Callable[[], None]

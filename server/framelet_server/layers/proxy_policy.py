@@ -6,13 +6,13 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from framelet import ConfigurationError
-
-from .transport import LayerError
+from framelet_server.net.transport import LayerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .peer import Peer
+    from framelet_server.net.peer import Peer
+
     from .proxy_header import ProxyHeader
 
 

@@ -18,8 +18,8 @@ from proxyprotocol.result import is_ipv4, is_ipv6
 from proxyprotocol.v1 import ProxyProtocolV1
 from proxyprotocol.v2 import ProxyProtocolV2
 
-from .peer import Peer, peer_of
-from .transport import LayerError
+from framelet_server.net.peer import Peer, peer_of
+from framelet_server.net.transport import LayerError
 
 if TYPE_CHECKING:
     from proxyprotocol.result import ProxyResult

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .deadlines import Deadlines
-    from .pulse import Pulse
+    from framelet_server.net.timers import Deadlines
+
+    from .liveness import Pulse
 
 _TICKS = 4
 """Looks in one period; so that one that comes at a bad moment, or late, does not end a healthy server."""

@@ -1,0 +1,1 @@
+"""One client: its session, whose turn it is, and how it ends."""

@@ -1,0 +1,1 @@
+"""What a client may speak below its frames: a PROXY header, TLS."""

@@ -1,0 +1,1 @@
+"""Sockets and waiting for them: pollers, timers, transport, addresses of peers."""

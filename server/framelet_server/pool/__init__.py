@@ -1,0 +1,1 @@
+"""All clients: accepted, admitted, served by workers, drained."""

@@ -1,0 +1,1 @@
+"""Processes around a server: signals, supervision, service managers."""
