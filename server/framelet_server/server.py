@@ -141,9 +141,9 @@ class Server:
         """Begin to end as after STOP, without waiting: see section 10 of the specification."""
         self._running().begin_drain(reason)
 
-    def hasten(self) -> None:
+    def force(self) -> None:
         """Cut a drain short: what has not been sent by now is dropped."""
-        self._running().hasten()
+        self._running().force()
 
     def watch(self, period: float, beat: Callable[[], None]) -> None:
         """Have ``beat`` called several times in ``period`` seconds, until the server ends or is stuck.
@@ -153,7 +153,7 @@ class Server:
         must not block.  To be called once, before ``wait``.
         """
         house = self._running()
-        Watch(house.pulse, house.deadlines, house.progress, period, beat)
+        Watch(house.pulse, house.timers, house.progress, period, beat)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the server has ended, or ``timeout`` seconds; whether it has."""
@@ -185,7 +185,7 @@ class Server:
         if house.ended.is_set():
             return Health(alive=False, ready=False, words="ended")
         if not house.pulse.beats:
-            return Health(alive=False, ready=False, words="the thread of the deadlines is stuck")
+            return Health(alive=False, ready=False, words="the thread of the timers is stuck")
         if house.draining:
             return Health(alive=True, ready=False, words="draining")
         return Health(alive=True, ready=True, words="ready")
@@ -231,7 +231,7 @@ class Server:
             if self._tidied:
                 return
             self._tidied = True
-            house.deadlines.close()
+            house.timers.close()
             _, stuck = concurrent.futures.wait(self._workers, _LAST_TURN)
             if stuck:
                 _log.warning("%d handlers have not returned; their threads are left behind", len(stuck))

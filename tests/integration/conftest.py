@@ -78,7 +78,7 @@ def serve() -> Iterator[Callable[..., Server]]:
     yield start
     for server in started:
         server.begin_drain()
-        server.hasten()
+        server.force()
     for server in started:
         assert server.wait(PATIENCE), "the server did not end"
         assert server.stuck == 0

@@ -264,7 +264,7 @@ class TestDrain:
         stopper.send(STOP)
         stopper.await_receipt()
         assert not server.wait(0.1)
-        server.hasten()
+        server.force()
         assert stopper.rest() == [stopped(0, 1)]
         stopper.close()
         assert server.wait(20)
@@ -273,7 +273,7 @@ class TestDrain:
         server = serve()
         peer = connect(server)
         assert peer.ask("ab") == "ba"
-        server.hasten()
+        server.force()
         assert not server.wait(0.05)
         assert peer.ask("ab") == "ba"
 

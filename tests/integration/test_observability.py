@@ -141,7 +141,7 @@ def test_what_ends_many_is_told_apart(serve: Serve, connect: Connect, until: Unt
     assert idle.receive() is None
     idle.close()
     until(lambda: ending.metrics().connections_ended == {"drain": 1})
-    ending.hasten()
+    ending.force()
     gate.open()
     assert ending.wait(20)
     assert ending.metrics().connections_ended == {"drain": 1, "cut": 1}

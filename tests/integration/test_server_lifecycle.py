@@ -123,7 +123,7 @@ def test_a_server_starts_once() -> None:
         server.start()
 
 
-@pytest.mark.parametrize("call", [Server.stop, Server.begin_drain, Server.hasten, Server.wait])
+@pytest.mark.parametrize("call", [Server.stop, Server.begin_drain, Server.force, Server.wait])
 def test_a_server_that_was_not_started_cannot_be_ended(call: Any) -> None:
     server = Server(LOOPBACK)
     with pytest.raises(RuntimeError, match="not been started"):
@@ -136,7 +136,7 @@ def test_ending_again_does_nothing() -> None:
         server.stop()
         server.stop()
         server.begin_drain()
-        server.hasten()
+        server.force()
     assert server.wait()
 
 
@@ -183,7 +183,7 @@ def test_nothing_is_left_behind_when_clients_linger_until_they_are_cut_off(
     peers = [connect(server) for _ in range(5)]
     assert [peer.ask("ab") for peer in peers] == ["ba"] * 5
     server.begin_drain()
-    server.hasten()
+    server.force()
     assert server.wait(20)
     for peer in peers:
         peer.close()

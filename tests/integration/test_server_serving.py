@@ -272,7 +272,7 @@ def test_the_number_of_threads_does_not_depend_on_the_clients(
 ) -> None:
     before = threading.active_count()
     server = serve(poller=poller, threads=3)
-    assert threading.active_count() == before + 3 + 1  # the workers, and that of the deadlines
+    assert threading.active_count() == before + 3 + 1  # the workers, and that of the timers
     peers = [connect(server) for _ in range(50)]
     assert [peer.ask("ab") for peer in peers] == ["ba"] * 50
     assert threading.active_count() == before + 3 + 1

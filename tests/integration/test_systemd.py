@@ -211,7 +211,7 @@ class TestWatchdog:
         def block() -> None:
             release.wait(20)
 
-        server._house.deadlines.schedule(0.0, block)
+        server._house.timers.schedule(0.0, block)
         until(beats.silent)
         release.set()
         beats.goes_on(until)

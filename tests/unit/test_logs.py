@@ -1,4 +1,4 @@
-"""The command's log, and the throttle before it: nothing that a client sends shapes or floods it."""
+"""The command's log, and the limited_log before it: nothing that a client sends shapes or floods it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from framelet_server.observe.histogram import BOUNDS, Histogram
-from framelet_server.observe.log_limit import Throttle
+from framelet_server.observe.log_limit import LogLimit
 from framelet_server.observe.logs import HumanFormatter, JsonFormatter, printable
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def test_what_is_printable_stays_as_it_is() -> None:
     assert printable("\t\x7f\ud800") == r"\t\x7f\ud800"
 
 
-# The throttle.
+# The limited_log.
 
 
 class Clock:
@@ -109,46 +109,46 @@ class Clock:
 
 
 @pytest.fixture
-def throttled(caplog: pytest.LogCaptureFixture) -> tuple[Throttle, Clock, Any]:
+def throttled(caplog: pytest.LogCaptureFixture) -> tuple[LogLimit, Clock, Any]:
     clock = Clock()
-    return Throttle(3, 10.0, clock), clock, lambda: [record.getMessage() for record in caplog.records]
+    return LogLimit(3, 10.0, clock), clock, lambda: [record.getMessage() for record in caplog.records]
 
 
 def test_a_few_lines_of_a_kind_pass_and_the_others_are_counted(throttled: Any) -> None:
-    throttle, clock, lines = throttled
+    limited_log, clock, lines = throttled
     for number in range(100):
-        throttle.warning("refused", "client %d", number, peer="somebody")
-        throttle.error("handlers", "handler %d", number)
+        limited_log.warning("refused", "client %d", number, peer="somebody")
+        limited_log.error("handlers", "handler %d", number)
     assert lines() == [f"{kind} {number}" for number in range(3) for kind in ("client", "handler")]
     clock.now = 9.9
-    throttle.report()
+    limited_log.report()
     assert len(lines()) == 6
     clock.now = 10.0
-    throttle.report()
+    limited_log.report()
     assert lines()[6:] == [
         "refused: 97 further lines were not logged",
         "handlers: 97 further lines were not logged",
     ]
-    assert throttle.suppressed == 194
-    throttle.report()
-    throttle.warning("refused", "again")
+    assert limited_log.suppressed == 194
+    limited_log.report()
+    limited_log.warning("refused", "again")
     assert lines()[8:] == ["again"]
 
 
 def test_nothing_is_said_where_nothing_was_kept_back(throttled: Any) -> None:
-    throttle, clock, lines = throttled
+    limited_log, clock, lines = throttled
     for _ in range(3):
-        throttle.warning("refused", "line")
+        limited_log.warning("refused", "line")
     clock.now = 100.0
-    throttle.report()
+    limited_log.report()
     assert lines() == ["line"] * 3
 
 
 def test_the_end_does_not_wait_for_the_time(throttled: Any) -> None:
-    throttle, _, lines = throttled
+    limited_log, _, lines = throttled
     for _ in range(5):
-        throttle.warning("refused", "line")
-    throttle.report(ending=True)
+        limited_log.warning("refused", "line")
+    limited_log.report(ending=True)
     assert lines()[3:] == ["refused: 2 further lines were not logged"]
 
 

@@ -22,7 +22,7 @@ from framelet_server.observe.http_endpoint import Endpoint
 from framelet_server.observe.logs import HUMAN, HUMAN_OF_SEVERAL, LogFormat, configure
 from framelet_server.pool.acceptor import open_listeners
 from framelet_server.pool.stop_policy import StopKind, StopPolicy
-from framelet_server.process.child import Worker
+from framelet_server.process.child import Child
 from framelet_server.process.run import end_process, serve
 from framelet_server.process.supervisor import Supervisor
 from framelet_server.process.systemd import Notifier, NotifyingObserver, inherited_sockets
@@ -177,7 +177,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
     tls = _tls(tls_cert, tls_key, tls_client_ca)
     relays = ProxyPolicy(proxy_from) if proxy_from else None
     notifier = Notifier.from_environment()
-    worker = None if inheritance is None else Worker(inheritance)
+    worker = None if inheritance is None else Child(inheritance)
     sockets = inherited_sockets() if worker is None else worker.sockets
     if sockets and worker is None and (host, port, unix) != (None, None, None):
         raise click.UsageError("--host, --port and --unix cannot be combined with the sockets of LISTEN_FDS")

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from framelet import ErrorCode, State
 from framelet_server.net.transport import LayerError
 
-from .close_reason import ConversationOver, Ending, log_end
-from .session import Conversation
+from .close_reason import CloseReason, SessionEnded, log_end
+from .session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,10 +35,10 @@ _RECHECK = 0.25
 """Seconds until a deadline is looked at again when a worker has the channel, or is due to."""
 
 
-class Channel(Conversation):
+class Channel(Session):
     """A client's connection as the server's threads share it."""
 
-    __slots__ = ("_accounted", "_closed", "_kept", "_kicked", "_lock", "_owned", "_shed", "_timer")
+    __slots__ = ("_accounted", "_closed", "_kept", "_lock", "_owned", "_shed", "_timer", "_woken")
 
     def __init__(self, house: House, sock: socket.socket, peer: Peer, layers: Sequence[Layer] = ()) -> None:
         """Take over a connected, non-blocking socket."""
@@ -47,7 +47,7 @@ class Channel(Conversation):
         self._lock = threading.Lock()  # guards the rest
         self._owned = True
         self._kept = False  # whether the poller goes on to watch for input
-        self._kicked = False  # asked for another look while owned
+        self._woken = False  # asked for another look while owned
         self._shed = False  # to be given up for the memory it takes
         self._closed = False
         self._timer: Timer | None = None
@@ -70,7 +70,7 @@ class Channel(Conversation):
             return None
         if hangup and not self.wants()[0]:
             # No read would find out that it is gone, and the poller would tell us for ever.
-            self._abort(Ending.LOST, "the client is gone")
+            self._abort(CloseReason.LOST, "the client is gone")
         elif taken := self._guard(self.take):
             return self._finish_turn
         elif taken is not None:
@@ -84,20 +84,20 @@ class Channel(Conversation):
         else:
             self._release()
 
-    def kick(self) -> None:
+    def wake(self) -> None:
         """Have a worker look at this channel soon."""
         with self._lock:
             if self._owned:
-                self._kicked = True
+                self._woken = True
             elif not self._closed:
                 self._arm(read=True, write=True)
 
-    def cut_off(self) -> None:
+    def abort(self) -> None:
         """End the channel by force, from whichever thread; a thread that owns it finds it ended."""
         self.cut = True
-        self._ends(Ending.CUT)
+        self._ends(CloseReason.CUT)
         if self._claim():
-            self._abort(Ending.CUT)
+            self._abort(CloseReason.CUT)
             return
         with self._lock, contextlib.suppress(OSError):  # not connected any more
             if not self._closed:
@@ -135,22 +135,22 @@ class Channel(Conversation):
                 self._owned = False
                 self._set_timer()
                 read, write = self.wants()
-                kicked, self._kicked = self._kicked, False
-                self._arm(read=read or kicked, write=write or kicked)
+                woken, self._woken = self._woken, False
+                self._arm(read=read or woken, write=write or woken)
                 return
             shed, self._shed = self._shed and not (self._closed or self.cut), False
         if shed:
             self._guard(self.give_up)
             self._release()
         else:
-            self._abort(Ending.CUT)
+            self._abort(CloseReason.CUT)
 
     def _release_at_rest(self) -> None:
         """Give the channel up with nothing to wait for but the next frame, or else as ever."""
         if self._accounted:
             self._account()
         with self._lock:
-            undisturbed = not (self._kicked or self._shed or self.cut or self._closed)
+            undisturbed = not (self._woken or self._shed or self.cut or self._closed)
             if undisturbed and self._timer is not None and self._timer.when <= self._connection.idle_deadline:
                 self._owned = False
                 if not self._house.alone:
@@ -176,18 +176,18 @@ class Channel(Conversation):
         """Do what the client, or a fault of our own, may spoil; None where the channel has ended for it."""
         try:
             return work()
-        except ConversationOver as end:
+        except SessionEnded as end:
             self._abort(end.how, str(end))
         except LayerError as error:
-            self._abort(Ending.LAYER_FAILED, str(error))
+            self._abort(CloseReason.LAYER_FAILED, str(error))
         except OSError as error:
-            self._abort(Ending.LOST, error.strerror or "")
+            self._abort(CloseReason.LOST, error.strerror or "")
         except Exception:  # noqa: BLE001 - a fault of our own ends this channel, not the worker
             _log.exception("%s: the server failed on this connection", self.peer.name)
             self._fail()
         return None
 
-    # Deadlines.
+    # Timers.
 
     def _set_timer(self) -> None:
         """See to it that a timer fires no later than the next deadline; the lock is held."""
@@ -196,10 +196,10 @@ class Channel(Conversation):
             self._timer.cancel()
             self._timer = None
         if self._timer is None and due < math.inf:
-            self._timer = self._house.deadlines.schedule(due, self._on_timer)
+            self._timer = self._house.timers.schedule(due, self._on_timer)
 
     def _on_timer(self) -> None:
-        """Enforce what is overdue; called on the thread of the deadlines."""
+        """Enforce what is overdue; called on the thread of the timers."""
         now = time.monotonic()
         with self._lock:
             self._timer = None
@@ -207,7 +207,7 @@ class Channel(Conversation):
                 return
             if self._owned or self._input_waits():
                 # A worker has the channel, or has yet to read what came in time.
-                self._timer = self._house.deadlines.schedule(now + _RECHECK, self._on_timer)
+                self._timer = self._house.timers.schedule(now + _RECHECK, self._on_timer)
                 return
             if now < self.deadline():
                 self._set_timer()

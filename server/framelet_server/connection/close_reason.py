@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from framelet_server.net.peer import Peer
-    from framelet_server.observe.counters import Tally
+    from framelet_server.observe.counters import ConnectionStats
 
 _log = logging.getLogger("framelet_server")
 
 
-class Ending(enum.StrEnum):
+class CloseReason(enum.StrEnum):
     """How a connection ends, where that is no fatal ERROR: those go by the titles of the registry."""
 
     CLIENT = "client"  # it closed its stream, at a boundary
@@ -27,19 +27,19 @@ class Ending(enum.StrEnum):
     CUT = "cut"  # by force, as the server ends
 
 
-class ConversationOver(Exception):  # noqa: N818 - an end, and not always an error
+class SessionEnded(Exception):  # noqa: N818 - an end, and not always an error
     """The connection has to be closed at once; ``how``, and why."""
 
     def __init__(self, how: str, reason: str) -> None:
-        """``how`` is an Ending, or the title of a fatal error."""
+        """``how`` is an CloseReason, or the title of a fatal error."""
         super().__init__(reason)
         self.how = how
 
 
-def log_end(peer: Peer, how: str, reason: str, tally: Tally, seconds: float) -> None:
+def log_end(peer: Peer, how: str, reason: str, tally: ConnectionStats, seconds: float) -> None:
     """Log the one line that each connection leaves."""
     # A relay checks the health of its servers every few seconds.
-    level = logging.DEBUG if peer.relay and how in (Ending.CLIENT, Ending.LOST) else logging.INFO
+    level = logging.DEBUG if peer.relay and how in (CloseReason.CLIENT, CloseReason.LOST) else logging.INFO
     if not _log.isEnabledFor(level):
         return
     fields = {

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from framelet import ApplicationReceived, RequestReceived, ServerConnection
-    from framelet_server.net.timers import Deadlines
+    from framelet_server.net.timers import Timers
     from framelet_server.service.handlers import Delivery, Handlers
 
 _WEIGHT = 1_024
@@ -33,7 +33,7 @@ class _Answer:
         self.held = _WEIGHT + len(text)  # 0 once it is delivered
 
 
-class InFlight:
+class PendingReplies:
     """Keeps the futures of an executor in order, up to a number, and delivers those that are done.
 
     It belongs to the owner of the channel; ``on_done`` is called from whichever thread a future ends in, and
@@ -65,13 +65,13 @@ class InFlight:
         future, deliver = handlers.submit(event)
         self._append(_Answer(future, deliver, event.text))
 
-    def refuse_stop(self, deadlines: Deadlines, wait: float) -> None:
+    def refuse_stop(self, timers: Timers, wait: float) -> None:
         """Refuse a STOP in its turn, after some seconds in which nothing else is taken (REQ-STOP-3)."""
         future: Future[str] = Future()
         self._append(_Answer(future, lambda connection, _: connection.send_error(ErrorCode.STOP_REFUSED)))
         self._blocked = wait > 0
         if wait:
-            deadlines.schedule(time.monotonic() + wait, lambda: _settle(future))
+            timers.schedule(time.monotonic() + wait, lambda: _settle(future))
         else:
             _settle(future)
 

@@ -23,10 +23,10 @@ from framelet import (
     StopReceived,
 )
 from framelet_server.net.transport import Transport
-from framelet_server.observe.counters import Tally
+from framelet_server.observe.counters import ConnectionStats
 
-from .close_reason import ConversationOver, Ending
-from .replies import InFlight
+from .close_reason import CloseReason, SessionEnded
+from .replies import PendingReplies
 
 if TYPE_CHECKING:
     import socket
@@ -48,7 +48,7 @@ _JITTER = 0.1
 """Part of the maximum age by which connections differ, so that those of one moment do not all end in one."""
 
 
-class Conversation:
+class Session:
     """The server's side of a connection; every method belongs to whoever owns its channel."""
 
     __slots__ = (
@@ -81,12 +81,12 @@ class Conversation:
         self._began = now
         self._transport = Transport(sock, layers)
         self._connection = ReversingConnection(house.limits, now=now)
-        self._in_flight: InFlight | None = None  # answers that come later
+        self._in_flight: PendingReplies | None = None  # answers that come later
         self._introduced = not layers  # whether the house knows its peer for good
         self._paused = False  # not read, because too much is unsent or in flight
         self._starved = False  # not read, because all clients together hold too much
         self._eof = False  # the client has ended its stream
-        self._ending = ""  # how it ends, once that is known: an Ending, or the title of a fatal error
+        self._ending = ""  # how it ends, once that is known: an CloseReason, or the title of a fatal error
         self._fin_sent = False
         self._more = False  # whether there may be more to read than ``take`` has read
         self._undelivered = 0  # octets that the system still had for the client when last asked
@@ -194,7 +194,7 @@ class Conversation:
         """Free what this client holds: with an ERROR where one can reach it, by force where not."""
         if self._transport.unsent or self._connection.finished:
             self.cut = True
-            raise ConversationOver(ErrorCode.OVERLOADED.title, "")
+            raise SessionEnded(ErrorCode.OVERLOADED.title, "")
         self.refuse(ErrorCode.OVERLOADED)
 
     def _receive(self, wanted: int) -> int:
@@ -223,7 +223,7 @@ class Conversation:
     def _introduce(self) -> None:
         """Tell the house who this is, as far as the layers know by now."""
         peer = self._transport.identify(self.peer)
-        if peer.host != self.peer.host and (refusal := self._house.moved(self, peer)):
+        if peer.host != self.peer.host and (refusal := self._house.identify_peer(self, peer)):
             self._ends(ErrorCode.TOO_MANY_CONNECTIONS.title)
             self._connection.fail(ErrorCode.TOO_MANY_CONNECTIONS, refusal)
         self.peer = peer
@@ -289,7 +289,7 @@ class Conversation:
             self._transport.flush(self._connection)
         return self._transport.unsent + self._connection.output_size
 
-    def _collect(self, in_flight: InFlight, bound: int) -> bool:
+    def _collect(self, in_flight: PendingReplies, bound: int) -> bool:
         """Send the answers that have come; False where too many are still out for more."""
         # What is left behind has not come yet, or does not fit yet: either wakes a worker when it does.
         while self._backlog(bound) <= bound and in_flight.deliver(self._connection, bound):
@@ -319,13 +319,13 @@ class Conversation:
             return
         wait = self._house.stop_refused(self)
         if wait or self._connection.owes > 1:
-            self._later().refuse_stop(self._house.deadlines, wait)
+            self._later().refuse_stop(self._house.timers, wait)
         else:
             self._connection.send_error(ErrorCode.STOP_REFUSED)  # REQ-STOP-3
 
-    def _later(self) -> InFlight:
+    def _later(self) -> PendingReplies:
         if self._in_flight is None:
-            self._in_flight = InFlight(self._house.limits.max_in_flight, self.kick)
+            self._in_flight = PendingReplies(self._house.limits.max_in_flight, self.wake)
         return self._in_flight
 
     def _drop_in_flight(self) -> None:
@@ -340,7 +340,7 @@ class Conversation:
         if error is not None:
             _log.debug("%s: %s", self.peer.name, error, extra={"peer": self.peer.name})
         if isinstance(event, InputEnded) or (error is not None and error.code.fatal):
-            self._ends(Ending.CLIENT if error is None else error.code.title)
+            self._ends(CloseReason.CLIENT if error is None else error.code.title)
 
     def _ends(self, how: str) -> None:
         """Take down how it ends; what comes first is the cause."""
@@ -348,8 +348,8 @@ class Conversation:
 
     @property
     def ending(self) -> str:
-        """How it ended: an Ending, or the title of a fatal error."""
-        return self._ending or (Ending.AGE if self._retiring else Ending.DRAIN)
+        """How it ended: an CloseReason, or the title of a fatal error."""
+        return self._ending or (CloseReason.AGE if self._retiring else CloseReason.DRAIN)
 
     @property
     def in_flight(self) -> int:
@@ -357,11 +357,11 @@ class Conversation:
         in_flight = self._in_flight
         return 0 if in_flight is None else len(in_flight)
 
-    def tally(self) -> Tally:
+    def tally(self) -> ConnectionStats:
         """What was counted so far; may be asked from any thread."""
-        return Tally.of(self._connection, self._transport)
+        return ConnectionStats.of(self._connection, self._transport)
 
-    # Deadlines.
+    # Timers.
 
     def deadline(self) -> float:
         """When ``enforce`` is due, in seconds on the monotonic clock; infinity for never."""
@@ -377,19 +377,19 @@ class Conversation:
         """Enforce what is overdue."""
         now = time.monotonic()
         if not self._transport.established:
-            raise ConversationOver(Ending.HANDSHAKE_TIMEOUT, "the handshake was not complete in time")
+            raise SessionEnded(CloseReason.HANDSHAKE_TIMEOUT, "the handshake was not complete in time")
         if self._transport.unsent:  # REQ-TIME-5
             self._transport.flush(self._connection)  # it may have made room while the workers were busy
             if time.monotonic() < self.deadline():
-                self.kick()
+                self.wake()
                 return
             self.cut = True
-            raise ConversationOver(Ending.WRITE_TIMEOUT, "the client took nothing of its answers in time")
+            raise SessionEnded(CloseReason.WRITE_TIMEOUT, "the client took nothing of its answers in time")
         if self._connection.state is State.CLOSING and self._delivers():
             self._connection.resume(now)
         elif now >= self._retire_at and not self._retiring:
             self._retiring = True
-            self.kick()
+            self.wake()
         else:
             self._connection.check_deadlines(now)
             self.end_turn()
@@ -408,7 +408,7 @@ class Conversation:
     def _finish(self) -> None:
         """Behind the last answer send FIN; then discard until the client closes too (REQ-ERROR-8)."""
         if not self._transport.established:
-            raise ConversationOver(Ending.HANDSHAKE_FAILED, "it ended before the handshake was complete")
+            raise SessionEnded(CloseReason.HANDSHAKE_FAILED, "it ended before the handshake was complete")
         if not self._fin_sent:
             if self._transport.unsent or not self._transport.end():
                 return
@@ -432,11 +432,11 @@ class Conversation:
 
     # What the channel adds.
 
-    def kick(self) -> None:
+    def wake(self) -> None:
         """Have a worker take a turn soon; may be called from any thread."""
         raise NotImplementedError
 
-    def cut_off(self) -> None:
+    def abort(self) -> None:
         """End by force; may be called from any thread."""
         raise NotImplementedError
 

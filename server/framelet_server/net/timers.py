@@ -21,11 +21,11 @@ _FEW = 64
 class Timer:
     """A call that is due at a time; ``cancel`` forgets it."""
 
-    __slots__ = ("_callback", "_deadlines", "when")
+    __slots__ = ("_callback", "_timers", "when")
 
-    def __init__(self, deadlines: Deadlines, when: float, callback: Callable[[], None]) -> None:
+    def __init__(self, timers: Timers, when: float, callback: Callable[[], None]) -> None:
         """Due at ``when`` seconds on the monotonic clock."""
-        self._deadlines = deadlines
+        self._timers = timers
         self.when = when
         self._callback: Callable[[], None] | None = callback
 
@@ -33,7 +33,7 @@ class Timer:
         """Do not call back, and let go of the callback."""
         if self._callback is not None:
             self._callback = None
-            self._deadlines.forget()
+            self._timers.forget()
 
     def fire(self) -> None:
         """Call back, unless cancelled."""
@@ -47,7 +47,7 @@ class Timer:
         return self._callback is None
 
 
-class Deadlines:
+class Timers:
     """Calls back in order of time, on a thread of its own; callbacks must not block."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Deadlines:
         self._order = itertools.count()
         self._cancelled = 0
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="framelet-deadlines", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="framelet-timers", daemon=True)
         self._thread.start()
 
     def schedule(self, when: float, callback: Callable[[], None]) -> Timer:
@@ -91,7 +91,7 @@ class Deadlines:
         while (timer := self._next()) is not None:
             try:
                 timer.fire()
-            except Exception:  # noqa: BLE001 - a fault in one callback must not end all deadlines
+            except Exception:  # noqa: BLE001 - a fault in one callback must not end all timers
                 _log.exception("a deadline could not be enforced")
 
     def _next(self) -> Timer | None:

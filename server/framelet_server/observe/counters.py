@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from framelet_server.net.transport import Transport
 
 
-class Tally(NamedTuple):
+class ConnectionStats(NamedTuple):
     """Frames and octets of one client; octets are those on the wire."""
 
     frames: int
@@ -33,7 +33,7 @@ class Tally(NamedTuple):
         )
 
 
-class Totals:
+class TotalStats:
     """The sum of tallies; guarded by whoever has it."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Totals:
         self.frames = self.answers = self.octets_in = self.octets_out = 0
         self.errors: Counter[ErrorCode] = Counter()
 
-    def add(self, tally: Tally) -> None:
+    def add(self, tally: ConnectionStats) -> None:
         """Add one client's."""
         self.frames += tally.frames
         self.answers += tally.answers
@@ -49,8 +49,8 @@ class Totals:
         self.octets_out += tally.octets_out
         self.errors.update(tally.errors)
 
-    def copy(self) -> Totals:
+    def copy(self) -> TotalStats:
         """The sum so far, to go on from."""
-        copy = Totals()
-        copy.add(Tally(self.frames, self.answers, self.octets_in, self.octets_out, self.errors))
+        copy = TotalStats()
+        copy.add(ConnectionStats(self.frames, self.answers, self.octets_in, self.octets_out, self.errors))
         return copy

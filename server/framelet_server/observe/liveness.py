@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from framelet_server.net.poller import Poller
-    from framelet_server.net.timers import Deadlines
+    from framelet_server.net.timers import Timers
 
-    from .log_limit import Throttle
+    from .log_limit import LogLimit
 
 _EVERY = 1.0
 """Seconds between two beats."""
 
 _SILENCE = 10.0
-"""Seconds without a beat after which the thread of the deadlines counts as stuck: a machine may be slow."""
+"""Seconds without a beat after which the thread of the timers counts as stuck: a machine may be slow."""
 
 
 class Health(NamedTuple):
@@ -30,20 +30,20 @@ class Health(NamedTuple):
     words: str
 
 
-class Pulse:
-    """Beats on the thread of the deadlines, and has itself woken by the poller as a client would be.
+class LivenessProbe:
+    """Beats on the thread of the timers, and has itself woken by the poller as a client would be.
 
     Its socket is always ready, so the time until a worker comes is what a client that is ready waits, behind
     the same others.  Where all workers are busy it stays with one question, which grows older.
     """
 
     def __init__(
-        self, poller: Poller, deadlines: Deadlines, throttle: Throttle, when_late: Callable[[], None]
+        self, poller: Poller, timers: Timers, limited_log: LogLimit, when_late: Callable[[], None]
     ) -> None:
         """Begin to beat; ``when_late`` is called at each beat at which no worker has come since the last."""
         self._poller = poller
-        self._deadlines = deadlines
-        self._throttle = throttle
+        self._timers = timers
+        self._throttle = limited_log
         self._when_late = when_late
         self._sock, self._other = socket.socketpair()
         self._lock = threading.Lock()  # guards the rest
@@ -68,7 +68,7 @@ class Pulse:
 
     @property
     def beats(self) -> bool:
-        """Whether the thread of the deadlines goes on."""
+        """Whether the thread of the timers goes on."""
         return time.monotonic() - self._beat_at < _SILENCE
 
     def ready(self, *, hangup: bool) -> None:
@@ -101,5 +101,5 @@ class Pulse:
                 self._poller.arm(self._sock, read=False, write=True)
         if late:
             self._when_late()
-        self._deadlines.schedule(now + _EVERY, self._beat)
+        self._timers.schedule(now + _EVERY, self._beat)
         self._throttle.report()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("framelet_server")
 
 
-class Throttle:
+class LogLimit:
     """Logs up to a number of lines of each kind in a while, and says afterwards how many more there were.
 
     Whoever can make a server log without end can fill its disk, and bury what matters.  All methods may be

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from framelet_server.net.timers import Deadlines
+    from framelet_server.net.timers import Timers
 
-    from .liveness import Pulse
+    from .liveness import LivenessProbe
 
 _TICKS = 4
 """Looks in one period; so that one that comes at a bad moment, or late, does not end a healthy server."""
@@ -86,27 +86,27 @@ def call_handler(handler: Callable[[str], str], text: str) -> str:
 class Watch:
     """Calls back again and again while the server makes progress, and not when it is stuck.
 
-    It runs on the thread of the deadlines, so that it falls silent with that as well.
+    It runs on the thread of the timers, so that it falls silent with that as well.
     """
 
     def __init__(
         self,
-        pulse: Pulse,
-        deadlines: Deadlines,
+        pulse: LivenessProbe,
+        timers: Timers,
         progress: Progress,
         period: float,
         beat: Callable[[], None],
     ) -> None:
         """``beat`` is called several times in ``period`` seconds."""
         self._pulse = pulse
-        self._deadlines = deadlines
+        self._timers = timers
         self._progress = progress
         self._period = period
         self._beat = beat
         self._tick()
 
     def _tick(self) -> None:
-        self._deadlines.schedule(time.monotonic() + self._period / _TICKS, self._tick)
+        self._timers.schedule(time.monotonic() + self._period / _TICKS, self._tick)
         late = self._period / 2
         stuck = self._progress.longest_turn() >= late
         deaf = self._pulse.pending >= late and self._progress.someone_waits()

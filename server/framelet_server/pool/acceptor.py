@@ -240,7 +240,7 @@ class Listener:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._house.admit(sock, *self._layers(client))
         except LayerError as error:
-            self._house.turned_away(client, "layer", str(error))
+            self._house.record_refusal(client, "layer", str(error))
             sock.close()
         except BaseException:
             sock.close()
@@ -251,12 +251,14 @@ class Listener:
         """Out of descriptors or memory: stop accepting for a moment instead of spinning."""
         if self._pause == 0.0:
             reason = getattr(error, "strerror", None) or repr(error)
-            self._house.throttle.error("accepting", "cannot accept: %s; trying again until it works", reason)
+            self._house.limited_log.error(
+                "accepting", "cannot accept: %s; trying again until it works", reason
+            )
             self._short_since = time.monotonic()
         elif time.monotonic() - self._short_since > _PATIENCE:
             self._turn_away()
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
-        self._house.deadlines.schedule(time.monotonic() + self._pause, self._resume)
+        self._house.timers.schedule(time.monotonic() + self._pause, self._resume)
 
     def _turn_away(self) -> None:
         """Use the descriptor kept for this to tell those who wait that there is no room (REQ-FLOW-6)."""
@@ -272,7 +274,7 @@ class Listener:
             self._reserve = _open_reserve()
 
     def _tell(self, sock: socket.socket, peer: Peer) -> None:
-        self._house.turned_away(peer, "exhausted", "out of descriptors or memory")
+        self._house.record_refusal(peer, "exhausted", "out of descriptors or memory")
         sock.settimeout(0)
         with contextlib.suppress(OSError, LayerError):
             _, layers = self._layers(peer)

@@ -10,13 +10,13 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from framelet_server.connection.channel import Channel
-from framelet_server.net.timers import Deadlines
-from framelet_server.observe.counters import Totals
-from framelet_server.observe.liveness import Pulse
+from framelet_server.net.timers import Timers
+from framelet_server.observe.counters import TotalStats
+from framelet_server.observe.liveness import LivenessProbe
 from framelet_server.observe.metrics import Metrics
 from framelet_server.observe.watchdog import Progress
 
-from .memory import Budget
+from .memory import MemoryBudget
 from .stop_policy import StopKind, WrongTokens
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from framelet_server.config import ServerLimits
-    from framelet_server.connection.session import Conversation
+    from framelet_server.connection.session import Session
     from framelet_server.net.peer import Peer
     from framelet_server.net.poller import Poller
     from framelet_server.net.transport import Layer
@@ -64,32 +64,32 @@ class House:
         self.handlers = handlers
         self.limits = limits
         self.poller = poller
-        self.deadlines = Deadlines()
-        self.throttle = handlers.throttle
-        self.budget = Budget(limits.max_memory, self.deadlines, self.throttle)
+        self.timers = Timers()
+        self.limited_log = handlers.limited_log
+        self.budget = MemoryBudget(limits.max_memory, self.timers, self.limited_log)
         self.progress = Progress()
         # Where nothing makes a worker wait, and one at a time can run Python, two are in each other's way:
         # one serves all, and the others stand by in case that it is held up all the same.
         self.alone = not handlers.may_wait and _one_at_a_time()
         self.seats = threading.Semaphore(1 if self.alone else limits.threads)
-        self.pulse = Pulse(poller, self.deadlines, self.throttle, when_late=self.seats.release)
+        self.pulse = LivenessProbe(poller, self.timers, self.limited_log, when_late=self.seats.release)
         self.ended = threading.Event()
         self._stop_policy = stop_policy
         self._observer = observer
         self._local = local
         self._lock = threading.Lock()  # guards everything below
         self._wrong_tokens = WrongTokens()
-        self._channels: set[Conversation] = set()
-        self._active: set[Conversation] = set()  # those that have not sent their last octet
-        self._refused: set[Conversation] = set()
+        self._channels: set[Session] = set()
+        self._active: set[Session] = set()  # those that have not sent their last octet
+        self._refused: set[Session] = set()
         self._hosts: Counter[str] = Counter()  # how many come from each address
         self._admitted = 0
         self._refusals: Counter[str] = Counter()
         self._endings: Counter[str] = Counter()
-        self._totals = Totals()  # of those that are gone
+        self._totals = TotalStats()  # of those that are gone
         self._stops_refused = 0
         self._draining = False
-        self._hastened = False
+        self._forced = False
         self._told = False  # the observer knows that all are gone
         self._drained: tuple[int, int] | None = None
         self._closed = 0
@@ -127,19 +127,19 @@ class House:
                 self._channels.add(channel)
                 self._enter(channel, peer.host, refused=bool(refusal))
         if refusal:
-            self.turned_away(peer, reason, refusal)
+            self.record_refusal(peer, reason, refusal)
         if silently:
             sock.close()
         else:
             channel.begin(refusal=refusal)
 
-    def turned_away(self, peer: Peer, reason: str, words: str) -> None:
+    def record_refusal(self, peer: Peer, reason: str, words: str) -> None:
         """Note that a client was refused."""
         with self._lock:
             self._refusals[reason] += 1
-        self.throttle.warning("refused clients", "%s: refused: %s", peer.name, words, peer=peer.name)
+        self.limited_log.warning("refused clients", "%s: refused: %s", peer.name, words, peer=peer.name)
 
-    def moved(self, channel: Conversation, peer: Peer) -> str:
+    def identify_peer(self, channel: Session, peer: Peer) -> str:
         """Take note that a client comes from another address; why it is refused for that, or nothing."""
         with self._lock:
             if channel in self._refused:
@@ -148,7 +148,7 @@ class House:
             reason, refusal = self._host_crowded(peer.host)
             self._enter(channel, peer.host, refused=bool(refusal))
         if refusal:
-            self.turned_away(peer, reason, refusal)
+            self.record_refusal(peer, reason, refusal)
         return refusal
 
     def _crowded(self) -> tuple[str, str]:
@@ -165,13 +165,13 @@ class House:
             return "address", f"there are {most} connections from this address already"
         return "", ""
 
-    def _enter(self, channel: Conversation, host: str, *, refused: bool) -> None:
+    def _enter(self, channel: Session, host: str, *, refused: bool) -> None:
         (self._refused if refused else self._active).add(channel)
         if host and not refused:
             self._hosts[host] += 1
             channel.counted_host = host
 
-    def _leave(self, channel: Conversation) -> None:
+    def _leave(self, channel: Session) -> None:
         self._refused.discard(channel)
         self._active.discard(channel)
         host, channel.counted_host = channel.counted_host, ""
@@ -180,7 +180,7 @@ class House:
             if not self._hosts[host]:
                 del self._hosts[host]
 
-    def stop_asked(self, channel: Conversation, token: str) -> bool:
+    def stop_asked(self, channel: Session, token: str) -> bool:
         """Decide on a STOP, and begin the drain where it is allowed (REQ-STOP-1)."""
         peer = channel.peer
         if not self._stop_policy.allows(token, local=peer.local and self._local, roles=peer.roles):
@@ -194,10 +194,10 @@ class House:
         self._advance()  # it may have been the last one that a drain under way was waiting for
         return True
 
-    def stop_refused(self, channel: Conversation) -> float:
+    def stop_refused(self, channel: Session) -> float:
         """Note a refused STOP; the seconds for which its answer is to be kept back (REQ-STOP-15)."""
         name = channel.peer.name
-        self.throttle.warning("refused STOPs", "%s: STOP refused", name, peer=name)
+        self.limited_log.warning("refused STOPs", "%s: STOP refused", name, peer=name)
         with self._lock:
             self._stops_refused += 1
             if self._stop_policy.kind is not StopKind.TOKEN:
@@ -216,24 +216,24 @@ class House:
             channels = list(self._channels)
         _log.info("draining %d connections: %s", len(channels), reason)
         self._observer.drain_began(reason)
-        self.deadlines.schedule(time.monotonic() + self.limits.drain_timeout, self.hasten)
+        self.timers.schedule(time.monotonic() + self.limits.drain_timeout, self.force)
         for channel in channels:
-            channel.kick()
+            channel.wake()
         self._advance()
 
-    def hasten(self) -> None:
+    def force(self) -> None:
         """Cut off everything that still has answers to send (REQ-STOP-12)."""
         with self._lock:
             if not self._draining:
                 return
-            self._hastened = True
+            self._forced = True
             late = list(self._active)
         for channel in late:
-            channel.cut_off()
+            channel.abort()
         self._advance()
         self._limit_linger()
 
-    def channel_finished(self, channel: Conversation) -> None:
+    def channel_finished(self, channel: Session) -> None:
         """Note that a channel has sent its last octet."""
         with self._lock:
             if channel not in self._active:
@@ -244,7 +244,7 @@ class House:
                 self._cut += channel.cut
         self._advance()
 
-    def channel_closed(self, channel: Conversation) -> None:
+    def channel_closed(self, channel: Session) -> None:
         """Forget a channel."""
         self.channel_finished(channel)
         with self._lock:
@@ -276,13 +276,13 @@ class House:
             self._drained = (closed, cut)
             stoppers = [channel for channel in self._channels if channel.stopper]
         for channel in stoppers:
-            channel.kick()
+            channel.wake()
         self._limit_linger()
 
     def _limit_linger(self) -> None:
         """Behind a drain that was cut short, give the last clients the linger timeout to take STOPPED."""
-        if self._hastened and self._drained is not None:
-            self.deadlines.schedule(time.monotonic() + self.limits.linger_timeout, self._end)
+        if self._forced and self._drained is not None:
+            self.timers.schedule(time.monotonic() + self.limits.linger_timeout, self._end)
 
     def _end(self) -> None:
         """Let the workers go; clients that linger on are cut off."""
@@ -292,7 +292,7 @@ class House:
             self._over = True
             left = list(self._channels)
         for channel in left:
-            channel.cut_off()
+            channel.abort()
         _log.info("drained: %d connections closed, %d cut off", self._closed, self._cut)
         self.pulse.close()
         self.poller.close()
@@ -330,5 +330,5 @@ class House:
             shed=self.budget.shed,
             stops_refused=stops_refused,
             draining=self._draining,
-            log_lines_suppressed=self.throttle.suppressed,
+            log_lines_suppressed=self.limited_log.suppressed,
         )

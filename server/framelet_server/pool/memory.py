@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from framelet_server.net.timers import Deadlines
-    from framelet_server.observe.log_limit import Throttle
+    from framelet_server.net.timers import Timers
+    from framelet_server.observe.log_limit import LogLimit
 
 _KIND = "memory"
 
@@ -22,25 +22,25 @@ _RELIEF = 7 / 8
 class Holder(Protocol):
     """A client for which octets are held."""
 
-    def kick(self) -> None:
+    def wake(self) -> None:
         """Have a worker look at it soon."""
 
     def shed(self) -> None:
         """End it, and free what is held."""
 
 
-class Budget:
+class MemoryBudget:
     """Counts the octets held for each client, exceeds or not, and sheds the largest when it stays exceeded.
 
     While it is exceeded nothing is read from clients for which anything is held; those that hold nothing are
     served as ever.  All methods may be called from any thread; no holder is called with the lock held.
     """
 
-    def __init__(self, most: int, deadlines: Deadlines, throttle: Throttle) -> None:
+    def __init__(self, most: int, timers: Timers, limited_log: LogLimit) -> None:
         """Allow ``most`` octets."""
-        self._throttle = throttle
+        self._throttle = limited_log
         self._most = most
-        self._deadlines = deadlines
+        self._timers = timers
         self._lock = threading.Lock()  # guards the rest
         self._held: dict[Holder, int] = {}
         self._going: set[Holder] = set()  # shed, but a worker is still busy with them
@@ -70,12 +70,12 @@ class Budget:
         if exceeds:
             message = "the clients hold %d octets of %d: not reading from them"
             self._throttle.warning(_KIND, message, self._total, self._most)
-            self._deadlines.schedule(time.monotonic() + _GRACE, self._relieve)
+            self._timers.schedule(time.monotonic() + _GRACE, self._relieve)
         for waiting in starved:
-            waiting.kick()
+            waiting.wake()
 
     def _relieve(self) -> None:
-        """Shed the largest until the rest is within bounds; called on the thread of the deadlines."""
+        """Shed the largest until the rest is within bounds; called on the thread of the timers."""
         with self._lock:
             if not self.exceeded:
                 return
@@ -93,4 +93,4 @@ class Budget:
             self._throttle.error(_KIND, "shedding the %d clients that hold the most memory", len(largest))
         for holder in largest:
             holder.shed()
-        self._deadlines.schedule(time.monotonic() + _GRACE, self._relieve)
+        self._timers.schedule(time.monotonic() + _GRACE, self._relieve)

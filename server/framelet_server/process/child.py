@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("framelet_server")
 
 
-class Worker(DrainObserver):
+class Child(DrainObserver):
     """The supervisor as seen from a worker: it hears of this server's drain, and sums up all of them."""
 
     def __init__(self, inheritance: str) -> None:
@@ -53,7 +53,7 @@ class Worker(DrainObserver):
         """
         # Without a supervisor any period does: the drain is about to begin.
         (_, period), *others = self._line.receive() or [["watch", 1.0]]
-        started = handle_signals(server, None, may_hasten=False)
+        started = handle_signals(server, None, may_force=False)
         with server:
             started()
             server.watch(period, lambda: self._line.send("alive"))
@@ -84,8 +84,8 @@ class Worker(DrainObserver):
             for name, *values in messages:
                 if name == "drain":
                     server.begin_drain(*values)
-                elif name == "hasten":
-                    server.hasten()
+                elif name == "force":
+                    server.force()
                 elif name == "drained" and self._conclude is not None:
                     self._conclude(*values)
                 elif name == "reload":

@@ -11,7 +11,7 @@ alive               worker       there is progress
 stop REASON         worker       a client's STOP was allowed
 drained CLOSED CUT  worker       its clients are gone, but for those whose STOP was allowed
 drain REASON        supervisor   begin to drain
-hasten              supervisor   cut the drain short
+force              supervisor   cut the drain short
 drained CLOSED CUT  supervisor   the clients of all workers are gone: what STOPPED says
 reload              supervisor   read again what can be read again
 reloaded            worker       that is done, well or not

@@ -41,7 +41,7 @@ def serve(
     With ``on_reload``, SIGHUP calls that.  Raises what ``Server.start`` and ``announce`` raise.
     """
     reload = on_reload and (lambda: _reload(on_reload, notifier, _status(server)))
-    started = handle_signals(server, reload, may_hasten=True)
+    started = handle_signals(server, reload, may_force=True)
     with server:
         started()
         announce(server.addresses)
@@ -57,8 +57,8 @@ def wait(server: Server) -> None:
         pass
 
 
-def handle_signals(server: Server, reload: Reload | None, *, may_hasten: bool) -> Callable[[], None]:
-    """Drain on SIGTERM and SIGINT, hasten on the second if that may be, and reload on SIGHUP.
+def handle_signals(server: Server, reload: Reload | None, *, may_force: bool) -> Callable[[], None]:
+    """Drain on SIGTERM and SIGINT, force on the second if that may be, and reload on SIGHUP.
 
     To be called before the server starts, so that no signal ends the process without a drain; what is
     returned, behind that.
@@ -70,8 +70,8 @@ def handle_signals(server: Server, reload: Reload | None, *, may_hasten: bool) -
         del frame
         # A signal handler interrupts the main thread anywhere, also while it holds a lock; so the work
         # is done on a thread of its own.
-        hasten = next(signals) > 0  # in one step, as another signal can interrupt this function too
-        _in_background(started, lambda: _drain(server, signal.Signals(number).name, hasten and may_hasten))
+        force = next(signals) > 0  # in one step, as another signal can interrupt this function too
+        _in_background(started, lambda: _drain(server, signal.Signals(number).name, force and may_force))
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
@@ -97,10 +97,10 @@ def end_process() -> None:
     os._exit(0)
 
 
-def _drain(server: Server, reason: str, hasten: bool) -> None:  # noqa: FBT001 - private, called once
+def _drain(server: Server, reason: str, force: bool) -> None:  # noqa: FBT001 - private, called once
     server.begin_drain(reason)
-    if hasten:  # the thread that was to begin the drain may not have got so far; now it has begun
-        server.hasten()
+    if force:  # the thread that was to begin the drain may not have got so far; now it has begun
+        server.force()
 
 
 def _reload(reload: Reload, notifier: Notifier, status: str) -> None:

@@ -93,7 +93,7 @@ class Supervisor:
     ) -> None:
         """Take over listening sockets, and with ``owns_files`` also the files of unix sockets among them.
 
-        ``command`` starts a worker: behind it come ``--worker`` and what ``Worker`` takes.  ``announce`` is
+        ``command`` starts a worker: behind it come ``--worker`` and what ``Child`` takes.  ``announce`` is
         called when all are ready.
         """
         self._command = command
@@ -176,7 +176,7 @@ class Supervisor:
     def _heed(self, numbers: bytes) -> None:
         for number in numbers:
             if number in _ENDING and self._draining:
-                self._hasten()
+                self._force()
             elif number in _ENDING:
                 self._begin_drain(signal.Signals(number).name)
             elif number == signal.SIGHUP:
@@ -336,10 +336,10 @@ class Supervisor:
         for sock in self._sockets:
             sock.close()
 
-    def _hasten(self) -> None:
+    def _force(self) -> None:
         self._limit(0.0)
         for process in self._processes():
-            process.line.send("hasten")
+            process.line.send("force")
 
     def _limit(self, timeout: float) -> None:
         """Bound the rest of the drain; each worker keeps to this by itself, unless it is stuck."""

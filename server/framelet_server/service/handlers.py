@@ -18,7 +18,7 @@ from framelet import (
     reverse,
 )
 from framelet_server.observe.histogram import Histogram
-from framelet_server.observe.log_limit import Throttle
+from framelet_server.observe.log_limit import LogLimit
 from framelet_server.observe.watchdog import call_handler
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Handlers:
         self._request = request
         self._applications = dict(applications)
         self.executor = executor
-        self.throttle = Throttle()
+        self.limited_log = LogLimit()
         self.seconds = Histogram()
         """How long handlers took: with an executor, from the submission to the result."""
         # Reversal is known not to block, so its answers may be sent many at a time, and it is not timed.  The
@@ -118,7 +118,7 @@ class Handlers:
     def _send(self, connection: ServerConnection, handler: Handler, answer: object) -> None:
         """Queue what a handler returned."""
         if not isinstance(answer, str):
-            self.throttle.error(
+            self.limited_log.error(
                 _FAILED, "handler %s returned %s, not str", _name(handler), type(answer).__name__
             )
             connection.send_error(ErrorCode.HANDLER_FAILED)
@@ -128,13 +128,13 @@ class Handlers:
         except AnswerTooLargeError as error:
             connection.send_error(ErrorCode.ANSWER_TOO_LARGE, str(error))
         except IllFormedTextError as error:
-            self.throttle.error(
+            self.limited_log.error(
                 _FAILED, "handler %s returned text that cannot be sent: %s", _name(handler), error
             )
             connection.send_error(ErrorCode.HANDLER_FAILED)
 
     def _failed(self, connection: ServerConnection, handler: Handler) -> None:
-        self.throttle.error(_FAILED, "handler %s failed", _name(handler), exc_info=True)
+        self.limited_log.error(_FAILED, "handler %s failed", _name(handler), exc_info=True)
         connection.send_error(ErrorCode.HANDLER_FAILED)
 
 
