@@ -1,44 +1,66 @@
-"""The server: a fixed number of threads, all waiting for all clients."""
+"""The server: what it is made of, how it starts, stops, and what it tells of itself."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import logging
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
-from framelet import Address, ConfigurationError, TlsAddress, UnixAddress, parse_address, reverse
-from framelet_server.net.busy_poll import BusyPoll
-from framelet_server.net.peer import is_local
-from framelet_server.net.poller import Poller, Ready, default_poller
-from framelet_server.observe.liveness import Health
-from framelet_server.observe.watchdog import Watch
-from framelet_server.pool.acceptor import Listener, ListenError, address_of, check_listening, open_listeners
-from framelet_server.pool.drain_observer import DrainObserver
-from framelet_server.pool.house import House
-from framelet_server.pool.stop_policy import StopKind, StopPolicy
-from framelet_server.service.handlers import Handler, Handlers
+from framelet import (
+    Address,
+    ConfigurationError,
+    TlsAddress,
+    UnixAddress,
+    parse_address,
+    reverse,
+)
 
 from .config import ServerLimits
+from .connection.context import Context
+from .net.peer import is_local
+from .net.poller import Poller, default_poller
+from .net.sockets import ListenError, address_of, check_listening, open_listeners
+from .net.timers import Timers
+from .observe.liveness import Health, LivenessProbe
+from .observe.metrics import Metrics
+from .observe.watchdog import Watchdog
+from .pool.acceptor import Acceptor
+from .pool.admission import Admission
+from .pool.connections import ConnectionTable
+from .pool.drain import Drain, DrainObserver
+from .pool.memory import MemoryBudget
+from .pool.stop_policy import StopControl, StopKind, StopPolicy
+from .pool.workers import Workers
+from .service.handlers import Handler, Handlers
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-    from framelet_server.layers.proxy_policy import ProxyPolicy
-    from framelet_server.layers.tls import ServerTls
-    from framelet_server.net.peer import Peer
-    from framelet_server.net.transport import Layer
-    from framelet_server.observe.metrics import Metrics
+    from .layers.proxy_policy import ProxyPolicy
+    from .layers.tls import ServerTls
+    from .net.peer import Peer
+    from .net.transport import Layer
 
 _log = logging.getLogger("framelet_server")
 
-_AT_ONCE = 64
-"""Clients that a worker takes at a time where no handler can make it wait."""
-
 _LAST_TURN = 1.0
 """Seconds that the workers get to finish their last turn before a handler counts as stuck."""
+
+
+class _Parts(NamedTuple):
+    """What a running server consists of."""
+
+    context: Context
+    table: ConnectionTable
+    admission: Admission
+    stops: StopControl
+    drain: Drain
+    workers: Workers
+    probe: LivenessProbe
+    memory: MemoryBudget
 
 
 class Server:
@@ -59,6 +81,7 @@ class Server:
         limits: ServerLimits | None = None,
         stop_policy: StopPolicy | None = None,
         executor: concurrent.futures.Executor | None = None,
+        blocking: bool | None = None,
         tls: ServerTls | None = None,
         proxy: ProxyPolicy | None = None,
         poller: Callable[[], Poller] = default_poller,
@@ -69,7 +92,8 @@ class Server:
         ``address`` is ``(host, port)`` with port 0 for any free one, ``"unix:PATH"``, or any other form that
         ``framelet.parse_address`` reads.  ``handler`` answers REQUEST frames, and ``handlers`` maps
         application types (0xC0 to 0xFF) to theirs; they are called from several threads at once, or by the
-        ``executor``, which stays the caller's to shut down.  With ``tls`` every client has to speak TLS; with
+        ``executor``, which stays the caller's to shut down.  ``blocking`` says whether handlers may block for
+        more than about a millisecond; None: the server learns it from each call.  With ``tls`` every client has to speak TLS; with
         ``proxy`` every connection comes through a relay and begins with a PROXY header.
 
         ``sockets`` are listening sockets that are open already, in the place of an address; ``start`` takes
@@ -87,7 +111,7 @@ class Server:
         )
         self._tls = tls
         self._observer = drain_observer or DrainObserver()
-        self._handlers = Handlers(handler, handlers or {}, executor)
+        self._handlers = Handlers(handler, handlers or {}, executor, blocking=blocking)
         self._limits = limits or ServerLimits()
         self._stop_policy = stop_policy or StopPolicy()
         if self._stop_policy.kind is StopKind.CERTIFICATE and not (tls and tls.knows_clients):
@@ -95,7 +119,7 @@ class Server:
         self._proxy = proxy
         self._make_poller = poller
         self._state_lock = threading.Lock()
-        self._house: House | None = None
+        self._parts: _Parts | None = None
         self._addresses: list[Address] = []
         self._workers: list[concurrent.futures.Future[None]] = []
         self._working = self._limits.threads
@@ -114,8 +138,8 @@ class Server:
     def start(self) -> Self:
         """Listen and serve, on threads of its own; raises ListenError where that is not possible."""
         with self._state_lock:
-            if self._house is not None:
-                raise RuntimeError("a server can be started once")
+            if self._parts is not None:
+                raise RuntimeError("Server already started: create a new one")
             poller = self._make_poller()
             _have_memory_kept()
             try:
@@ -124,26 +148,49 @@ class Server:
                 poller.release()
                 raise
             self._addresses = [secured(address_of(sock), self._tls) for sock in sockets]
-            local = all(is_local(sock.family, sock.getsockname()) for sock in sockets)
-            house = House(
-                self._handlers, self._limits, self._stop_policy, poller, self._observer, local=local
-            )
-            listeners = [Listener(house, sock, self._below, owns_file=not self._given) for sock in sockets]
-            house.on_drain([listener.close for listener in listeners])
-            self._house = house
+            self._parts = parts = self._assemble(poller, sockets)
             pool = concurrent.futures.ThreadPoolExecutor(self._limits.threads, "framelet-worker")
-            self._workers = [pool.submit(_work, house) for _ in range(self._limits.threads)]
+            self._workers = parts.workers.start(pool)
             pool.shutdown(wait=False)  # nothing further is submitted; the workers go on
         _log.info("listening on %s", ", ".join(map(str, self._addresses)))
         return self
 
+    def _assemble(self, poller: Poller, sockets: Sequence[socket.socket]) -> _Parts:
+        """Put the parts together; from here on clients can come."""
+        limits, handlers, limited_log = self._limits, self._handlers, self._handlers.limited_log
+        timers = Timers()
+        table = ConnectionTable()
+        admission = Admission(limits, limited_log)
+        memory = MemoryBudget(limits.max_memory, timers, limited_log)
+        local = all(is_local(sock.family, sock.getsockname()) for sock in sockets)
+        stops = StopControl(self._stop_policy, limited_log, local=local)
+        drain = Drain(table, admission, timers, limits, self._observer)
+        context = Context(limits, handlers, timers, poller, memory, admission, stops, drain)
+        workers = Workers(context)
+        probe = LivenessProbe(poller, timers, limited_log)
+        acceptors = [
+            Acceptor(context, sock, admission, drain, self._entrance, owns_file=not self._given)
+            for sock in sockets
+        ]
+
+        def stop_accepting() -> None:
+            for acceptor in acceptors:
+                acceptor.close()
+
+        def end() -> None:
+            probe.close()
+            poller.close()
+
+        drain.stop_accepting, drain.on_end = stop_accepting, end
+        return _Parts(context, table, admission, stops, drain, workers, probe, memory)
+
     def begin_drain(self, reason: str = "the program asked for it") -> None:
         """Begin to end as after STOP, without waiting: see section 10 of the specification."""
-        self._running().begin_drain(reason)
+        self._running().drain.begin(reason)
 
     def force(self) -> None:
         """Cut a drain short: what has not been sent by now is dropped."""
-        self._running().force()
+        self._running().drain.force()
 
     def watch(self, period: float, beat: Callable[[], None]) -> None:
         """Have ``beat`` called several times in ``period`` seconds, until the server ends or is stuck.
@@ -152,12 +199,12 @@ class Server:
         wakes though one is free; not when all are in handlers.  ``beat`` is called on another thread, and
         must not block.  To be called once, before ``wait``.
         """
-        house = self._running()
-        Watch(house.pulse, house.timers, house.progress, period, beat)
+        parts = self._running()
+        Watchdog(parts.probe, parts.context.timers, parts.workers, period, beat)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the server has ended, or ``timeout`` seconds; whether it has."""
-        if not self._running().ended.wait(timeout):
+        if not self._running().drain.ended.wait(timeout):
             return False
         self._tidy_up()
         return True
@@ -170,23 +217,49 @@ class Server:
     @property
     def started(self) -> bool:
         """Whether it was started; also once it has ended."""
-        return self._house is not None
+        return self._parts is not None
 
     def metrics(self) -> Metrics:
         """The numbers of this moment, also once it has ended; RuntimeError before it was started."""
-        return self._running().metrics()
+        parts = self._running()
+        counts = parts.table.counts()
+        totals = counts.totals
+        return Metrics(
+            connections=counts.taken,
+            connections_open=counts.open,
+            connections_ended=counts.close_reasons,
+            refusals=parts.admission.refusals(),
+            frames=totals.frames,
+            answers=totals.answers,
+            octets_received=totals.octets_in,
+            octets_sent=totals.octets_out,
+            errors={f"{code:d}": count for code, count in sorted(totals.errors.items())},
+            handler_seconds=self._handlers.seconds.read(),
+            handler_calls_at_once=self._handlers.request.at_once,
+            in_flight=counts.pending,
+            threads=self._limits.threads,
+            threads_active=parts.workers.active,
+            threads_busy=parts.workers.busy,
+            threads_relieved=parts.workers.detector.relieved,
+            thread_wait_seconds=parts.probe.wait,
+            memory_octets=parts.memory.total,
+            shed=parts.memory.shed,
+            stops_refused=parts.stops.refused,
+            draining=parts.drain.begun,
+            log_lines_suppressed=self._handlers.limited_log.suppressed,
+        )
 
     @property
     def health(self) -> Health:
         """Whether it is alive, and whether new clients are welcome; may be asked at any time."""
-        house = self._house
-        if house is None:
+        parts = self._parts
+        if parts is None:
             return Health(alive=False, ready=False, words="not started")
-        if house.ended.is_set():
+        if parts.drain.ended.is_set():
             return Health(alive=False, ready=False, words="ended")
-        if not house.pulse.beats:
+        if not parts.probe.beats:
             return Health(alive=False, ready=False, words="the thread of the timers is stuck")
-        if house.draining:
+        if parts.drain.begun:
             return Health(alive=True, ready=False, words="draining")
         return Health(alive=True, ready=True, words="ready")
 
@@ -208,30 +281,27 @@ class Server:
         """Drain and stop."""
         self.stop()
 
-    def _running(self) -> House:
-        if self._house is None:
+    def _running(self) -> _Parts:
+        if self._parts is None:
             raise RuntimeError("the server has not been started")
-        return self._house
+        return self._parts
 
-    def _below(self, peer: Peer) -> tuple[Peer, Sequence[Layer]]:
-        """Who a new client is for now, and what it speaks below its frames; raises LayerError."""
-        layers: list[Layer] = []
-        if self._proxy is not None:  # first, as a relay sends its header in front of all that it relays
-            header = self._proxy.expect(peer)
-            peer = header.relay
-            layers.append(header)
-        if self._tls is not None:
-            layers.append(self._tls.layer())
-        return peer, layers
+    def _entrance(self, peer: Peer) -> tuple[Peer, Callable[[], Sequence[Layer]]]:
+        """Who a new client is for now, and what makes its layers; raises LayerError."""
+        tls = self._tls
+        if self._proxy is None:
+            return peer, tuple if tls is None else lambda: [tls.layer()]
+        header = self._proxy.expect(peer)  # a relay sends its header in front of all that it relays
+        return header.relay, lambda: [header] if tls is None else [header, tls.layer()]
 
     def _tidy_up(self) -> None:
         """See the threads off, once."""
-        house = self._running()
+        parts = self._running()
         with self._state_lock:
             if self._tidied:
                 return
             self._tidied = True
-            house.timers.close()
+            parts.context.timers.close()
             _, stuck = concurrent.futures.wait(self._workers, _LAST_TURN)
             if stuck:
                 _log.warning("%d handlers have not returned; their threads are left behind", len(stuck))
@@ -245,7 +315,7 @@ class Server:
             self._working -= 1
             last = self._working == 0
         if last:
-            self._running().poller.release()
+            self._running().context.poller.release()
 
 
 def _have_memory_kept() -> None:
@@ -255,42 +325,6 @@ def _have_memory_kept() -> None:
     of mixed scripts took a fifth more time.
     """
     bytes(1 << 20)
-
-
-def _work(house: House) -> None:
-    """What each worker does, once it has a seat: wait for clients, serve a turn of each, and again."""
-    clock = house.progress.join()
-    clients = BusyPoll(
-        house.poller,
-        1 if house.handlers.may_wait else _AT_ONCE,
-        house.limits.busy_poll if house.alone else 0.0,  # several would be in each other's way
-    )
-    with house.seats:
-        while waked := clients.wait():
-            clock.turn_began()
-            _serve(waked)
-            waked.clear()  # a client that goes meanwhile must not stay in memory while this thread waits
-            clock.turn_ended()
-
-
-def _serve(waked: list[Ready]) -> None:
-    """Read and answer all, and send the answers only then.
-
-    A client that is woken by one answer is still awake when the next one comes: waking it costs more than
-    anything else.
-    """
-    left = []
-    for owner, hangup in waked:
-        try:
-            left.append(owner.ready(hangup=hangup))
-        except Exception:  # noqa: BLE001 - a fault of our own costs one turn, never a worker
-            _log.exception("a worker failed in its turn")
-    for finish in left:
-        try:
-            if finish is not None:
-                finish()
-        except Exception:  # noqa: BLE001 - a fault of our own costs one turn, never a worker
-            _log.exception("a worker failed in its turn")
 
 
 def check_address(address: Address | tuple[str, int] | str, tls: ServerTls | None = None) -> Address:

@@ -1,8 +1,11 @@
-"""One client's conversation, and whose turn it is.
+"""Whose turn it is with one client, and what others want of it meanwhile.
 
-A channel is *owned* by at most one thread at a time.  A worker that is woken for it claims it, serves a
-turn, and releases it, which arms the poller again.  While it is owned, everything else that happens to it
-(a deadline, a drain) is noted under the lock and seen to by the owner before it lets go.
+A channel has a session, and is *owned* by at most one thread at a time: by a worker for a turn, or by the thread of
+the timers to enforce a deadline.  The owner alone touches the session.  What others want (a drain, the end by
+force) is noted, and heeded by the owner before it lets go or by the next one, for whom the poller is armed.
+
+``lock`` guards ``owned``, ``closed``, ``kept``, ``notes`` and ``timer``.  Under it the poller and the timers may be
+called, and nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from framelet import ErrorCode, State
+from framelet import ErrorCode
 from framelet_server.net.transport import LayerError
 
 from .close_reason import CloseReason, SessionEnded, log_end
@@ -27,157 +30,246 @@ if TYPE_CHECKING:
     from framelet_server.net.peer import Peer
     from framelet_server.net.timers import Timer
     from framelet_server.net.transport import Layer
-    from framelet_server.pool.house import House
+    from framelet_server.observe.counters import ConnectionStats
+    from framelet_server.service.calls import HandlerCalls
+
+    from .context import Context
 
 _log = logging.getLogger("framelet_server")
 
 _RECHECK = 0.25
 """Seconds until a deadline is looked at again when a worker has the channel, or is due to."""
 
+# What others may want of a channel: bits of ``notes``.
+_LOOK, _DRAIN, _STOPPED, _SHED, _ABORT = 1, 2, 4, 8, 16
 
-class Channel(Session):
+
+class Channel:
     """A client's connection as the server's threads share it."""
 
-    __slots__ = ("_accounted", "_closed", "_kept", "_lock", "_owned", "_shed", "_timer", "_woken")
+    __slots__ = (
+        "__weakref__",
+        "_accounted",
+        "_context",
+        "_outcome",
+        "_reported",
+        "closed",
+        "cut",
+        "kept",
+        "lock",
+        "notes",
+        "owned",
+        "session",
+        "stopper",
+        "timer",
+    )
 
-    def __init__(self, house: House, sock: socket.socket, peer: Peer, layers: Sequence[Layer] = ()) -> None:
-        """Take over a connected, non-blocking socket."""
-        super().__init__(house, sock, peer, layers)
-        self._accounted = 0  # octets that the budget knows of
-        self._lock = threading.Lock()  # guards the rest
-        self._owned = True
-        self._kept = False  # whether the poller goes on to watch for input
-        self._woken = False  # asked for another look while owned
-        self._shed = False  # to be given up for the memory it takes
-        self._closed = False
-        self._timer: Timer | None = None
+    def __init__(self, context: Context, sock: socket.socket, peer: Peer, layers: Sequence[Layer] = ()) -> None:
+        """Take over a connected, non-blocking socket; the caller owns the channel until ``begin``."""
+        self.session = Session(context, sock, peer, layers)
+        self._context = context
+        self._accounted = 0  # octets that the memory budget knows of
+        self._reported = False  # whether the drain knows that the last octet was sent
+        self._outcome = (0, 0)  # what STOPPED is to say
+        self.stopper = False  # its STOP was allowed
+        self.cut = False  # ended with answers unsent, or by force
+        self.lock = threading.Lock()
+        self.owned = True
+        self.kept = False  # whether the poller goes on to watch for input
+        self.notes = 0
+        self.closed = False
+        self.timer: Timer | None = None
+
+    @property
+    def peer(self) -> Peer:
+        """Who the client is."""
+        return self.session.peer
+
+    @property
+    def refused(self) -> bool:
+        """Whether it is told to go, and does not count as a client."""
+        return self.session.refused
 
     def begin(self, *, refusal: str = "") -> None:
         """Let the poller watch the new channel, or refuse its client first."""
         try:
-            self._house.poller.add(self._transport.sock, self, read=False, write=False)
+            self._context.poller.add(self.session.transport.sock, self, read=False, write=False)
         except BaseException:
-            self._closed = True
-            self._house.channel_closed(self)
+            self.closed = True
+            self._context.drain.closed(self)
             raise
         if refusal:
-            self._guard(lambda: self.refuse(ErrorCode.TOO_MANY_CONNECTIONS, refusal))
-        self._release()
+            self.session.refused = True
+            self._guard(lambda: self.session.refuse(ErrorCode.TOO_MANY_CONNECTIONS, refusal))
+        self.release()
 
-    def ready(self, *, hangup: bool) -> Callable[[], None] | None:
-        """Serve a turn, or the first half of one; called by a worker that was woken for this channel."""
-        if not self._claim():
-            return None
-        if hangup and not self.wants()[0]:
-            # No read would find out that it is gone, and the poller would tell us for ever.
-            self._abort(CloseReason.LOST, "the client is gone")
-        elif taken := self._guard(self.take):
-            return self._finish_turn
-        elif taken is not None:
-            self._guard(self.turn)
-        self._release()
-        return None
+    # Turns.
 
-    def _finish_turn(self) -> None:
-        if self._guard(self.give):
-            self._release_at_rest()
+    def claim(self) -> bool:
+        """Become the owner, unless there is one."""
+        with self.lock:
+            if self.closed:
+                return False
+            if self.owned:
+                self.disarm()
+                return False
+            self.owned = True
+            return True
+
+    def disarm(self) -> None:
+        """Do not wake others while the owner is at work; ``lock`` is held."""
+        if self.kept:  # a level-triggered poller would report it again at once
+            self._arm(read=False, write=False)
+
+    def take_turn(self, calls: HandlerCalls, *, gone: bool = False) -> None:
+        """Take a turn of any kind, and let go; called by a worker that owns the channel."""
+        with self.lock:
+            notes, self.notes = self.notes, self.notes & (_SHED | _ABORT)
+        self._guard(lambda: self._turn(calls, notes, gone=gone))
+        self.release()
+
+    def end_turn(self, calls: HandlerCalls) -> None:
+        """Go on behind the first half of a turn of REQUESTs, and let go; called by the owner."""
+        if self._guard(lambda: self.session.send_and_go_on(calls, self)):
+            self.release_at_rest()
         else:
-            self._release()
+            self.release()
+
+    def fail(self, error: Exception) -> None:
+        """End for what has gone wrong in a turn, and let go."""
+
+        def again() -> None:
+            raise error
+
+        self._guard(again)
+        self.release()
+
+    def release_at_rest(self) -> None:
+        """Let go with nothing to wait for but the next frame; or as ``release`` does where there is more to do."""
+        if self._accounted:
+            self._account()
+        with self.lock:
+            if not (self.notes or self.timer is None or self.closed):
+                self.owned = False
+                if not self._context.keep_armed:
+                    self._arm(read=True, write=False)
+                elif not self.kept:
+                    self.kept = self._context.poller.keep(self.session.transport.sock)
+                return
+        self.release()
+
+    def release(self) -> None:
+        """Let go, armed for what the session waits for; heed first what nobody else may have to wait for."""
+        self._report()
+        self._account()
+        with self.lock:
+            if self.closed:
+                return
+            if not self.notes & (_SHED | _ABORT):
+                self.owned = False
+                self.session.settle()
+                self._set_timer()
+                read, write = self.session.wants()
+                self._arm(read=read or bool(self.notes), write=write or bool(self.notes))
+                return
+            notes, self.notes = self.notes, self.notes & ~(_SHED | _ABORT)
+        if notes & _ABORT:
+            self._abort(CloseReason.CUT, cut=True)
+        else:
+            self._guard(self.session.give_up)
+            self.release()
+
+    # What others want.
 
     def wake(self) -> None:
         """Have a worker look at this channel soon."""
-        with self._lock:
-            if self._owned:
-                self._woken = True
-            elif not self._closed:
-                self._arm(read=True, write=True)
+        self._note(_LOOK)
 
-    def abort(self) -> None:
-        """End the channel by force, from whichever thread; a thread that owns it finds it ended."""
-        self.cut = True
-        self._ends(CloseReason.CUT)
-        if self._claim():
-            self._abort(CloseReason.CUT)
-            return
-        with self._lock, contextlib.suppress(OSError):  # not connected any more
-            if not self._closed:
-                self._transport.sock.shutdown(socket.SHUT_RDWR)
-        self._house.channel_finished(self)
+    def drain(self) -> None:
+        """Have what was received answered, and then the connection ended."""
+        self._note(_DRAIN)
+
+    def send_stopped(self, closed: int, cut: int) -> None:
+        """Have the STOP that was allowed answered (REQ-STOP-8)."""
+        self._outcome = closed, cut
+        self._note(_STOPPED)
 
     def shed(self) -> None:
-        """End the channel to free its memory, from whichever thread; its owner does it before it lets go."""
-        with self._lock:
-            if self._closed:
+        """End the connection to free its memory; its owner does it before it lets go."""
+        with self.lock:
+            if self.closed:
                 return
-            if self._owned:
-                self._shed = True
+            self.notes |= _SHED
+            if self.owned:
                 return
-            self._owned = True
-        self._guard(self.give_up)
-        self._release()
+            self.owned = True
+        self.release()
 
-    def _claim(self) -> bool:
-        with self._lock:
-            if self._closed:
-                return False
-            if self._owned:
-                if self._kept:  # the poller would tell us for ever
-                    self._arm(read=False, write=False)
-                return False
-            self._owned = True
-            return True
-
-    def _release(self) -> None:
-        """Give the channel up, armed for what it waits for; end it where that was asked for meanwhile."""
-        self._account()
-        with self._lock:
-            if not (self._closed or self.cut or self._shed):
-                self._owned = False
-                self._set_timer()
-                read, write = self.wants()
-                woken, self._woken = self._woken, False
-                self._arm(read=read or woken, write=write or woken)
+    def abort(self) -> None:
+        """End by force, from whichever thread; an owner that is held up finds it ended."""
+        with self.lock:
+            if self.closed:
                 return
-            shed, self._shed = self._shed and not (self._closed or self.cut), False
-        if shed:
-            self._guard(self.give_up)
-            self._release()
+            self.notes |= _ABORT
+            self.cut = True
+            self.session.reason = self.session.reason or CloseReason.CUT  # whatever its owner meets now
+            mine, self.owned = not self.owned, True
+            if not mine:
+                with contextlib.suppress(OSError):  # not connected any more
+                    self.session.transport.sock.shutdown(socket.SHUT_RDWR)
+        if mine:
+            self.release()
         else:
-            self._abort(CloseReason.CUT)
+            self._context.drain.finished(self)  # its owner may be held up for long
 
-    def _release_at_rest(self) -> None:
-        """Give the channel up with nothing to wait for but the next frame, or else as ever."""
-        if self._accounted:
-            self._account()
-        with self._lock:
-            undisturbed = not (self._woken or self._shed or self.cut or self._closed)
-            if undisturbed and self._timer is not None and self._timer.when <= self._connection.idle_deadline:
-                self._owned = False
-                if not self._house.alone:
-                    self._arm(read=True, write=False)
-                elif not self._kept:
-                    self._kept = self._house.poller.keep(self._transport.sock)
+    def stats(self) -> ConnectionStats:
+        """What was counted so far."""
+        return self.session.stats()
+
+    @property
+    def pending(self) -> int:
+        """How many answers are being made elsewhere."""
+        return self.session.pending
+
+    def _note(self, note: int) -> None:
+        """Leave a note for the owner, or have a worker come for it."""
+        with self.lock:
+            if self.closed:
                 return
-        self._release()
+            self.notes |= note
+            if not self.owned:
+                self._arm(read=True, write=True)
 
-    def _arm(self, *, read: bool, write: bool) -> None:
-        """Have the poller wake a worker once; the lock is held."""
-        self._kept = False
-        self._house.poller.arm(self._transport.sock, read=read, write=write)
+    # The owner's part.
 
-    def _account(self) -> None:
-        """Tell the budget what is held for this client now."""
-        held = 0 if self._closed else self.held
-        if held != self._accounted:
-            self._accounted = held
-            self._house.budget.note(self, held)
+    def _turn(self, calls: HandlerCalls, notes: int, *, gone: bool) -> None:
+        session = self.session
+        if notes & _DRAIN:
+            session.drain()
+        if notes & _STOPPED:
+            session.stopped(*self._outcome)
+        if gone and not session.wants()[0]:
+            # No read would find out that the client is gone, and the poller would report it again and again.
+            raise SessionEnded(CloseReason.LOST, "the client is gone")
+        session.turn(calls, self)
+
+    def _report(self) -> None:
+        """Tell the pool of what the session has come to."""
+        session, drain = self.session, self._context.drain
+        if session.stopper and not self.stopper:
+            drain.stop_allowed(self)
+        if session.fin_sent and not self._reported:
+            self._reported = True
+            drain.finished(self)
+        if session.over:
+            self._close()
 
     def _guard(self, work: Callable[[], bool | None]) -> bool | None:
         """Do what the client, or a fault of our own, may spoil; None where the channel has ended for it."""
         try:
             return work()
         except SessionEnded as end:
-            self._abort(end.how, str(end))
+            self._abort(end.how, str(end), cut=end.cut)
         except LayerError as error:
             self._abort(CloseReason.LAYER_FAILED, str(error))
         except OSError as error:
@@ -187,70 +279,83 @@ class Channel(Session):
             self._fail()
         return None
 
-    # Timers.
-
-    def _set_timer(self) -> None:
-        """See to it that a timer fires no later than the next deadline; the lock is held."""
-        due = self.deadline()
-        if self._timer is not None and due < self._timer.when:
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None and due < math.inf:
-            self._timer = self._house.timers.schedule(due, self._on_timer)
-
-    def _on_timer(self) -> None:
-        """Enforce what is overdue; called on the thread of the timers."""
-        now = time.monotonic()
-        with self._lock:
-            self._timer = None
-            if self._closed:
-                return
-            if self._owned or self._input_waits():
-                # A worker has the channel, or has yet to read what came in time.
-                self._timer = self._house.timers.schedule(now + _RECHECK, self._on_timer)
-                return
-            if now < self.deadline():
-                self._set_timer()
-                return
-            self._owned = True
-        self._guard(self.enforce)
-        self._release()
-
-    def _input_waits(self) -> bool:
-        """Whether the client has sent something that bears on its deadline and was not read yet."""
-        if self._transport.unsent or self._starved or self._connection.state is not State.OPEN:
-            return False
-        return self._transport.input_waits()
-
-    # The end.
-
     def _fail(self) -> None:
         """After a fault of our own: tell the client and see it off; the second time, close at once."""
         try:
-            if not self._connection.finished:
-                self.refuse(ErrorCode.INTERNAL_ERROR)
+            if not self.session.connection.finished:
+                self.session.refuse(ErrorCode.INTERNAL_ERROR)
                 return
         except Exception:  # noqa: BLE001 - the channel is closed all the same
             _log.exception("%s: not even an ERROR could be sent", self.peer.name)
         self._abort(ErrorCode.INTERNAL_ERROR.title)
 
-    def _abort(self, how: str, reason: str = "") -> None:
-        """Close at once, dropping what is unsent."""
-        if self._closed:
-            return
-        self._ends(how)
-        if self.cut:
-            self._transport.reset()
-        self._close(reason)
+    def _arm(self, *, read: bool, write: bool) -> None:
+        """Have the poller wake a worker once; ``lock`` is held."""
+        assert self.lock.locked()
+        self.kept = False
+        self._context.poller.arm(self.session.transport.sock, read=read, write=write)
 
-    def _close(self, reason: str = "") -> None:
-        log_end(self.peer, self.ending, reason, self.tally(), time.monotonic() - self._began)
-        with self._lock:
-            self._closed = True
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-            self._house.poller.discard(self._transport.sock)
-        self._drop_in_flight()
+    def _account(self) -> None:
+        """Tell the memory budget what is held for this client now."""
+        held = 0 if self.closed else self.session.held
+        if held != self._accounted:
+            self._accounted = held
+            self._context.memory.note(self, held)
+
+    # Deadlines.
+
+    def _set_timer(self) -> None:
+        """See to it that a timer fires no later than the next deadline; ``lock`` is held."""
+        assert self.lock.locked()
+        due = self.session.deadline()
+        if self.timer is not None and due < self.timer.when:
+            self.timer.cancel()
+            self.timer = None
+        if self.timer is None and due < math.inf:
+            self.timer = self._context.timers.schedule(due, self._on_timer)
+
+    def _on_timer(self) -> None:
+        """Enforce what is overdue; called on the thread of the timers."""
+        now = time.monotonic()
+        with self.lock:
+            self.timer = None
+            if self.closed:
+                return
+            if self.owned or self.session.input_waits():
+                # A worker has the channel, or has yet to read what came in time.
+                self.timer = self._context.timers.schedule(now + _RECHECK, self._on_timer)
+                return
+            if now < self.session.deadline():
+                self._set_timer()
+                return
+            self.owned = True
+        if self._guard(self.session.enforce):
+            with self.lock:
+                self.notes |= _LOOK
+        self.release()
+
+    # The end.
+
+    def _abort(self, how: str, reason: str = "", *, cut: bool = False) -> None:
+        """Close at once, dropping what is unsent."""
+        self.cut = self.cut or cut
+        if self.cut:
+            self.session.transport.reset()
+        self._close(how, reason)
+
+    def _close(self, how: str = "", reason: str = "") -> None:
+        """Close the socket, and have the client forgotten; only its owner may."""
+        if self.closed:
+            return
+        session = self.session
+        session.reason = session.reason or how
+        log_end(self.peer, session.close_reason, reason, self.stats(), time.monotonic() - session.began)
+        with self.lock:
+            self.closed = True
+            if self.timer is not None:
+                self.timer.cancel()
+                self.timer = None
+            self._context.poller.discard(session.transport.sock)
+        session.release()
         self._account()
-        self._house.channel_closed(self)
+        self._context.drain.closed(self)

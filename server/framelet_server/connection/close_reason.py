@@ -28,12 +28,13 @@ class CloseReason(enum.StrEnum):
 
 
 class SessionEnded(Exception):  # noqa: N818 - an end, and not always an error
-    """The connection has to be closed at once; ``how``, and why."""
+    """The connection has to be closed at once."""
 
-    def __init__(self, how: str, reason: str) -> None:
-        """``how`` is an CloseReason, or the title of a fatal error."""
+    def __init__(self, how: str, reason: str, *, cut: bool = False) -> None:
+        """``how`` is a CloseReason, or the title of a fatal error; ``cut`` says that answers are dropped."""
         super().__init__(reason)
         self.how = how
+        self.cut = cut
 
 
 def log_end(peer: Peer, how: str, reason: str, tally: ConnectionStats, seconds: float) -> None:

@@ -67,12 +67,12 @@ class Layer(Protocol):
 class Transport:
     """Reads and writes without waiting, through the layers, and keeps what the system does not take."""
 
-    __slots__ = ("_ended", "_layers", "_pieces", "established", "received", "sent", "since", "sock", "unsent")
+    __slots__ = ("_ended", "_pieces", "established", "layers", "received", "sent", "since", "sock", "unsent")
 
     def __init__(self, sock: socket.socket, layers: Sequence[Layer] = ()) -> None:
         """Use a connected, non-blocking socket; the first layer is the one next to it."""
         self.sock = sock
-        self._layers = tuple(layers)
+        self.layers = tuple(layers)
         self._pieces: deque[memoryview] | None = None
         self._ended = False  # nothing further is taken from the connection
         self.established = not layers
@@ -84,7 +84,7 @@ class Transport:
     @property
     def ended(self) -> bool:
         """Whether a layer has said that nothing further will come in."""
-        return bool(self._layers) and any(layer.ended for layer in self._layers)
+        return bool(self.layers) and any(layer.ended for layer in self.layers)
 
     @property
     def unread(self) -> int:
@@ -104,17 +104,19 @@ class Transport:
         data = self.sock.recv(wanted)
         count = len(data)
         self.received += count
-        if not self._layers:
-            return count, data
+        return count, self.through_layers(data) if self.layers else data
+
+    def through_layers(self, data: bytes) -> bytes:
+        """What octets that were read mean to the connection; raises LayerError."""
         try:
-            for layer in self._layers:
+            for layer in self.layers:
                 data = layer.receive(data)
         except LayerError:
             self._say_why()
             raise
         if not self.established:
-            self.established = all(layer.established for layer in self._layers)
-        return count, data
+            self.established = all(layer.established for layer in self.layers)
+        return data
 
     def discard(self, most: int) -> int:
         """Read and drop octets; how many, 0 at the end of the stream."""
@@ -132,7 +134,7 @@ class Transport:
 
     def identify(self, peer: Peer) -> Peer:
         """What is known of the client by now."""
-        for layer in self._layers:
+        for layer in self.layers:
             if layer.established:
                 peer = layer.identify(peer)
         return peer
@@ -158,7 +160,7 @@ class Transport:
         """Write the end of the stream (FIN) behind all octets; False where some wait to be taken first."""
         if not self._ended:
             self._ended = True
-            self._keep([layer.end() for layer in reversed(self._layers)])
+            self._keep([layer.end() for layer in reversed(self.layers)])
         self._write()
         if self.unsent:
             return False
@@ -171,10 +173,13 @@ class Transport:
 
     def _take(self, connection: ServerConnection, now: float) -> None:
         """Write all that the connection has to send; asked also where it is nothing, to time its end."""
-        pieces = connection.pieces_to_send(now) if self.established else []
-        for layer in reversed(self._layers):
+        self.write(connection.pieces_to_send(now) if self.established else [])
+
+    def write(self, pieces: list[bytes]) -> None:
+        """Write octets through the layers, after what is kept; keep what the system does not take."""
+        for layer in reversed(self.layers):
             pieces = layer.send(pieces)
-        if len(pieces) == 1:  # as a rule, and as a rule the system takes it all
+        if len(pieces) == 1 and not self.unsent:  # as a rule, and as a rule the system takes it all
             sent = self._send(pieces)
             if sent < len(pieces[0]):
                 self._keep([pieces[0][sent:]])
@@ -185,7 +190,7 @@ class Transport:
     def _say_why(self) -> None:
         """Send what a layer has to say about a fault of the client's, as an alert of TLS, if it can go."""
         pieces: list[bytes] = []
-        for layer in reversed(self._layers):
+        for layer in reversed(self.layers):
             pieces = layer.send(pieces)
         with contextlib.suppress(OSError):
             if pieces and not self.unsent:

@@ -33,7 +33,7 @@ class Distribution:
         return list(zip(names, itertools.accumulate(self.counts), strict=True))
 
 
-class _Cells:
+class Cells:
     """What one thread has counted; no other writes it."""
 
     __slots__ = ("counts", "seconds")
@@ -50,15 +50,20 @@ class Histogram:
         """Begin with nothing counted."""
         self._mine = threading.local()
         self._lock = threading.Lock()
-        self._all: list[_Cells] = []
+        self._all: list[Cells] = []
+
+    def cells(self) -> Cells:
+        """Cells for one thread to count in: no other may write them."""
+        cells = Cells()
+        with self._lock:
+            self._all.append(cells)
+        return cells
 
     def note(self, seconds: float) -> None:
         """Count something that took so long."""
-        cells: _Cells | None = getattr(self._mine, "cells", None)
+        cells: Cells | None = getattr(self._mine, "cells", None)
         if cells is None:
-            cells = self._mine.cells = _Cells()
-            with self._lock:
-                self._all.append(cells)
+            cells = self._mine.cells = self.cells()
         cells.counts[bisect_left(BOUNDS, seconds)] += 1
         cells.seconds += seconds
 

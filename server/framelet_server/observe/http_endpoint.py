@@ -15,7 +15,7 @@ from collections import OrderedDict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
-from framelet_server.pool.acceptor import ListenError
+from framelet_server.net.sockets import ListenError
 
 from .metrics import registry
 

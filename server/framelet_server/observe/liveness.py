@@ -8,8 +8,6 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from framelet_server.net.poller import Poller
     from framelet_server.net.timers import Timers
 
@@ -37,14 +35,11 @@ class LivenessProbe:
     the same others.  Where all workers are busy it stays with one question, which grows older.
     """
 
-    def __init__(
-        self, poller: Poller, timers: Timers, limited_log: LogLimit, when_late: Callable[[], None]
-    ) -> None:
-        """Begin to beat; ``when_late`` is called at each beat at which no worker has come since the last."""
+    def __init__(self, poller: Poller, timers: Timers, limited_log: LogLimit) -> None:
+        """Begin to beat."""
         self._poller = poller
         self._timers = timers
         self._throttle = limited_log
-        self._when_late = when_late
         self._sock, self._other = socket.socketpair()
         self._lock = threading.Lock()  # guards the rest
         self._closed = False
@@ -71,9 +66,9 @@ class LivenessProbe:
         """Whether the thread of the timers goes on."""
         return time.monotonic() - self._beat_at < _SILENCE
 
-    def ready(self, *, hangup: bool) -> None:
+    def ready(self, *, gone: bool) -> None:
         """Take the time, called by a worker."""
-        del hangup
+        del gone
         with self._lock:
             if self._asked is not None:
                 self._waited = time.monotonic() - self._asked
@@ -95,11 +90,8 @@ class LivenessProbe:
             if self._closed:
                 return
             self._beat_at = now
-            late = self._asked is not None
-            if not late:
+            if self._asked is None:
                 self._asked = now
                 self._poller.arm(self._sock, read=False, write=True)
-        if late:
-            self._when_late()
         self._timers.schedule(now + _EVERY, self._beat)
         self._throttle.report()

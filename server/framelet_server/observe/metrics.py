@@ -47,12 +47,19 @@ class Metrics:
     octets_sent: int = field(metadata=_counter("octets sent, with those of layers below the frames"))
     errors: Mapping[str, int] = field(metadata=_counter("errors, by their code in the specification", "code"))
     handler_seconds: Distribution = field(
-        metadata=_histogram("time that handlers took; reversal is not timed")
+        metadata=_histogram("time that handlers took; those of one read are timed together")
+    )
+    handler_calls_at_once: int = field(
+        metadata=_gauge("calls of the REQUEST handler made before their answers are sent; 1: it may block")
     )
     in_flight: int = field(
         metadata=_gauge("answers that an executor is making, or that wait for such to be sent")
     )
     threads: int = field(metadata=_gauge("worker threads"))
+    threads_active: int = field(metadata=_gauge("worker threads that wait for clients, or serve them"))
+    threads_relieved: int = field(
+        metadata=_counter("times that a worker thread was held up by surprise and another one went on")
+    )
     threads_busy: int = field(metadata=_gauge("worker threads that are serving a client now"))
     thread_wait_seconds: float = field(
         metadata=_gauge("time that a ready client waits for a thread, measured each second")

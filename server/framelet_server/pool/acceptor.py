@@ -1,4 +1,4 @@
-"""Listening sockets: how they are opened, and how clients come in through them."""
+"""How clients come in: accepted, admitted or refused, and given a channel."""
 
 from __future__ import annotations
 
@@ -7,33 +7,31 @@ import errno
 import logging
 import os
 import socket
-import stat
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from framelet import (
-    Address,
-    ConfigurationError,
-    ErrorCode,
-    FrameletError,
-    ServerConnection,
-    TcpAddress,
-    TlsAddress,
-    UnixAddress,
-)
+from framelet import ErrorCode, ServerConnection
+from framelet_server.connection.channel import Channel
 from framelet_server.net.peer import Peer, peer_of
+from framelet_server.net.sockets import SocketFile
 from framelet_server.net.transport import Layer, LayerError
 
 if TYPE_CHECKING:
-    from .house import House
+    from framelet_server.connection.context import Context
+
+    from .admission import Admission
+    from .drain import Drain
 
 _log = logging.getLogger("framelet_server")
 
-Layers = Callable[[Peer], tuple[Peer, Sequence[Layer]]]
-"""Who a new client is until its layers know better, and what it speaks below its frames.
+Layers = Callable[[], Sequence[Layer]]
+"""Makes what a new client speaks below its frames."""
+
+Entrance = Callable[[Peer], tuple[Peer, Layers]]
+"""Who a new client is until its layers know better, and what makes them.
 
 Raises LayerError where it may not come in.
 """
@@ -45,10 +43,6 @@ _UNREAD = 65_536
 """Octets read of a client that is turned away at the door."""
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-_ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
-"""How the system says that it has no such address, as of IPv6 where that is switched off."""
-
-_FAMILIES = {socket.AF_INET, socket.AF_INET6, socket.AF_UNIX}
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0
 """Seconds without accepting after the system ran out of something; doubled each time."""
@@ -56,135 +50,29 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0
 _PATIENCE = 5.0
 """Seconds of this after which those who wait are told so; until then others may leave and make room."""
 
-
-class ListenError(FrameletError, OSError):
-    """The server cannot listen on an address."""
-
-
-def open_listeners(address: Address, backlog: int) -> list[socket.socket]:
-    """Listen on an address: on every one of this system that a host name stands for, all on the same port.
-
-    Raises ListenError that names the address and the reason.
-    """
-    try:
-        if isinstance(address, UnixAddress):
-            return [_open_unix(address.path, backlog)]
-        return _open_tcp(address, backlog)
-    except (OSError, UnicodeError) as error:  # UnicodeError for what cannot be a host name
-        message = f"cannot listen on {address}: {getattr(error, 'strerror', None) or error}"
-        raise ListenError(message) from error
+_INHERITED = sys.platform == "linux"
+"""Whether an accepted socket has the TCP options of its listening socket."""
 
 
-def _open_tcp(address: TcpAddress | TlsAddress, backlog: int) -> list[socket.socket]:
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    sockets: list[socket.socket] = []
-    failures: list[OSError] = []
-    for family, kind, protocol, _, (host, _, *rest) in dict.fromkeys(found):
-        # Port 0: the first one decides for all.
-        port = sockets[0].getsockname()[1] if sockets else address.port
-        try:
-            sockets.append(_open_one(socket.socket(family, kind, protocol), (host, port, *rest), backlog))
-        except OSError as error:
-            failures.append(error)
-    for failure in failures:
-        if failure.errno not in _ABSENT or not sockets:
-            for sock in sockets:
-                sock.close()
-            raise failure
-    return sockets
+class Acceptor:
+    """Accepts clients on one listening socket, in turns like any other owner of a socket."""
 
-
-def _open_one(sock: socket.socket, name: Any, backlog: int) -> socket.socket:  # noqa: ANN401 - socket addresses have a form per family
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if sock.family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(name)
-        sock.listen(backlog)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def _open_unix(path: str, backlog: int) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        try:
-            sock.bind(path)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE or not _is_stale(path):
-                raise
-            Path(path).unlink()
-            sock.bind(path)
-        sock.listen(backlog)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def _is_stale(path: str) -> bool:
-    """Whether a socket file was left behind by a process that is gone; a file of another kind never is."""
-    if not stat.S_ISSOCK(os.lstat(path).st_mode):
-        return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(0)  # the backlog of a server that lives may be full
-        return probe.connect_ex(path) == errno.ECONNREFUSED
-
-
-def check_listening(sock: socket.socket) -> None:
-    """See that a socket from elsewhere can be accepted on; raises ConfigurationError."""
-    try:
-        family, kind = sock.family, sock.type
-        listening = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    except OSError as error:
-        message = f"file descriptor {sock.fileno()} is no socket: {error.strerror}"
-        raise ConfigurationError(message) from None
-    if family not in _FAMILIES or kind != socket.SOCK_STREAM or not listening:
-        message = f"file descriptor {sock.fileno()} is no listening stream socket of TCP or a unix path"
-        raise ConfigurationError(message)
-
-
-def address_of(sock: socket.socket) -> Address:
-    """The address of a listening socket."""
-    name = sock.getsockname()
-    if sock.family == socket.AF_UNIX:
-        return UnixAddress(os.fsdecode(name).replace("\0", "@", 1))  # Linux has names that are no paths
-    return TcpAddress(name[0], name[1])
-
-
-class SocketFile:
-    """The file of a unix socket, to be removed when that is closed."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        """Remember which file it is."""
-        self._path = Path(sock.getsockname())
-        self._file = self._path.lstat()
-
-    def remove(self) -> None:
-        """Remove the file, unless it is another's by now; never raises."""
-        try:
-            if os.path.samestat(self._path.lstat(), self._file):
-                self._path.unlink()
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            _log.warning("cannot remove %s: %s", self._path, error.strerror)
-
-
-class Listener:
-    """Accepts clients for a house, in turns like any other owner of a socket."""
-
-    def __init__(self, house: House, sock: socket.socket, layers: Layers, *, owns_file: bool = True) -> None:
-        """Begin to accept on a listening socket.
-
-        ``layers`` says what a client speaks below its frames; ``owns_file`` has the file of a unix socket
-        removed with it.
-        """
-        self._house = house
+    def __init__(  # noqa: PLR0913 - what belongs to a door
+        self,
+        context: Context,
+        sock: socket.socket,
+        admission: Admission,
+        drain: Drain,
+        entrance: Entrance,
+        *,
+        owns_file: bool = True,
+    ) -> None:
+        """Begin to accept; ``owns_file`` has the file of a unix socket removed with it."""
+        self._context = context
         self._sock = sock
-        self._layers = layers
+        self._admission = admission
+        self._drain = drain
+        self._entrance = entrance
         self._lock = threading.Lock()  # against closing while another thread accepts
         self._closed = False
         self._pause = 0.0
@@ -192,11 +80,14 @@ class Listener:
         self._reserve = _open_reserve()
         self._file = SocketFile(sock) if owns_file and sock.family == socket.AF_UNIX else None
         sock.settimeout(0)
-        house.poller.add(sock, self, read=True, write=False)
+        if sock.family != socket.AF_UNIX:
+            # Answers are written in one piece per turn; waiting for more would only delay them.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        context.poller.add(sock, self, read=True, write=False)
 
-    def ready(self, *, hangup: bool) -> None:
+    def ready(self, *, gone: bool) -> None:
         """Accept those who wait, up to a number."""
-        del hangup
+        del gone
         with self._lock:
             if self._closed:
                 return
@@ -208,7 +99,7 @@ class Listener:
                 self._back_off(error)
             else:
                 self._pause = 0.0
-                self._house.poller.arm(self._sock, read=True, write=False)
+                self._context.poller.arm(self._sock, read=True, write=False)
 
     def close(self) -> None:
         """Accept nobody any more, and remove the file of a unix socket."""
@@ -219,7 +110,7 @@ class Listener:
             # The file goes first: another server that wants the path finds none, or one that is in use.
             if self._file is not None:
                 self._file.remove()
-            self._house.poller.discard(self._sock)
+            self._context.poller.discard(self._sock)
             self._close_reserve()
 
     def _accept(self) -> bool:
@@ -232,33 +123,48 @@ class Listener:
             if error.errno in _EXHAUSTED:
                 raise
             return True  # this client went away while it waited; there may be others
-        client = peer_of(sock.family, peer)
         try:
             sock.settimeout(0)
-            if sock.family != socket.AF_UNIX:
-                # Answers are written in one piece per turn; waiting for more would only delay them.
+            if sock.family != socket.AF_UNIX and not _INHERITED:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._house.admit(sock, *self._layers(client))
-        except LayerError as error:
-            self._house.record_refusal(client, "layer", str(error))
-            sock.close()
+            self._let_in(sock, peer_of(sock.family, peer))
         except BaseException:
             sock.close()
             raise
         return True
 
+    def _let_in(self, sock: socket.socket, client: Peer) -> None:
+        """Give a client its channel, or refuse it (REQ-FLOW-6); nothing is built before that is decided."""
+        try:
+            peer, layers = self._entrance(client)
+        except LayerError as error:
+            self._admission.record_refusal(client, "layer", str(error))
+            sock.close()
+            return
+        refusal = self._admission.enter(peer)
+        if refusal is not None and refusal.silent:
+            sock.close()
+            return
+        try:
+            channel = Channel(self._context, sock, peer, layers())
+        except BaseException:
+            self._admission.leave(peer.host, refused=refusal is not None)
+            raise
+        self._drain.enter(channel)
+        channel.begin(refusal=refusal.text if refusal else "")
+
     def _back_off(self, error: Exception) -> None:
         """Out of descriptors or memory: stop accepting for a moment instead of spinning."""
         if self._pause == 0.0:
             reason = getattr(error, "strerror", None) or repr(error)
-            self._house.limited_log.error(
+            self._context.handlers.limited_log.error(
                 "accepting", "cannot accept: %s; trying again until it works", reason
             )
             self._short_since = time.monotonic()
         elif time.monotonic() - self._short_since > _PATIENCE:
             self._turn_away()
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
-        self._house.timers.schedule(time.monotonic() + self._pause, self._resume)
+        self._context.timers.schedule(time.monotonic() + self._pause, self._resume)
 
     def _turn_away(self) -> None:
         """Use the descriptor kept for this to tell those who wait that there is no room (REQ-FLOW-6)."""
@@ -274,11 +180,10 @@ class Listener:
             self._reserve = _open_reserve()
 
     def _tell(self, sock: socket.socket, peer: Peer) -> None:
-        self._house.record_refusal(peer, "exhausted", "out of descriptors or memory")
+        self._admission.record_refusal(peer, "exhausted", "out of descriptors or memory")
         sock.settimeout(0)
         with contextlib.suppress(OSError, LayerError):
-            _, layers = self._layers(peer)
-            if layers:
+            if self._entrance(peer)[1]():
                 return  # it would not understand
             connection = ServerConnection(now=0.0)
             connection.fail(ErrorCode.TOO_MANY_CONNECTIONS, "the system allows no further connection")
@@ -294,7 +199,7 @@ class Listener:
     def _resume(self) -> None:
         with self._lock:
             if not self._closed:
-                self._house.poller.arm(self._sock, read=True, write=False)
+                self._context.poller.arm(self._sock, read=True, write=False)
 
 
 def _open_reserve() -> int | None:

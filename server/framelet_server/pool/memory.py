@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from framelet_server.connection.context import Holder
     from framelet_server.net.timers import Timers
     from framelet_server.observe.log_limit import LogLimit
 
@@ -17,16 +18,6 @@ _GRACE = 0.5
 
 _RELIEF = 7 / 8
 """Part of the budget to come down to, so that the next octet does not exceed it again."""
-
-
-class Holder(Protocol):
-    """A client for which octets are held."""
-
-    def wake(self) -> None:
-        """Have a worker look at it soon."""
-
-    def shed(self) -> None:
-        """End it, and free what is held."""
 
 
 class MemoryBudget:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import enum
 import hmac
+import threading
+import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Self
 
@@ -12,6 +14,9 @@ from framelet import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
+
+    from framelet_server.net.peer import Peer
+    from framelet_server.observe.log_limit import LogLimit
 
 
 class StopKind(enum.Enum):
@@ -109,3 +114,30 @@ class WrongTokens:
         if count <= _FREE:
             return 0.0
         return min(_FIRST_WAIT * 2.0 ** min(count - _FREE - 1, 10), _LONGEST_WAIT)
+
+
+class StopControl:
+    """Decides on each STOP, and counts those that are refused; may be asked from any thread."""
+
+    def __init__(self, policy: StopPolicy, limited_log: LogLimit, *, local: bool) -> None:
+        """``local`` says whether every address that the server listens on is on this machine."""
+        self._policy = policy
+        self._limited_log = limited_log
+        self._local = local
+        self._lock = threading.Lock()  # guards the rest
+        self._wrong_tokens = WrongTokens()
+        self.refused = 0
+
+    def refusal(self, peer: Peer, token: str) -> float | None:
+        """Decide on a STOP (REQ-STOP-1): None where it is allowed.
+
+        Otherwise the seconds for which its answer is to be kept back (REQ-STOP-15).
+        """
+        if self._policy.allows(token, local=peer.local and self._local, roles=peer.roles):
+            return None
+        self._limited_log.warning("refused STOPs", "%s: STOP refused", peer.name, peer=peer.name)
+        with self._lock:
+            self.refused += 1
+            if self._policy.kind is not StopKind.TOKEN:
+                return 0.0
+            return self._wrong_tokens.wait(peer.host, time.monotonic())

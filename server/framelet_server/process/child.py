@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from framelet import ConfigurationError
-from framelet_server.pool.drain_observer import DrainObserver
+from framelet_server.pool.drain import DrainObserver
 
 from .control import ControlLine
 from .run import handle_signals, reload_safely, wait

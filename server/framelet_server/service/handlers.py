@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
@@ -15,11 +14,9 @@ from framelet import (
     IllFormedTextError,
     RequestReceived,
     TypeRange,
-    reverse,
 )
 from framelet_server.observe.histogram import Histogram
 from framelet_server.observe.log_limit import LogLimit
-from framelet_server.observe.watchdog import call_handler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +32,37 @@ _FAILED = "failed handlers"
 Delivery = Callable[["ServerConnection", float], None]
 """Queues an answer that has come, on a connection, after so many seconds."""
 
+LONG = 0.001
+"""Seconds of handler time before the answers so far are sent: what they may be delayed by."""
+
+MOST_AT_ONCE = 65_536
+"""REQUESTs answered in one go at the most."""
+
+
+class Service:
+    """One handler, and what was learned of it.
+
+    ``at_once`` is how many of its calls may be made before their answers are sent: as many as take about a
+    millisecond.  Each call teaches it, unless ``blocking`` says.  At 1 a call may take long, so its worker lets
+    another one take over first; a handler begins there, and doubles with each quick call.
+    """
+
+    __slots__ = ("at_once", "fixed", "function")
+
+    def __init__(self, function: Handler, blocking: bool | None) -> None:  # noqa: FBT001 - private to the room
+        """Raise ConfigurationError for what is no function."""
+        if not callable(function):
+            message = f"{function!r} is no handler: expected a function from str to str"
+            raise ConfigurationError(message)
+        self.function = function
+        self.fixed = blocking is not None
+        self.at_once = MOST_AT_ONCE if blocking is False else 1
+
+    @property
+    def name(self) -> str:
+        """What the function is called, for the log."""
+        return getattr(self.function, "__qualname__", None) or repr(self.function)
+
 
 class Handlers:
     """The handler of REQUEST, and those of application types (REQ-TYPE-5, 6)."""
@@ -44,53 +72,36 @@ class Handlers:
         request: Handler,
         applications: Mapping[int, Handler],
         executor: Executor | None = None,
+        *,
+        blocking: bool | None = None,
     ) -> None:
         """Raise ConfigurationError for a type that is not the application's, or no function.
 
-        With an ``executor`` it is that which calls the handlers; its owner shuts it down.
+        With an ``executor`` it is that which calls the handlers; its owner shuts it down.  ``blocking`` says
+        whether handlers may block; None: to be learned, of each by itself.
         """
-        for handler in (request, *applications.values()):
-            if not callable(handler):
-                message = f"{handler!r} is no handler: expected a function from str to str"
-                raise ConfigurationError(message)
+        self.request = Service(request, blocking)
+        self._applications = {number: Service(found, blocking) for number, found in applications.items()}
         for frame_type in applications:
             if frame_type not in TypeRange.APPLICATION.types:
                 message = f"a handler cannot be registered for type {frame_type!r}: expected 0xC0 to 0xFF"
                 raise ConfigurationError(message)
-        self._request = request
-        self._applications = dict(applications)
         self.executor = executor
         self.limited_log = LogLimit()
         self.seconds = Histogram()
         """How long handlers took: with an executor, from the submission to the result."""
-        # Reversal is known not to block, so its answers may be sent many at a time, and it is not timed.  The
-        # answer of any other handler is sent before the next handler is called, which may take long.
-        self.may_block = request is not reverse or bool(applications)
-        self.reverses = request is reverse and executor is None
-        """Whether REQUESTs are reversed here and now, which a connection does by itself."""
-        self.may_wait = self.may_block or executor is not None
-        """Whether a worker may come to wait for something that is not the server's own code."""
 
-    def answer(self, connection: ServerConnection, event: RequestReceived | ApplicationReceived) -> None:
-        """Call the handler and queue its answer, or the recoverable ERROR that takes its place."""
-        handler = self._handler(event)
-        if handler is None:
-            connection.send_error(ErrorCode.NO_HANDLER)
-            return
-        try:
-            answer = self._timed(handler, event.text) if self.may_block else handler(event.text)
-        except BaseException:  # noqa: BLE001 - even SystemExit in a handler must cost its caller alone
-            self._failed(connection, handler)
-        else:
-            self._send(connection, handler, answer)
+    def service_of(self, event: RequestReceived | ApplicationReceived) -> Service | None:
+        """What answers a frame; None where there is no handler for its type."""
+        return self.request if isinstance(event, RequestReceived) else self._applications.get(event.type)
 
     def submit(self, event: RequestReceived | ApplicationReceived) -> tuple[Future[str], Delivery]:
         """Have the executor call the handler; the future, and what is to be done when it has ended."""
-        handler = self._handler(event)
-        if handler is None or self.executor is None:
+        service = self.service_of(event)
+        if service is None or self.executor is None:
             return _done(), lambda connection, _: connection.send_error(ErrorCode.NO_HANDLER)
         try:
-            future = self.executor.submit(handler, event.text)
+            future = self.executor.submit(service.function, event.text)
         except Exception as error:  # noqa: BLE001 - an executor that is shut down, or broken
             future = _done(error)
 
@@ -99,27 +110,18 @@ class Handlers:
             try:
                 answer = future.result()
             except BaseException:  # noqa: BLE001 - whatever it was, it costs its caller alone
-                self._failed(connection, handler)
+                self.failed(service)
+                connection.send_error(ErrorCode.HANDLER_FAILED)
             else:
-                self._send(connection, handler, answer)
+                self.send(connection, service, answer)
 
         return future, deliver
 
-    def _timed(self, handler: Handler, text: str) -> str:
-        began = time.perf_counter()
-        try:
-            return call_handler(handler, text)
-        finally:
-            self.seconds.note(time.perf_counter() - began)
-
-    def _handler(self, event: RequestReceived | ApplicationReceived) -> Handler | None:
-        return self._request if isinstance(event, RequestReceived) else self._applications.get(event.type)
-
-    def _send(self, connection: ServerConnection, handler: Handler, answer: object) -> None:
-        """Queue what a handler returned."""
+    def send(self, connection: ServerConnection, service: Service, answer: object) -> None:
+        """Queue what a handler returned, or the recoverable ERROR that takes its place."""
         if not isinstance(answer, str):
             self.limited_log.error(
-                _FAILED, "handler %s returned %s, not str", _name(handler), type(answer).__name__
+                _FAILED, "handler %s returned %s, not str", service.name, type(answer).__name__
             )
             connection.send_error(ErrorCode.HANDLER_FAILED)
             return
@@ -129,13 +131,13 @@ class Handlers:
             connection.send_error(ErrorCode.ANSWER_TOO_LARGE, str(error))
         except IllFormedTextError as error:
             self.limited_log.error(
-                _FAILED, "handler %s returned text that cannot be sent: %s", _name(handler), error
+                _FAILED, "handler %s returned text that cannot be sent: %s", service.name, error
             )
             connection.send_error(ErrorCode.HANDLER_FAILED)
 
-    def _failed(self, connection: ServerConnection, handler: Handler) -> None:
-        self.limited_log.error(_FAILED, "handler %s failed", _name(handler), exc_info=True)
-        connection.send_error(ErrorCode.HANDLER_FAILED)
+    def failed(self, service: Service) -> None:
+        """Log the exception that a handler has raised; to be called while it is handled."""
+        self.limited_log.error(_FAILED, "handler %s failed", service.name, exc_info=True)
 
 
 def _done(error: Exception | None = None) -> Future[str]:
@@ -146,6 +148,3 @@ def _done(error: Exception | None = None) -> Future[str]:
         future.set_exception(error)
     return future
 
-
-def _name(handler: Handler) -> str:
-    return getattr(handler, "__qualname__", None) or repr(handler)

@@ -1,0 +1,106 @@
+"""What the connections of one server share, as a connection sees it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from framelet_server.config import ServerLimits
+    from framelet_server.net.peer import Peer
+    from framelet_server.net.poller import Poller
+    from framelet_server.net.timers import Timers
+    from framelet_server.service.handlers import Handlers
+
+
+class Connected(Protocol):
+    """One client's connection, as the pool sees it; every method may be called from any thread."""
+
+    stopper: bool
+    """Whether its STOP was allowed; the drain sets it."""
+
+    cut: bool
+    """Whether answers were dropped."""
+
+    @property
+    def peer(self) -> Peer:
+        """Who the client is."""
+        ...
+
+    @property
+    def refused(self) -> bool:
+        """Whether it is told to go, and does not count as a client."""
+        ...
+
+    def drain(self) -> None:
+        """Answer what was received, then end."""
+
+    def send_stopped(self, closed: int, cut: int) -> None:
+        """Answer the STOP that was allowed (REQ-STOP-8)."""
+
+    def abort(self) -> None:
+        """End by force."""
+
+
+class Memory(Protocol):
+    """The memory that all clients take together."""
+
+    exceeded: bool
+
+    def note(self, holder: Holder, octets: int) -> None:
+        """Take down how many octets are held for a client now."""
+
+
+class Holder(Protocol):
+    """A client for which octets are held."""
+
+    def wake(self) -> None:
+        """Have a worker look at it soon."""
+
+    def shed(self) -> None:
+        """End it, and free what is held."""
+
+
+class Admission(Protocol):
+    """Who may come in."""
+
+    def move(self, old: str, new: Peer) -> str:
+        """Count a client for another address than its relay's; why it is refused for that, or nothing."""
+        ...
+
+
+class StopControl(Protocol):
+    """Who may stop the server."""
+
+    def refusal(self, peer: Peer, token: str) -> float | None:
+        """Decide on a STOP: None where it is allowed, else the seconds to keep the refusal back."""
+        ...
+
+
+class Drain(Protocol):
+    """Whom connections tell of their ends."""
+
+    def stop_allowed(self, connected: Connected) -> None:
+        """A client's STOP was allowed."""
+
+    def finished(self, connected: Connected) -> None:
+        """A connection has sent its last octet."""
+
+    def closed(self, connected: Connected) -> None:
+        """A connection is gone."""
+
+
+@dataclasses.dataclass(slots=True)
+class Context:
+    """What the connections of one server share."""
+
+    limits: ServerLimits
+    handlers: Handlers
+    timers: Timers
+    poller: Poller
+    memory: Memory
+    admission: Admission
+    stops: StopControl
+    drain: Drain
+    keep_armed: bool = False
+    """Whether sockets stay armed between turns, as is best while one worker serves all."""

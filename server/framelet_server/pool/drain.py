@@ -1,0 +1,218 @@
+"""How a server ends: the drain, from the first word of it to the last STOPPED (section 10 of the specification).
+
+The way of a drain, in the order of the methods below:
+
+1. ``begin``: somebody asks for the end: a signal, the program, a STOP (``stop_allowed``).  No client is accepted any
+   more, and every channel is told; each answers what it has received, sends FIN, and says so by ``finished``.
+2. ``force``, at the drain timeout or at a second signal: those that still have answers to send are cut off.
+3. ``_all_finished``: the ``DrainObserver`` hears the counts; it calls ``_conclude`` with those of all processes.
+4. ``_conclude``: those whose STOP was allowed get STOPPED, as their last frame.
+5. ``_end``, when the last channel is ``closed``, or has lingered for too long: the workers go.
+
+All methods may be called from any thread, with no lock held.  ``_lock`` guards the fields; what follows from a
+change of them is done after it is released.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from framelet_server.config import ServerLimits
+    from framelet_server.connection.channel import Channel
+    from framelet_server.connection.context import Connected
+    from framelet_server.net.timers import Timers
+
+    from .admission import Admission
+    from .connections import ConnectionTable
+
+_log = logging.getLogger("framelet_server")
+
+
+class DrainObserver:
+    """Hears of a drain, and has its say where several processes are one server; this one lets it take its course.
+
+    The methods are called from any thread of the server, and must not block.
+    """
+
+    def drain_began(self, reason: str) -> None:
+        """The server has begun to drain, whoever asked for it."""
+
+    def stop_allowed(self, reason: str) -> None:
+        """A client's STOP was allowed; the drain has begun by now."""
+
+    def drained(self, closed: int, cut: int, conclude: Callable[[int, int], None]) -> None:
+        """All clients but those whose STOP was allowed have been closed, or cut off.
+
+        Those get STOPPED with the numbers that ``conclude`` is called with, by whichever thread, once.  Until
+        then the server waits for it (REQ-STOP-8).
+        """
+        conclude(closed, cut)
+
+
+class Drain:
+    """The end of one server."""
+
+    def __init__(
+        self,
+        table: ConnectionTable,
+        admission: Admission,
+        timers: Timers,
+        limits: ServerLimits,
+        observer: DrainObserver,
+    ) -> None:
+        """Nothing ends yet."""
+        self._table = table
+        self._admission = admission
+        self._timers = timers
+        self._limits = limits
+        self._observer = observer
+        self.stop_accepting: Callable[[], None] = lambda: None
+        self.on_end: Callable[[], None] = lambda: None
+        self.ended = threading.Event()
+        self._lock = threading.Lock()
+        self._finished: set[Connected] = set()  # open channels that nobody waits for: their last octet is sent
+        self._active: set[Connected] = set()  # once it has begun: those that it waits for
+        self._begun = False
+        self._forced = False
+        self._counted = False  # the observer knows that nobody is waited for
+        self._outcome: tuple[int, int] | None = None  # what STOPPED says
+        self._over = False
+        self._closed = 0
+        self._cut = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether the server takes no frames beyond those received."""
+        return self._begun
+
+    # 1. The beginning.
+
+    def begin(self, reason: str) -> None:
+        """Answer what was received, then end; returns at once, and does nothing the second time."""
+        # This first: whoever has been accepted is let in, so that no client is closed without a word (REQ-STOP-6).
+        self.stop_accepting()
+        with self._lock:
+            if self._begun:
+                return
+            self._begun = True
+            channels = self._table.seal()
+            self._active = {channel for channel in channels if not self._is_done(channel)}
+        _log.info("draining %d connections: %s", len(channels), reason)
+        self._observer.drain_began(reason)
+        self._timers.schedule(time.monotonic() + self._limits.drain_timeout, self.force)
+        for channel in channels:
+            channel.drain()
+        self._advance()
+
+    def enter(self, channel: Channel) -> None:
+        """Take a new channel in; one that comes while the drain begins is drained with the others."""
+        if self._table.add(channel):
+            return
+        with self._lock:
+            if not self._is_done(channel):
+                self._active.add(channel)
+        channel.drain()
+
+    def stop_allowed(self, connected: Connected) -> None:
+        """A client's STOP was allowed: it waits for STOPPED, and the drain for the others (REQ-STOP-8, 11)."""
+        with self._lock:
+            connected.stopper = True
+            self._active.discard(connected)
+        reason = f"{connected.peer.name} sent STOP"
+        self.begin(reason)
+        self._observer.stop_allowed(reason)
+        outcome = self._outcome
+        if outcome is not None:
+            connected.send_stopped(*outcome)
+        self._advance()  # it may have been the last one that a drain under way was waiting for
+
+    def finished(self, connected: Connected) -> None:
+        """A channel has sent its last octet, or has been cut off."""
+        with self._lock:
+            self._finished.add(connected)
+            if connected in self._active:
+                self._active.discard(connected)
+                self._closed += not connected.cut
+                self._cut += connected.cut
+        self._advance()
+
+    # 2. By force.
+
+    def force(self) -> None:
+        """Cut off everything that still has answers to send (REQ-STOP-12)."""
+        with self._lock:
+            if not self._begun:
+                return
+            self._forced = True
+            late = list(self._active)
+        for channel in late:
+            channel.abort()
+        self._advance()
+        self._limit_linger()
+
+    # 3. Nobody is waited for.
+
+    def _advance(self) -> None:
+        """Take the drain to its next step, if it is time for one."""
+        with self._lock:
+            if not self._begun:
+                return
+            count = not (self._counted or self._active)
+            self._counted = self._counted or count
+            over = self._counted and not len(self._table)
+        if count:
+            self._observer.drained(self._closed, self._cut, self._conclude)
+        if over:
+            self._end()
+
+    # 4. STOPPED.
+
+    def _conclude(self, closed: int, cut: int) -> None:
+        """Have STOPPED sent with these numbers (REQ-STOP-8)."""
+        with self._lock:
+            if self._outcome is not None:
+                return
+            self._outcome = closed, cut
+        for channel in self._table.all():
+            if channel.stopper:
+                channel.send_stopped(closed, cut)
+        self._limit_linger()
+
+    def _limit_linger(self) -> None:
+        """After a drain that was cut short, give the last clients the linger timeout to take STOPPED."""
+        if self._forced and self._outcome is not None:
+            self._timers.schedule(time.monotonic() + self._limits.linger_timeout, self._end)
+
+    # 5. The end.
+
+    def closed(self, channel: Channel) -> None:
+        """A channel is gone."""
+        self.finished(channel)
+        self._table.remove(channel)
+        self._admission.leave(channel.peer.host, refused=channel.refused)
+        with self._lock:
+            self._finished.discard(channel)
+        self._advance()
+
+    def _end(self) -> None:
+        """Let the workers go; clients that linger on are cut off."""
+        with self._lock:
+            if self._over:
+                return
+            self._over = True
+        for channel in self._table.all():
+            channel.abort()
+        _log.info("drained: %d connections closed, %d cut off", self._closed, self._cut)
+        self.on_end()
+        self.ended.set()
+
+    def _is_done(self, channel: Channel) -> bool:
+        """Whether the drain does not wait for a channel; the lock is held."""
+        assert self._lock.locked()
+        return channel.refused or channel.stopper or channel in self._finished

@@ -1,0 +1,157 @@
+"""The handler calls of one worker: which one is under way, how long they take, what they have answered.
+
+While a handler runs, its worker can do nothing else.  So that a handler that blocks for the first time holds up
+neither the answers before its own nor other clients, the calls under way can be looked at from another thread
+(``pool.stall_detector``): it sends the answers that are ready, by ``send_early``.
+
+``lock`` guards ``began`` and ``sent``, and the session while ``began`` says that a call is under way.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from bisect import bisect_left
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+from framelet_server.observe.histogram import BOUNDS
+
+from .handlers import LONG, MOST_AT_ONCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .handlers import Handlers, Service
+
+
+_MOST_CHARACTERS = 262_144
+"""Characters of answers after which they are sent before the next call: a bound of memory (REQ-FLOW-1)."""
+
+
+class EarlySender(Protocol):
+    """Where answers go while a later one of the same read is still being made."""
+
+    def send_early(self, answers: list[str], now: float) -> bool:
+        """Send the answers to the oldest REQUESTs; False, with nothing done, where that is not possible."""
+        ...
+
+
+def _nothing() -> None:
+    """Let nobody know."""
+
+
+class HandlerCalls:
+    """What one worker has its handlers do."""
+
+    __slots__ = (
+        "_answers",
+        "_cells",
+        "_handlers",
+        "_sender",
+        "began",
+        "done",
+        "ended",
+        "failed",
+        "let_others_in",
+        "lock",
+        "now",
+        "sent",
+        "watch",
+        "watched",
+    )
+
+    def __init__(self, handlers: Handlers) -> None:
+        """Begin with no call under way."""
+        self._handlers = handlers
+        self._cells = handlers.seconds.cells()
+        self.lock = threading.Lock()
+        self.began = math.inf  # when the calls under way began, on the monotonic clock; infinity for none
+        self.sent = 0  # how many of their answers were sent early
+        self._answers: list[str] = []  # those made so far
+        self._sender: EarlySender | None = None
+        self.ended = 0.0  # when the last ones ended
+        self.done = 0  # how many texts the last ones have dealt with
+        self.failed = False  # whether the last of them raised
+        self.now = 0.0  # when the worker's turn began
+        self.watched = False  # whether the stall detector is awake
+        self.watch: Callable[[], None] = _nothing  # wakes it
+        self.let_others_in: Callable[[], None] = _nothing  # before a call that may take long
+
+    def answer(self, texts: Sequence[str], sender: EarlySender) -> list[str]:
+        """Call the handler of REQUEST for texts, up to the first that fails (``failed``).
+
+        Returns the answers that were not sent early.  One Python call for all texts of a read, as the time that
+        it takes is a large part of what a quick handler takes.
+        """
+        service = self._handlers.request
+        if service.at_once == 1:
+            self.let_others_in()
+        elif len(texts) > 1 and not self.watched:
+            self.watch()
+        handler = service.function
+        answers: list[str] = []
+        append, size = answers.append, 0
+        self._answers, self._sender = answers, sender
+        self.failed = False
+        self.began = began = monotonic()
+        try:
+            for text in texts:
+                answer = handler(text)
+                append(answer)
+                size += len(answer)
+                if size > _MOST_CHARACTERS:
+                    break
+        except BaseException:  # noqa: BLE001 - even SystemExit in a handler must cost its caller alone
+            # What has no length was returned: that it is no text is found out when it is sent.
+            if not answers or hasattr(answers[-1], "__len__"):
+                self.failed = True
+                self._handlers.failed(service)
+        self.ended = ended = monotonic()
+        with self.lock:  # from here on nothing is sent early
+            self.began = math.inf
+            sent, self.sent = self.sent, 0
+        self._sender = None
+        self.done = count = len(answers) + self.failed
+        spent = ended - began
+        cells = self._cells
+        cells.counts[bisect_left(BOUNDS, spent / count)] += count
+        cells.seconds += spent
+        if not service.fixed:
+            if spent > LONG:
+                service.at_once = max(1, int(count * LONG / spent))
+            elif service.at_once < MOST_AT_ONCE:
+                service.at_once *= 2
+        return answers[sent:] if sent else answers
+
+    def answer_one(self, service: Service, text: str, sender: EarlySender | None) -> str:
+        """Call a handler for one text; raises what it raises.
+
+        ``sender`` has answers that are to go out while the call is made, if it takes long.
+        """
+        if service.at_once == 1:
+            self.let_others_in()
+        elif sender is not None and not self.watched:
+            self.watch()
+        self._answers, self._sender = [], sender
+        self.began = began = monotonic()
+        try:
+            return service.function(text)
+        finally:
+            self.ended = ended = monotonic()
+            with self.lock:
+                self.began = math.inf
+            spent = ended - began
+            self._cells.counts[bisect_left(BOUNDS, spent)] += 1
+            self._cells.seconds += spent
+            if not service.fixed:
+                service.at_once = 1 if spent > LONG else min(2 * service.at_once, MOST_AT_ONCE)
+
+    def send_early(self, now: float) -> None:
+        """Send the answers that are ready while a later one is being made; called from another thread."""
+        with self.lock:
+            if self.began == math.inf or self._sender is None:
+                return
+            ready = self._answers[self.sent :]
+            if self._sender.send_early(ready, now):
+                self.sent += len(ready)
