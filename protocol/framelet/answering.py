@@ -98,9 +98,9 @@ class AnsweringConnection(Connection):
             try:
                 if count == 1:
                     if len(texts[0]) <= largest:  # else it is not worth a try
-                        body = str.encode(texts[0])
-                        if len(body) <= largest:
-                            octets = _PACK(_REPLY, len(body)) + body
+                        only = str.encode(texts[0])
+                        if len(only) <= largest:
+                            octets = _PACK(_REPLY, len(only)) + only
                 else:
                     # ASCII has as many octets as characters: it is encoded once, after all was joined.  Only
                     # for str itself, as a subclass may have another idea of its length.

@@ -136,6 +136,7 @@ class ServerConnection(AnsweringConnection):
         ):
             self.receive_data(data, now)
             return texts
+        self._idle_since = now
         if self._frame_started is not None:
             start = self._receive_to_boundary(data, now)
             if decoder.frames and (text := _text_of_request(*decoder.frames[0])) is not None:
@@ -146,7 +147,6 @@ class ServerConnection(AnsweringConnection):
                 if start < total:
                     self.receive_data(data[start:], now)
                 return texts
-        self._idle_since = now
         unpack, append, last = _UNPACK, texts.append, total - _HEADER_SIZE
         largest = max_body if max_body < LARGE else LARGE - 1
         # Where all is ASCII it is decoded once, and each text is a slice of that.
