@@ -47,7 +47,6 @@ from .events import (
 from .limits import ClientConnectionLimits, ConnectionLimits
 from .registry import VERSION, ErrorCode, FrameType, Role, TypeRange
 from .reversal import reverse
-from .reversing import ReversingConnection
 from .server_connection import ServerConnection
 from .states import State
 
@@ -87,7 +86,6 @@ __all__ = [
     "ProtocolError",
     "ReplyReceived",
     "RequestReceived",
-    "ReversingConnection",
     "Role",
     "ServerConnection",
     "ServerEvent",

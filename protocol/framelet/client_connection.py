@@ -29,7 +29,7 @@ from .events import (
     StoppedReceived,
 )
 from .limits import MAX_PING_BODY, ClientConnectionLimits
-from .registry import ANSWERS, VERSION, FrameType, Role, TypeRange, type_kinds
+from .registry import ANSWERS, VERSION, FrameType, Role, TypeRange, is_fatal, type_kinds
 from .states import Action, State, Trigger
 
 if TYPE_CHECKING:
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
     from .events import ClientEvent
 
-_FATAL_CODES = range(500, 600)
-_TAKING = (State.OPEN, State.DRAINING)
 _REQUEST, _REPLY = int(FrameType.REQUEST), int(FrameType.REPLY)
 
 
@@ -61,7 +59,7 @@ class ClientConnection(Connection):
     @property
     def at_rest(self) -> bool:
         """Whether all that was received has been made use of, and the stream has not ended."""
-        return self._decoder.at_rest and not (self._events or self._input_ended) and self._takes_frames()
+        return self._decoder.at_rest and not (self._events or self._input_ended) and self._taking
 
     @property
     def unanswered(self) -> int:
@@ -89,6 +87,7 @@ class ClientConnection(Connection):
             else:
                 if length != header_length:
                     header, header_length = codec.encode_header(_REQUEST, length), length
+                self._output = self._output or []
                 self._output += (header, body)
                 self._output_size += codec.HEADER_SIZE + length
                 self._output_frames += 1
@@ -134,7 +133,7 @@ class ClientConnection(Connection):
         """What happened next, or None until more is received."""
         if self._events:
             return self._events.popleft()
-        while self._takes_frames():
+        while self._taking:
             try:
                 frame = self._next_frame()
                 if frame is None:
@@ -154,13 +153,13 @@ class ClientConnection(Connection):
         """
         texts: list[str] = []
         frames, awaited = self._decoder.frames, self._awaited
-        if not frames or self._events or not self._takes_frames():
+        if not frames or self._events or not self._taking:
             return texts
         for (frame_type, body), asked in zip(frames, awaited, strict=False):
             if frame_type != _REPLY or asked != _REQUEST:
                 break
             try:
-                texts.append(bytes(body).decode("utf-8"))
+                texts.append(body.decode())
             except UnicodeDecodeError:
                 break
         self._decoder.drop(len(texts))
@@ -226,7 +225,7 @@ class ClientConnection(Connection):
 
     def next_deadline(self) -> float | None:
         """When ``check_deadlines`` is due, in seconds on the program's clock; None for never."""
-        if self._waiting_since is None or not self._takes_frames():
+        if self._waiting_since is None or not self._taking:
             return None
         return self._waiting_since + self._limits.answer_timeout
 
@@ -236,9 +235,6 @@ class ClientConnection(Connection):
         if deadline is not None and now >= deadline:
             message = f"no answer came within {self._limits.answer_timeout:g} seconds"
             self._events.append(self._fail(AnswerTimeoutError(message)))
-
-    def _takes_frames(self) -> bool:
-        return self._state in _TAKING
 
     def _check_open(self) -> None:
         if self._state is not State.OPEN:
@@ -251,7 +247,7 @@ class ClientConnection(Connection):
         allowed = min(self._limits.max_body, self._peer_max_body)
         if len(body) > allowed:
             raise FrameTooLargeError(frame_type, len(body), allowed)
-        self._write(frame_type, len(body), (body,))
+        self._write(frame_type, body)
         self._awaited.append(frame_type)
 
     def _judge_begun(self) -> None:
@@ -303,7 +299,7 @@ class ClientConnection(Connection):
         """An ERROR: of the oldest unanswered frame, or of the connection (REQ-ERROR-10 to 12)."""
         text_of(FrameType.ERROR, body)
         error = _parse(grammar.ErrorBody, body)
-        if error.code in _FATAL_CODES:
+        if is_fatal(error.code):
             self._move(Trigger.FATAL_ERROR)
             return ErrorReceived(error.code, error.text, None, len(self._awaited))
         if not self._awaited:
@@ -332,7 +328,7 @@ class ClientConnection(Connection):
     def _end_of_input(self) -> InputEnded | None:
         if self._state is State.CLOSED:
             return None
-        error = TruncatedFrameError() if self._takes_frames() and self._decoder.inside_frame else None
+        error = TruncatedFrameError() if self._taking and self._decoder.inside_frame else None
         self._move(Trigger.INPUT_ENDED)
         return InputEnded(error, len(self._awaited))
 

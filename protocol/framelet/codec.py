@@ -10,12 +10,14 @@ from __future__ import annotations
 import io
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import grammar, limits
 from .errors import ConfigurationError, ConnectionStateError, FrameTooLargeError, IllFormedTextError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from construct import Struct
     from typing_extensions import Buffer
 
@@ -45,8 +47,6 @@ HEADER = _header_of(grammar.FrameHeader)
 HEADER_SIZE = HEADER.size
 """Octets in a header."""
 
-_NO_BODY = io.BytesIO()
-
 
 def encode_header(frame_type: int, length: int) -> bytes:
     """Build the header of a frame (REQ-FRAME-1 to 3).
@@ -69,9 +69,15 @@ def encode(frame_type: int, body: bytes = b"") -> bytes:
 
 
 def encode_text(text: str) -> bytes:
-    """The UTF-8 octets of a text (REQ-TEXT-1); raises IllFormedTextError for a lone surrogate."""
+    """The UTF-8 octets of a text (REQ-TEXT-1).
+
+    Raises IllFormedTextError for a lone surrogate, and ConfigurationError for what is no str.
+    """
     try:
-        return text.encode("utf-8")
+        return str.encode(text)  # as a str, whatever a subclass makes of it
+    except TypeError:
+        message = f"a text is a str, not {type(text).__name__}"
+        raise ConfigurationError(message) from None
     except UnicodeEncodeError as error:
         message = f"the text holds a lone surrogate at index {error.start}, which has no UTF-8 form"
         raise IllFormedTextError(message) from None
@@ -86,29 +92,6 @@ def decode_text(body: bytes) -> str:
         raise IllFormedTextError(message) from None
 
 
-class Body(Protocol):
-    """A whole body: its octets, or something that can give them."""
-
-    def __len__(self) -> int:
-        """How many octets it has."""
-        ...
-
-    def __bytes__(self) -> bytes:
-        """The octets."""
-        ...
-
-
-class Gatherer(Protocol):
-    """What the octets of a body are gathered in as they come: an ``io.BytesIO`` is one."""
-
-    def write(self, data: Buffer, /) -> object:
-        """Add octets."""
-
-    def getvalue(self) -> Body:
-        """The body, once it is whole."""
-        ...
-
-
 class FrameDecoder:
     """Finds the frames in a stream that arrives in pieces of any size (REQ-FRAME-4).
 
@@ -119,141 +102,152 @@ class FrameDecoder:
     raises that same error.
     """
 
-    __slots__ = ("_body", "_error", "_head", "_header", "_max_body", "_missing", "frames")
+    __slots__ = ("_body", "_head", "_max_body", "_waiting", "frames", "pending_header", "refused")
 
     def __init__(self, max_body: int = limits.DEFAULT_MAX_BODY) -> None:
         """Decode frames with bodies of up to ``max_body`` octets."""
         self._max_body = max_body
-        self.frames: deque[tuple[int, Body]] = deque()
-        """Type and body of the frames that are complete: for a connection, which spares itself the Frame."""
+        # A server holds thousands of idle decoders, and an empty deque takes 760 octets: there is one only
+        # while it holds something.
+        self.frames: deque[tuple[int, bytes]] | None = None
+        """Type and body of the frames that are complete; for a connection, which needs no Frame of each."""
+        self._waiting = 0  # octets in those, counted as they come and go
         self._head = b""  # the first octets of a header that is not complete
-        self._header: tuple[int, int] | None = None  # type and length of the frame under way
-        self._body: Gatherer = _NO_BODY  # what has come of its body
-        self._missing = 0  # octets that have not
-        self._error: FrameTooLargeError | None = None
+        self.pending_header: tuple[int, int] | None = None
+        """Type and length of the frame under way, once its header is complete."""
+        self._body: io.BytesIO | None = None  # what has come of its body
+        self.refused: FrameTooLargeError | None = None
+        """The error of a header that was refused: it comes after the frames that are complete."""
 
     @property
     def inside_frame(self) -> bool:
         """Whether the octets received so far end inside a frame."""
-        return self._header is not None or bool(self._head)
+        return self.pending_header is not None or bool(self._head)
 
     @property
     def at_rest(self) -> bool:
         """Whether nothing is held, and nothing was refused: what comes next begins a frame."""
-        return not (self.frames or self._head or self._header is not None or self._error is not None)
-
-    @property
-    def pending_header(self) -> tuple[int, int] | None:
-        """Type and length of the frame under way, once its header is complete."""
-        return self._header
+        return not (self.frames or self.inside_frame or self.refused)
 
     @property
     def under_way(self) -> int:
         """Octets received of the frame under way, its header included."""
-        return len(self._head) if self._header is None else HEADER_SIZE + self._header[1] - self._missing
+        return len(self._head) if self._body is None else HEADER_SIZE + self._body.tell()
 
     @property
     def size(self) -> int:
         """Octets held: those of the frame under way, and of the whole frames that were not taken."""
-        if not self.frames:  # as a rule, and asked after every turn
-            return self.under_way
-        return self.under_way + sum(HEADER_SIZE + len(body) for _, body in self.frames)
+        return self._waiting + self.under_way
 
     @property
     def lacking(self) -> int:
         """Octets to the end of the header or body under way; 0 where a frame is to begin."""
-        if self._header is not None:
-            return self._missing
+        if self.pending_header is not None:
+            return self.pending_header[1] - (self.under_way - HEADER_SIZE)
         return HEADER_SIZE - len(self._head) if self._head else 0
 
-    @property
-    def missing(self) -> int:
-        """Octets that the body under way still lacks; 0 where none is under way."""
-        return self._missing
-
-    def gather_in(self, kind: type[Gatherer]) -> None:
-        """Gather the body under way, and what has come of it, in one of that kind, if it is not already."""
-        if not isinstance(self._body, kind):
-            gathered, self._body = self._body, kind()
-            self._body.write(bytes(gathered.getvalue()))
+    def pop(self) -> tuple[int, bytes]:
+        """Type and body of the next complete frame; for a connection that has seen that there is one."""
+        frames = self.frames
+        if frames is None:
+            raise ConnectionStateError("there is no complete frame")
+        frame = frames.popleft()
+        if frames:
+            self._waiting -= HEADER_SIZE + len(frame[1])
+        else:
+            self.frames, self._waiting = None, 0
+        return frame
 
     def drop(self, count: int) -> None:
         """Take so many of the complete frames, and forget them."""
-        if count == len(self.frames):
-            self.frames.clear()
-        else:
-            for _ in range(count):
-                self.frames.popleft()
+        for _ in range(count):
+            self.pop()
+
+    def put_back(self, frames: Sequence[tuple[int, bytes]]) -> None:
+        """Let frames that were taken come again, in this order and before all others."""
+        if frames:
+            self.frames = self.frames or deque()
+            self.frames.extendleft(reversed(frames))
+            self._waiting += sum(HEADER_SIZE + len(body) for _, body in frames)
 
     def clear(self) -> None:
-        """Forget all that was received, and free its memory."""
-        self.frames.clear()
-        self._head, self._header, self._body, self._missing = b"", None, _NO_BODY, 0
+        """Forget all that was received, the refusal included, and free its memory."""
+        self.frames = self.pending_header = self._body = self.refused = None
+        self._head, self._waiting = b"", 0
 
     def receive_data(self, data: Buffer) -> int:
         """Take in octets as they came, and return how many frames they completed.
 
         What follows a refused header is dropped; raises the refusal once the decoder is poisoned.
         """
-        before = len(self.frames)
-        if self._error is not None:
-            if not before:
-                raise self._error
-        elif self._header is not None:
+        if self.refused is not None:
+            if not self.frames:
+                raise self.refused
+            return 0
+        before = len(self.frames or ())
+        if self.pending_header is not None:
             self._continue(memoryview(data).cast("B"))
         elif self._head:
             self._decode(self._head + bytes(data))
         else:
             self._decode(bytes(data))  # no copy where it is bytes already
-        return len(self.frames) - before
+        return len(self.frames or ()) - before
 
     def take_frames(self) -> list[Frame]:
         """All frames that are complete, in order; an empty list where there is none.
 
         Raises FrameTooLargeError where the next frame is too large.
         """
-        if not self.frames and self._error is not None:
-            raise self._error
-        frames = [Frame(frame_type, bytes(body)) for frame_type, body in self.frames]
-        self.frames.clear()
+        if not self.frames and self.refused is not None:
+            raise self.refused
+        frames = [Frame(*frame) for frame in self.frames or ()]
+        self.frames, self._waiting = None, 0
         return frames
 
     def next_frame(self) -> Frame | None:
         """The next complete frame, or None; raises as take_frames does."""
         if self.frames:
-            frame_type, body = self.frames.popleft()
-            return Frame(frame_type, bytes(body))
-        if self._error is not None:
-            raise self._error
+            return Frame(*self.pop())
+        if self.refused is not None:
+            raise self.refused
         return None
 
     def _decode(self, data: bytes) -> None:
         """Split octets that begin at a boundary into frames; keep a part at their end."""
-        unpack, max_body, append = HEADER.unpack_from, self._max_body, self.frames.append
+        unpack, max_body, frames = HEADER.unpack_from, self._max_body, self.frames or deque()
         start, size = 0, len(data)
         last = size - HEADER_SIZE  # where the last header may begin
         self._head = b""
         while start <= last:
             frame_type, length = unpack(data, start)
             if length > max_body:
-                self._error = FrameTooLargeError(frame_type, length, max_body)
-                return
+                self.refused = FrameTooLargeError(frame_type, length, max_body)
+                break
             body = start + HEADER_SIZE
-            start = body + length
-            if start > size:
-                self._header, self._body, self._missing = (frame_type, length), io.BytesIO(), start - size
+            end = body + length
+            if end > size:
+                self.pending_header, self._body = (frame_type, length), io.BytesIO()
                 self._body.write(memoryview(data)[body:])
-                return
-            append((frame_type, data[body:start]))
-        self._head = data[start:]
+                break
+            frames.append((frame_type, data[body:end]))
+            start = end
+        else:
+            self._head = data[start:]
+        if frames:
+            self.frames = frames
+            self._waiting += start
 
     def _continue(self, data: memoryview) -> None:
         """Add to the body under way; when it is whole, go on with what follows it."""
-        part = data[: self._missing]
+        header, body = self.pending_header, self._body
+        if header is None or body is None:
+            raise ConnectionStateError("there is no body under way")
+        lacking = header[1] - body.tell()
         # A BytesIO grows as octets come, in linear time, and gives its bytes away without a copy.
-        self._body.write(part)
-        self._missing -= len(part)
-        if not self._missing and self._header is not None:
-            self.frames.append((self._header[0], self._body.getvalue()))
-            self._header, self._body = None, _NO_BODY
-            self._decode(bytes(data[len(part) :]))
+        body.write(data[:lacking])
+        if len(data) >= lacking:
+            self.pending_header = self._body = None
+            self.frames = self.frames or deque()
+            self.frames.append((header[0], body.getvalue()))
+            self._waiting += HEADER_SIZE + header[1]
+            self._decode(bytes(data[lacking:]))

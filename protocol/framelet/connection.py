@@ -30,8 +30,6 @@ from .registry import Role, TypeRange, type_kinds
 from .states import Action, State, Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from typing_extensions import Buffer
 
     from .errors import ProtocolError
@@ -55,8 +53,10 @@ class Connection:
         "_output_size",
         "_peer_max_body",
         "_pieces",
+        "_reading",
         "_role",
         "_state",
+        "_taking",
         "frames_received",
         "frames_sent",
     )
@@ -65,8 +65,9 @@ class Connection:
         """Start open, at a boundary, at the time ``now``."""
         self._role = role
         self._decoder = codec.FrameDecoder(limits.max_body)
-        self._pieces: list[bytes] = []  # what is to be sent first, in pieces to be sent as they are
-        self._output: list[bytes] = []  # what follows, to be joined
+        # An idle connection holds no containers: thousands of them would take more memory than all else.
+        self._pieces: tuple[bytes, ...] = ()  # what is to be sent first, in pieces to be sent as they are
+        self._output: list[bytes] | None = None  # what follows, to be joined
         self._output_size = 0  # octets in both
         self._output_frames = 0
         self.frames_received = 0  # whole frames, also those that are refused or discarded
@@ -97,17 +98,12 @@ class Connection:
         """Octets received that ``next_event`` has not made use of yet."""
         return self._decoder.size
 
-    @property
-    def missing(self) -> int:
-        """Octets that the body under way still lacks: a hint for the size of the next read."""
-        return self._decoder.missing
-
     def receive_data(self, data: Buffer, now: float) -> None:
         """Take in octets from the peer, cut anywhere (REQ-FRAME-4); then ask for events."""
         if self._input_ended:
             raise ConnectionStateError("data after the end of the stream")
         self._idle_since = now
-        if not self._takes_frames():
+        if not self._reading:
             return  # read and discarded
         try:
             completed = self._decoder.receive_data(data)
@@ -131,10 +127,8 @@ class Connection:
             return []
         self._idle_since = now
         self.frames_sent += self._output_frames
-        pieces = self._pieces
-        if self._output:
-            pieces.append(b"".join(self._output))
-        self._pieces, self._output, self._output_size, self._output_frames = [], [], 0, 0
+        pieces = [*self._pieces, b"".join(self._output)] if self._output else [*self._pieces]
+        self._pieces, self._output, self._output_size, self._output_frames = (), None, 0, 0
         return pieces
 
     def resume(self, now: float) -> None:
@@ -147,35 +141,41 @@ class Connection:
         """Take in what ends the frame under way, if there is one; how many octets of ``data`` that were."""
         start = 0
         # Its header, then its body; one call for each, as it ends there or all is discarded.
-        while start < len(data) and self._takes_frames() and (lacking := self._decoder.lacking):
+        while start < len(data) and self._reading and (lacking := self._decoder.lacking):
             self.receive_data(data[start : start + lacking], now)
             start += lacking
         return min(start, len(data))
 
-    def _takes_frames(self) -> bool:
-        """Whether frames still mean anything in this state."""
-        raise NotImplementedError
-
     def _enter(self, state: State) -> None:
+        """Do from here on what the table says of this state."""
         self._state = state
         self._actions = states.actions_by_octet(self._role, state)
+        # Whether frames mean anything here, and whether octets that come are still made frames of.
+        self._taking = self._reading = states.takes_frames(self._role, state)
+        if not self._taking:
+            self._decoder.clear()
+
+    def _may(self, trigger: Trigger) -> bool:
+        """Whether something can happen in this state."""
+        return trigger in states.TRANSITIONS[self._role][self._state]
 
     def _move(self, trigger: Trigger) -> None:
-        transitions = states.TRANSITIONS[self._role][self._state]
-        if trigger not in transitions:
+        if not self._may(trigger):
             message = f"{trigger.name} cannot happen to a {self._role.value} that is {self._state.value}"
             raise ConnectionStateError(message)
-        self._enter(transitions[trigger])
+        self._enter(states.TRANSITIONS[self._role][self._state][trigger])
 
-    def _write(self, frame_type: int, length: int, body: Sequence[bytes]) -> None:
-        """Queue a frame, its body of ``length`` octets in pieces."""
-        self._output.append(codec.encode_header(frame_type, length))
-        if length < LARGE:
-            self._output += body
-        else:  # not worth a copy
-            self._pieces.append(b"".join(self._output))
-            self._pieces += body
-            self._output = []
+    def _write(self, frame_type: int, body: bytes) -> None:
+        """Queue a frame."""
+        length = len(body)
+        header = codec.encode_header(frame_type, length)
+        if length >= LARGE:  # not worth a copy
+            self._pieces += (b"".join([*(self._output or ()), header]), body)
+            self._output = None
+        elif self._output is None:
+            self._output = [header, body]
+        else:
+            self._output += (header, body)
         self._output_size += codec.HEADER_SIZE + length
         self._output_frames += 1
 
@@ -184,32 +184,33 @@ class Connection:
 
         A frame is refused at its header: for its type first, then for its length (REQ-ERROR-3).
         """
-        if self._decoder.frames:
-            frame_type, body = self._decoder.frames.popleft()
-            return frame_type, bytes(body)
-        try:
-            self._decoder.next_frame()  # there is none, but there may be an error
-        except FrameTooLargeError as error:
-            self._judge(error.type)
-            raise
-        if (header := self._decoder.pending_header) is not None:
+        decoder = self._decoder
+        if decoder.frames:
+            return decoder.pop()
+        if decoder.refused is not None:
+            self._judge(decoder.refused.type)
+            raise decoder.refused
+        if (header := decoder.pending_header) is not None:
             self._judge(header[0])
         return None
 
     def _judge(self, frame_type: int) -> None:
         """Raise for a type that is to be refused without its body (REQ-TYPE-1, 2 and 7, REQ-ERROR-9)."""
         action = self._actions[frame_type]
-        if action in _REFUSALS:
+        if action in REFUSALS:
             raise refusal(frame_type, action)
 
 
-_REFUSALS = frozenset({Action.REFUSE_UNKNOWN, Action.REFUSE_UNEXPECTED, Action.CLOSE, Action.FAIL})
+REFUSALS = (Action.REFUSE_UNKNOWN, Action.REFUSE_UNEXPECTED, Action.CLOSE, Action.FAIL)
+"""What is done at the header already.  A tuple: a set would call the hash function of the enumeration."""
+
+_UNKNOWN = (TypeRange.NEVER, TypeRange.CRITICAL)
 
 
 def refusal(frame_type: int, action: Action) -> ProtocolError:
     """The error for a frame whose type is refused."""
     kind = type_kinds[frame_type]
-    if kind in (TypeRange.NEVER, TypeRange.CRITICAL):
+    if action is Action.REFUSE_UNKNOWN or (action is Action.FAIL and kind in _UNKNOWN):
         return UnknownTypeError(f"type {frame_type:02X} is unknown and not ignorable{_hint(frame_type)}")
     message = f"{kind.name} is not for this end to receive"
     return ErrorReceivedError(message) if action is Action.CLOSE else UnexpectedTypeError(message)

@@ -92,6 +92,11 @@ ANSWERS: Mapping[int, int] = {
 """Each type that asks for an answer, with the type that answers it (REQ-ORDER-1, REQ-TYPE-5)."""
 
 
+def is_fatal(code: int) -> bool:
+    """Whether the sender of an error closes the connection after it; also for codes not registered here."""
+    return code >= 500  # noqa: PLR2004 - the class of the code is its first digit (section 7)
+
+
 _LOCAL = True
 
 
@@ -115,8 +120,8 @@ class ErrorCode(enum.IntEnum):
 
     @property
     def fatal(self) -> bool:
-        """Whether the sender closes the connection behind this error."""
-        return self >= 500  # noqa: PLR2004 - the class of the code is its first digit (section 7)
+        """Whether the sender closes the connection after this error."""
+        return is_fatal(self)
 
     @property
     def title(self) -> str:

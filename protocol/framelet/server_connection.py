@@ -3,76 +3,47 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from . import codec, grammar
-from .connection import Connection, refusal, text_of
+from . import codec, grammar, states
+from .answering import AnsweringConnection
+from .connection import LARGE, REFUSALS, refusal, text_of
 from .errors import (
-    AnswerTooLargeError,
     ConnectionStateError,
     ErrorReceivedError,
     FrameTimeoutError,
-    HelloMalformedError,
     IdleTimeoutError,
-    PingTooLargeError,
     ProtocolError,
     TruncatedFrameError,
-    VersionUnsupportedError,
 )
 from .events import ApplicationReceived, FrameRefused, InputEnded, RequestReceived, StopReceived
-from .limits import MAX_ERROR_BODY, MAX_LENGTH, MAX_PING_BODY, RATE_GRACE, ConnectionLimits
-from .registry import ANSWERS, VERSION, ErrorCode, FrameType, Role
+from .limits import RATE_GRACE, ConnectionLimits
+from .own_answers import Ready, error_body, own_answer
+from .registry import FrameType
 from .states import Action, State, Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from .events import ServerEvent
+    from .registry import ErrorCode
 
 _REQUEST, _STOP, _ERROR = map(int, (FrameType.REQUEST, FrameType.STOP, FrameType.ERROR))
+_UNPACK, _HEADER_SIZE = codec.HEADER.unpack_from, codec.HEADER_SIZE
 
 
-class _Ready(NamedTuple):
-    """An answer that needs no program.
-
-    Behind it the client takes bodies of up to ``peer_max_body``, where that is given; ``last`` says that
-    nothing may be sent behind it.
-    """
-
-    type: int
-    body: bytes
-    peer_max_body: int | None = None
-    last: bool = False
-
-
-class ServerConnection(Connection):
+class ServerConnection(AnsweringConnection):
     """Takes a client's frames and sends exactly one answer to each, in order (REQ-ORDER-1, 2).
 
     PING, HELLO and everything that is refused are answered here; the program answers the events
     RequestReceived, ApplicationReceived and StopReceived, oldest first.
     """
 
-    __slots__ = ("_closing_since", "_draining", "_events", "_last_word", "_limits", "_owed", "errors")
+    __slots__ = ("_closing_since", "_draining")
 
     def __init__(self, limits: ConnectionLimits | None = None, *, now: float) -> None:
         """Begin at the time ``now`` with limits, or the default ones."""
-        self._limits = limits or ConnectionLimits()
-        super().__init__(Role.SERVER, self._limits, now)
-        self._peer_max_body = MAX_LENGTH
-        # The answers owed, oldest first: a type that the program has to answer, or an answer of our own that
-        # waits for its turn, ready to be sent.  A ready one is never first.
-        self._owed: deque[int | _Ready] = deque()
-        self._events: list[ServerEvent] = []  # no deque: it is nearly always empty, and that takes 700 octets
+        super().__init__(limits or ConnectionLimits(), now)
         self._draining = False
-        self._last_word = False  # the fatal ERROR has been sent, or none may be
         self._closing_since: float | None = None
-        self.errors: Mapping[ErrorCode, int] = {}
-        """How often each code was the case; replaced and never changed, so that any thread may look."""
-
-    @property
-    def owes(self) -> int:
-        """How many answers are owed."""
-        return len(self._owed)
 
     @property
     def draining(self) -> bool:
@@ -82,9 +53,13 @@ class ServerConnection(Connection):
     @property
     def at_rest(self) -> bool:
         """Whether nothing is under way: no frame that has begun or waits, no answer, no end."""
-        return self._decoder.at_rest and not (
-            self._output_size
+        return not (
+            self._batch
             or self._owed
+            or self._output_size
+            or self._frame_started is not None
+            or self._decoder.frames
+            or self._decoder.refused
             or self._events
             or self._input_ended
             or self._state is not State.OPEN
@@ -95,26 +70,112 @@ class ServerConnection(Connection):
         """When ``check_deadlines`` is due while the connection stays at rest."""
         return self._idle_since + self._limits.idle_timeout
 
+    @property
+    def batch_ready(self) -> bool:
+        """Whether ``receive_requests`` may give requests: frames are taken, and nothing comes before them.
+
+        A client that takes smaller bodies than this server has its requests as events, because a reply may be
+        too large for it.
+        """
+        return (
+            self._batching
+            and self._peer_max_body >= self._limits.max_body
+            and not (self._batch or self._owed or self._output_size or self._events)
+            and not (self._decoder.frames or self._decoder.refused)
+        )
+
+    @property
+    def needs_events(self) -> bool:
+        """Whether ``next_event`` has something to do or to tell, beside a batch that was taken."""
+        decoder = self._decoder
+        if self._events or (self._taking and (decoder.frames or decoder.refused)):
+            return True
+        if self._state is State.OPEN and (self._input_ended or self._draining):
+            return True
+        header = decoder.pending_header
+        return header is not None and self._actions[header[0]] in REFUSALS
+
     def next_event(self) -> ServerEvent | None:
         """What happened next, or None until more is received."""
         if self._events:
-            return self._events.pop(0)
-        while self._state is State.OPEN:
+            event = self._events.popleft()
+            self._events = self._events or None
+            return event
+        while self._taking:
             try:
                 frame = self._next_frame()
             except ProtocolError as error:
                 return self._fault(error)
             if frame is None:
                 return self._end_of_input()
-            event = self._take(*frame)
-            if event is not None:
-                return event
+            happened = self._take(*frame)
+            if happened is not None:
+                return happened
         return None
+
+    def receive_requests(self, data: bytes, now: float) -> list[str]:
+        """Take in octets as ``receive_data`` does, and return the texts of the REQUESTs that come first.
+
+        They are owed from then on: answer them by ``replies_to_send``, ``send_reply`` or ``send_error``, or
+        give the last of them back by ``return_requests``.  The list ends at the first frame that is anything
+        but a whole and well-formed REQUEST of less than 64 KiB; a frame that had begun before may be of any
+        size.  The rest is told by events, and all of it where the connection is not ``batch_ready``;
+        ``needs_events`` says whether there is any.
+        """
+        texts: list[str] = []
+        decoder, max_body, start, total = self._decoder, self._limits.max_body, 0, len(data)
+        # This is ``batch_ready``: there is no call here in the ordinary case, for any number of requests.
+        if (
+            not self._batching
+            or self._peer_max_body < max_body
+            or self._batch
+            or self._owed
+            or self._output_size
+            or decoder.frames
+            or decoder.refused
+        ):
+            self.receive_data(data, now)
+            return texts
+        self._idle_since = now
+        if self._frame_started is not None:
+            start = self._receive_to_boundary(data, now)
+            if decoder.frames and (text := _text_of_request(*decoder.frames[0])) is not None:
+                decoder.pop()
+                self.frames_received -= 1  # it is counted with the others
+                texts.append(text)
+            else:
+                if start < total:
+                    self.receive_data(data[start:], now)
+                return texts
+        unpack, append, last = _UNPACK, texts.append, total - _HEADER_SIZE
+        largest = max_body if max_body < LARGE else LARGE - 1
+        # Where all is ASCII it is decoded once, and each text is a slice of that.
+        whole = data.decode("ascii") if data.isascii() else None
+        while start <= last:
+            frame_type, length = unpack(data, start)
+            body = start + _HEADER_SIZE
+            end = body + length
+            if frame_type != _REQUEST or end > total or length > largest:
+                break
+            if whole is not None:
+                append(whole[body:end])
+            else:
+                try:
+                    append(data[body:end].decode())
+                except UnicodeDecodeError:
+                    break
+            start = end
+        self._batch = len(texts)
+        self.frames_received += len(texts)
+        if start < total:
+            self.receive_data(data[start:], now)
+        return texts
 
     def receive_eof(self) -> None:
         """Take note of the end of the client's stream; then ask for events (REQ-CLOSE-1)."""
         super().receive_eof()
-        if self._state is State.CLOSING:
+        self._batching = False
+        if self.finished and self._may(Trigger.INPUT_ENDED):
             self._move(Trigger.INPUT_ENDED)
 
     def pieces_to_send(self, now: float) -> list[bytes]:
@@ -128,34 +189,6 @@ class ServerConnection(Connection):
         super().resume(now)
         if self._closing_since is not None:
             self._closing_since = now
-
-    def send_reply(self, text: str) -> None:
-        """Answer the oldest REQUEST or application frame.
-
-        Raises IllFormedTextError for a lone surrogate and AnswerTooLargeError above what client and
-        server allow (REQ-HELLO-5); ``send_error`` is due then.
-        """
-        frame_type = self._oldest()
-        if frame_type == _STOP:
-            raise ConnectionStateError("the oldest unanswered frame is a STOP, which has another answer")
-        body = codec.encode_text(text)
-        allowed = min(self._limits.max_body, self._peer_max_body)
-        if len(body) > allowed:
-            message = f"an answer of {len(body)} octets exceeds the maximum of {allowed}"
-            raise AnswerTooLargeError(message)
-        self._answer(ANSWERS[frame_type], body)
-
-    def send_error(self, code: ErrorCode, text: str = "") -> None:
-        """Answer the oldest unanswered frame with a recoverable ERROR (REQ-ERROR-4).
-
-        ``text`` is for people, and the registry's words where it is empty.
-        """
-        if code.fatal or code.local:
-            message = f"{code.title} is not a recoverable error to be sent"
-            raise ConnectionStateError(message)
-        self._oldest()
-        self._count(code)
-        self._answer(_ERROR, error_body(code, text))
 
     def allow_stop(self) -> None:
         """Accept the STOP just received: nothing behind it is taken any more (REQ-STOP-10)."""
@@ -173,19 +206,21 @@ class ServerConnection(Connection):
     def drain(self) -> None:
         """Take no frame beyond those received in full so far; ask for events until there are none."""
         self._draining = True
+        self._batching = False
+        # The state changes when those have been taken.  What comes until then is for the state after that.
+        drained = states.TRANSITIONS[self._role][self._state].get(Trigger.DRAIN, self._state)
+        self._reading = self._reading and states.takes_frames(self._role, drained)
 
     def fail(self, code: ErrorCode, text: str = "") -> None:
         """End the connection with a fatal ERROR of the server's own making; what was owed is dropped."""
         if not code.fatal or code.local:
             message = f"{code.title} is not a fatal error to be sent"
             raise ConnectionStateError(message)
-        self._owed.clear()
-        self._decoder.clear()
-        self._frame_started = None
-        self._move(Trigger.FAULT)
+        self._batch, self._owed = 0, None
+        self._break_off()
         if not self.finished and not self._last_word:
             self._count(code)
-            self._write_own(_Ready(_ERROR, error_body(code, text), last=True))
+            self._write_own(Ready(_ERROR, error_body(code, text), last=True))
         self._settle()
 
     def next_deadline(self) -> float | None:
@@ -193,9 +228,8 @@ class ServerConnection(Connection):
         if self._state is State.OPEN:
             if self._frame_started is not None:
                 return self._frame_started + self._frame_time()
-            owing = self._owed or self._output_size
-            return None if owing else self.idle_deadline
-        if self._state is State.CLOSING and self._closing_since is not None:
+            return None if self._batch or self._owed or self._output_size else self.idle_deadline
+        if self._closing_since is not None and self._may(Trigger.LINGERED):
             return self._closing_since + self._limits.linger_timeout
         return None
 
@@ -204,16 +238,18 @@ class ServerConnection(Connection):
         deadline = self.next_deadline()
         if deadline is None or now < deadline:
             return
-        if self._state is State.CLOSING:
+        if self._state is not State.OPEN:
             self._move(Trigger.LINGERED)
-        elif self._frame_started is not None:
+            return
+        if self._frame_started is not None:
             message = f"the frame was not complete within {self._limits.frame_timeout:g} seconds"
             if self._frame_time() < self._limits.frame_timeout:
                 message = f"the frame came more slowly than {self._limits.min_rate} octets per second"
-            self._events.append(self._fault(FrameTimeoutError(message)))
+            error: ProtocolError = FrameTimeoutError(message)
         else:
             message = f"nothing was received or owed for {self._limits.idle_timeout:g} seconds"
-            self._events.append(self._fault(IdleTimeoutError(message)))
+            error = IdleTimeoutError(message)
+        self._events = deque((*(self._events or ()), self._fault(error)))
 
     def _frame_time(self) -> float:
         """Seconds that the frame under way has, by what has come of it (REQ-TIME-1, REQ-TIME-7)."""
@@ -221,11 +257,10 @@ class ServerConnection(Connection):
             return self._limits.frame_timeout
         return min(self._limits.frame_timeout, RATE_GRACE + self._decoder.under_way / self._limits.min_rate)
 
-    def _takes_frames(self) -> bool:
-        return self._state is State.OPEN and not self._draining
-
     def _end_of_input(self) -> ServerEvent | None:
         """All whole frames have been taken: see whether more can come."""
+        if self._state is not State.OPEN:
+            return None  # the end was noted when that state was entered
         if self._input_ended:
             error = TruncatedFrameError() if self._decoder.inside_frame else None
             if error is not None:
@@ -247,44 +282,18 @@ class ServerConnection(Connection):
             return self._fault(refusal(frame_type, action))
         try:
             text = text_of(frame_type, body)
-            own_answer = self._own_answer(frame_type, body)
+            ready = own_answer(frame_type, body, self._limits)
         except ProtocolError as error:
             self._count(error.code)
-            self._send_own(_Ready(_ERROR, error_body(error.code, str(error))))
+            self._send_own(Ready(_ERROR, error_body(error.code, str(error))))
             return FrameRefused(error)
-        if own_answer is not None:
-            self._send_own(own_answer)
+        if ready is not None:
+            self._send_own(ready)
             return None
-        self._owed.append(frame_type)
+        self._owe(frame_type)
         if frame_type == _REQUEST:
             return RequestReceived(text)
         return StopReceived(text) if frame_type == _STOP else ApplicationReceived(frame_type, text)
-
-    def _own_answer(self, frame_type: int, body: bytes) -> _Ready | None:
-        """The answer where this connection gives it by itself: PONG and HELLO."""
-        if frame_type == FrameType.PING:
-            return _Ready(FrameType.PONG, _check_ping(body))
-        return self._check_hello(body) if frame_type == FrameType.HELLO else None
-
-    def _check_hello(self, body: bytes) -> _Ready:
-        """The answer to a HELLO, with what it changes for the answers behind it (REQ-HELLO-1 to 5)."""
-        try:
-            hello = grammar.parse_body(grammar.HelloBody, body)
-        except ValueError as error:
-            raise HelloMalformedError(str(error)) from None
-        if hello.version != VERSION:
-            message = f"version {hello.version} is not spoken here, only {VERSION}"
-            raise VersionUnsupportedError(message)
-        parameters = {
-            "max-body": str(self._limits.max_body),
-            "frame-timeout-ms": str(round(self._limits.frame_timeout * 1000)),
-            "idle-timeout-ms": str(round(self._limits.idle_timeout * 1000)),
-        }
-        return _Ready(
-            FrameType.HELLO,
-            grammar.HelloBody.build(grammar.Hello(VERSION, parameters)),
-            int(hello.parameters.get("max-body", MAX_LENGTH)),
-        )
 
     def _fault(self, error: ProtocolError) -> FrameRefused:
         """End the connection for the client's fault (REQ-ERROR-5 to 9)."""
@@ -292,60 +301,22 @@ class ServerConnection(Connection):
         if isinstance(error, ErrorReceivedError):
             self._last_word = True
         else:
-            self._send_own(_Ready(_ERROR, error_body(error.code, str(error)), last=True))
-        self._frame_started = None
-        self._move(Trigger.FAULT)
+            self._send_own(Ready(_ERROR, error_body(error.code, str(error)), last=True))
+        self._break_off()
         self._settle()
         return FrameRefused(error)
 
-    def _count(self, code: ErrorCode) -> None:
-        self.errors = {**self.errors, code: self.errors.get(code, 0) + 1}
-
-    def _oldest(self) -> int:
-        oldest = self._owed[0] if self._owed else None
-        if not isinstance(oldest, int):
-            raise ConnectionStateError("there is no frame to answer")
-        return oldest
-
-    def _answer(self, frame_type: int, body: bytes) -> None:
-        """Send the answer to the oldest unanswered frame, and the ready ones behind it."""
-        self._owed.popleft()
-        self._write(frame_type, len(body), (body,))
-        while self._owed and not isinstance(ready := self._owed[0], int):
-            self._owed.popleft()
-            self._write_own(ready)
-        self._settle()
-
-    def _send_own(self, ready: _Ready) -> None:
-        """Send an answer of our own, behind those that the program still owes."""
-        if self._owed:
-            self._owed.append(ready)
-        else:
-            self._write_own(ready)
-
-    def _write_own(self, ready: _Ready) -> None:
-        self._write(ready.type, len(ready.body), (ready.body,))
-        self._last_word |= ready.last
-        if ready.peer_max_body is not None:
-            self._peer_max_body = ready.peer_max_body
-
-    def _settle(self) -> None:
-        """Once nothing is owed by a draining connection, its stream can end."""
-        if self._state is State.DRAINING and not self._owed:
-            self._move(Trigger.SETTLED)
-            if self._input_ended:
-                self._move(Trigger.INPUT_ENDED)
+    def _break_off(self) -> None:
+        """Read no further: where a frame was refused there is no telling where the next one begins."""
+        self._frame_started = None
+        self._move(Trigger.FAULT)
+        self._decoder.clear()
+        self._taking = self._reading = False
 
 
-def error_body(code: ErrorCode, text: str = "") -> bytes:
-    """The body of an ERROR (REQ-ERROR-1), its text cut to what REQ-ERROR-14 allows."""
-    words = text or code.condition.replace("`", "")
-    body = f"{code:d} {words}".encode("utf-8", "replace")[:MAX_ERROR_BODY]
-    return body.decode("utf-8", "ignore").encode()
-
-
-def _check_ping(body: bytes) -> bytes:
-    if len(body) > MAX_PING_BODY:
-        message = f"the body of a PING is {len(body)} octets long, more than {MAX_PING_BODY}"
-        raise PingTooLargeError(message)
-    return body
+def _text_of_request(frame_type: int, body: bytes) -> str | None:
+    """The text of a REQUEST, if it is one and well-formed."""
+    try:
+        return body.decode() if frame_type == _REQUEST else None
+    except UnicodeDecodeError:
+        return None

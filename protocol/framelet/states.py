@@ -175,3 +175,9 @@ ACTIONS: Mapping[Role, Mapping[State, Mapping[Kind, Action]]] = {
 def actions_by_octet(role: Role, state: State) -> tuple[Action, ...]:
     """The action for each of the 256 type octets, for a quick look-up."""
     return tuple(ACTIONS[role][state][type_kinds[octet]] for octet in range(256))
+
+
+@functools.cache
+def takes_frames(role: Role, state: State) -> bool:
+    """Whether frames of some type mean something in a state; where not, octets are read and discarded."""
+    return not set(actions_by_octet(role, state)) <= {Action.DISCARD, Action.NONE}

@@ -117,7 +117,7 @@ FAULTS = {
     ),
     "client.error.all-fatal": (
         "REQ-ERROR-12",
-        "import framelet.client_connection as c\nc._FATAL_CODES = range(500, 599)",
+        "import framelet.client_connection as c\nc.is_fatal = range(500, 599).__contains__",
     ),
     "client.flow.deadlock": (
         "REQ-FLOW-4",

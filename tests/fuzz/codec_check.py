@@ -73,11 +73,11 @@ class Reading:
         return last if last and last.length > MAX_BODY and last.header_end <= fed else None
 
     def part(self, fed: int) -> tuple[bool, tuple[int, int] | None, int]:
-        """Whether a frame is under way, its type and length, and the octets that its body lacks."""
+        """Whether a frame is under way, its type and length, and the octets that its header or body lacks."""
         whole = self.whole(fed)
         start = self._ends[whole - 1] if whole else 0
         if fed < start + 5:
-            return fed > start, None, 0
+            return fed > start, None, start + 5 - fed if fed > start else 0
         if whole < len(self.frames):
             frame = self.frames[whole]
             return True, (frame.type, len(frame.body)), self._ends[whole] - fed
@@ -133,7 +133,7 @@ def check_refusal(error: FrameTooLargeError, refused: Found | None) -> None:
 def check_part(decoder: FrameDecoder, reading: Reading, fed: int) -> None:
     """The decoder knows as much of the frame under way."""
     if reading.refused(fed) is None:
-        assert (decoder.inside_frame, decoder.pending_header, decoder.missing) == reading.part(fed)
+        assert (decoder.inside_frame, decoder.pending_header, decoder.lacking) == reading.part(fed)
 
 
 def check_size(decoder: FrameDecoder, reading: Reading, fed: int, taken: int) -> None:

@@ -85,7 +85,8 @@ def check_part(decoder: FrameDecoder, reading: Reading) -> None:
     assert decoder.inside_frame == bool(reading.part)
     header: Any = grammar.FrameHeader.parse(reading.part) if len(reading.part) >= HEADER_SIZE else None
     assert decoder.pending_header == (header and (header.type, header.length))
-    assert decoder.missing == (header.length - len(reading.part[HEADER_SIZE:]) if header else 0)
+    whole = HEADER_SIZE + header.length if header else HEADER_SIZE if reading.part else 0
+    assert decoder.lacking == whole - len(reading.part)
 
 
 # The streams.  Short lengths are usual in them and the other ones too, so that frames are found in most.

@@ -377,13 +377,6 @@ def test_small_answers_leave_as_one_piece(server: Server) -> None:
     assert server.pieces_to_send(0.0) == [encode(REPLY, b"x") * 100]
 
 
-def test_missing_counts_what_the_body_under_way_lacks(server: Server) -> None:
-    for size in range(10):
-        assert server.missing == (9 - size if size >= 5 else 0)
-        server.receive(encode(REQUEST, b"body")[size : size + 1])
-    assert server.missing == 0
-
-
 # Misuse.
 
 
