@@ -37,13 +37,16 @@ class ServerConnection(AnsweringConnection):
     RequestReceived, ApplicationReceived and StopReceived, oldest first.
     """
 
-    __slots__ = ("_closing_since", "_draining")
+    __slots__ = ("_closing_since", "_draining", "clean")
 
     def __init__(self, limits: ConnectionLimits | None = None, *, now: float) -> None:
         """Begin at the time ``now`` with limits, or the default ones."""
         super().__init__(limits or ConnectionLimits(), now)
         self._draining = False
         self._closing_since: float | None = None
+        self.clean = False
+        """Whether the last ``receive_requests`` has told of all that it was given: nothing is left for events, and
+        no part of a frame.  It is a plain attribute because a server asks after every read."""
 
     @property
     def draining(self) -> bool:
@@ -123,6 +126,7 @@ class ServerConnection(AnsweringConnection):
         ``needs_events`` says whether there is any.
         """
         texts: list[str] = []
+        self.clean = False
         decoder, max_body, start, total = self._decoder, self._limits.max_body, 0, len(data)
         # This is ``batch_ready``: there is no call here in the ordinary case, for any number of requests.
         if (
@@ -169,6 +173,8 @@ class ServerConnection(AnsweringConnection):
         self.frames_received += len(texts)
         if start < total:
             self.receive_data(data[start:], now)
+        else:
+            self.clean = True
         return texts
 
     def receive_eof(self) -> None:

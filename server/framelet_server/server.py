@@ -93,8 +93,9 @@ class Server:
         ``framelet.parse_address`` reads.  ``handler`` answers REQUEST frames, and ``handlers`` maps
         application types (0xC0 to 0xFF) to theirs; they are called from several threads at once, or by the
         ``executor``, which stays the caller's to shut down.  ``blocking`` says whether handlers may block for
-        more than about a millisecond; None: the server learns it from each call.  With ``tls`` every client has to speak TLS; with
-        ``proxy`` every connection comes through a relay and begins with a PROXY header.
+        more than about a millisecond; None: the server learns it from each call.  With ``tls`` every client
+        has to speak TLS; with ``proxy`` every connection comes through a relay and begins with a PROXY
+        header.
 
         ``sockets`` are listening sockets that are open already, in the place of an address; ``start`` takes
         them over, and the files of unix sockets among them stay when the server ends.  ``drain_observer``

@@ -1,11 +1,12 @@
 """Whose turn it is with one client, and what others want of it meanwhile.
 
-A channel has a session, and is *owned* by at most one thread at a time: by a worker for a turn, or by the thread of
-the timers to enforce a deadline.  The owner alone touches the session.  What others want (a drain, the end by
-force) is noted, and heeded by the owner before it lets go or by the next one, for whom the poller is armed.
+A channel has a session, and is *owned* by at most one thread at a time: by a worker for a turn, or by the
+thread of the timers to enforce a deadline.  The owner alone touches the session.  What others want (a drain,
+the end by force) is noted, and heeded by the owner before it lets go or by the next one, for whom the poller
+is armed.
 
-``lock`` guards ``owned``, ``closed``, ``kept``, ``notes`` and ``timer``.  Under it the poller and the timers may be
-called, and nothing else.
+``lock`` guards ``owned``, ``closed``, ``kept``, ``notes`` and ``timer``.  Under it the poller and the timers
+may be called, and nothing else.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ class Channel:
         "timer",
     )
 
-    def __init__(self, context: Context, sock: socket.socket, peer: Peer, layers: Sequence[Layer] = ()) -> None:
+    def __init__(
+        self, context: Context, sock: socket.socket, peer: Peer, layers: Sequence[Layer] = ()
+    ) -> None:
         """Take over a connected, non-blocking socket; the caller owns the channel until ``begin``."""
         self.session = Session(context, sock, peer, layers)
         self._context = context
@@ -89,6 +92,11 @@ class Channel:
     def refused(self) -> bool:
         """Whether it is told to go, and does not count as a client."""
         return self.session.refused
+
+    @property
+    def close_reason(self) -> str:
+        """How it has ended."""
+        return self.session.close_reason
 
     def begin(self, *, refusal: str = "") -> None:
         """Let the poller watch the new channel, or refuse its client first."""
@@ -145,7 +153,7 @@ class Channel:
         self.release()
 
     def release_at_rest(self) -> None:
-        """Let go with nothing to wait for but the next frame; or as ``release`` does where there is more to do."""
+        """Let go with nothing to wait for but the next frame; or as ``release`` does, with more to do."""
         if self._accounted:
             self._account()
         with self.lock:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from framelet_server.net.peer import Peer
     from framelet_server.net.poller import Poller
     from framelet_server.net.timers import Timers
+    from framelet_server.observe.counters import ConnectionStats
     from framelet_server.service.handlers import Handlers
 
 
@@ -30,6 +31,20 @@ class Connected(Protocol):
     @property
     def refused(self) -> bool:
         """Whether it is told to go, and does not count as a client."""
+        ...
+
+    @property
+    def close_reason(self) -> str:
+        """How it has ended."""
+        ...
+
+    @property
+    def pending(self) -> int:
+        """How many answers are being made elsewhere."""
+        ...
+
+    def stats(self) -> ConnectionStats:
+        """What was counted so far."""
         ...
 
     def drain(self) -> None:
@@ -77,16 +92,16 @@ class StopControl(Protocol):
         ...
 
 
-class Drain(Protocol):
+class EndListener(Protocol):
     """Whom connections tell of their ends."""
 
-    def stop_allowed(self, connected: Connected) -> None:
+    def stop_allowed(self, channel: Connected) -> None:
         """A client's STOP was allowed."""
 
-    def finished(self, connected: Connected) -> None:
+    def finished(self, channel: Connected) -> None:
         """A connection has sent its last octet."""
 
-    def closed(self, connected: Connected) -> None:
+    def closed(self, channel: Connected) -> None:
         """A connection is gone."""
 
 
@@ -101,6 +116,6 @@ class Context:
     memory: Memory
     admission: Admission
     stops: StopControl
-    drain: Drain
+    drain: EndListener
     keep_armed: bool = False
     """Whether sockets stay armed between turns, as is best while one worker serves all."""

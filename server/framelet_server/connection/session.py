@@ -1,9 +1,9 @@
 """What is said with one client: its octets read, its frames served, its answers sent.
 
-A session knows nothing of threads: its channel sees to it that one at a time is at work here.  A turn takes one of
-two ways.  REQUESTs of a read are answered together, by ``read_and_serve`` and ``flush``, as long as nothing else is
-under way (``batchable``).  All else goes event by event, by ``turn``.  ``wants`` and ``deadline`` say what to wait
-for afterwards.
+A session knows nothing of threads: its channel sees to it that one at a time is at work here.  A turn takes
+one of two ways.  REQUESTs of a read are answered together, by ``read_and_serve`` and ``flush``, as long as
+nothing else is under way (``batchable``).  All else goes event by event, by ``turn``.  ``wants`` and
+``deadline`` say what to wait for afterwards.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ class Session:
         "_outcome",
         "_paused",
         "_replies",
+        "_rest",
         "_retire_at",
         "_retiring",
-        "_rest",
         "_starved",
         "_undelivered",
         "batchable",
@@ -87,7 +87,9 @@ class Session:
         "transport",
     )
 
-    def __init__(self, context: Context, sock: socket.socket, peer: Peer, layers: Sequence[Layer] = ()) -> None:
+    def __init__(
+        self, context: Context, sock: socket.socket, peer: Peer, layers: Sequence[Layer] = ()
+    ) -> None:
         """Take over a connected, non-blocking socket."""
         self.began = now = time.monotonic()
         self.peer = peer
@@ -119,19 +121,20 @@ class Session:
         self._more = False  # whether there may be more to read
         self._budget = 0  # octets that may still be read
 
-    # A turn of REQUESTs.  Its two halves make no Python call that can be spared: each costs a large part of what
-    # a quick handler takes.
+    # A turn of REQUESTs.  Its two halves make no Python call that can be spared: each costs a large part of
+    # what a quick handler takes.
 
     def read_and_serve(self, calls: HandlerCalls, most: int = _FIRST_READ) -> None:
         """Read once, and have the REQUESTs answered: the first half of a turn, only where ``batchable``.
 
-        The answers are sent by ``send_and_go_on``, when all clients that are ready have been read: a client that
-        is woken by one answer is then still awake for the next.  Raises SessionEnded, LayerError and OSError.
+        The answers are sent by ``send_and_go_on``, when all clients that are ready have been read: a client
+        that is woken by one answer is then still awake for the next.  Raises SessionEnded, LayerError and
+        OSError.
         """
         transport, connection = self.transport, self.connection
         if most == _FIRST_READ:
             self._budget = self._context.limits.turn_octets
-        wanted = most if most < self._budget else self._budget
+        wanted = min(self._budget, most)
         self._more = self._rest = False
         try:
             data = transport.sock.recv(wanted)
@@ -560,7 +563,9 @@ class Session:
             self._identified
             and self._context.handlers.executor is None
             and not (transport.unsent or self._paused or self._starved or self._eof or self._replies)
-            and not (self.draining or self._retiring or self.stopper or (transport.layers and transport.ended))
+            and not (
+                self.draining or self._retiring or self.stopper or (transport.layers and transport.ended)
+            )
             and self.connection.batch_ready
         )
 

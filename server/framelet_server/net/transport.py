@@ -160,7 +160,7 @@ class Transport:
         """Write the end of the stream (FIN) behind all octets; False where some wait to be taken first."""
         if not self._ended:
             self._ended = True
-            self._keep([layer.end() for layer in reversed(self.layers)])
+            self.keep([layer.end() for layer in reversed(self.layers)])
         self._write()
         if self.unsent:
             return False
@@ -182,9 +182,9 @@ class Transport:
         if len(pieces) == 1 and not self.unsent:  # as a rule, and as a rule the system takes it all
             sent = self._send(pieces)
             if sent < len(pieces[0]):
-                self._keep([pieces[0][sent:]])
+                self.keep([pieces[0][sent:]])
         elif pieces:
-            self._keep(pieces)
+            self.keep(pieces)
             self._write()
 
     def _say_why(self) -> None:
@@ -198,7 +198,7 @@ class Transport:
                 self.sock.shutdown(socket.SHUT_WR)
                 self.sock.recv(_UNREAD)  # what is left unread would turn the end into a reset
 
-    def _keep(self, pieces: list[bytes]) -> None:
+    def keep(self, pieces: list[bytes]) -> None:
         """Keep octets until the system takes them."""
         if self._pieces is None:  # most clients never need it
             self._pieces = deque()

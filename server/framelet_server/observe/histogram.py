@@ -39,6 +39,7 @@ class Cells:
     __slots__ = ("counts", "seconds")
 
     def __init__(self) -> None:
+        """Begin with nothing counted."""
         self.counts = [0] * (len(BOUNDS) + 1)
         self.seconds = 0.0
 

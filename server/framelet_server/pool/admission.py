@@ -40,7 +40,10 @@ class Admission:
         self._refusals: Counter[str] = Counter()
 
     def enter(self, peer: Peer) -> Refusal | None:
-        """Count a new client, or say why it cannot come in; undone by ``leave``, unless the refusal is silent."""
+        """Count a new client, or say why it cannot come in.
+
+        ``leave`` undoes it, unless the refusal is silent.
+        """
         with self._lock:
             reason, text = self._crowded(peer.host)
             if not text:

@@ -11,7 +11,7 @@ from framelet_server.observe.counters import TotalStats
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from framelet_server.connection.channel import Channel
+    from framelet_server.connection.context import Connected
 
 
 class ConnectionCounts(NamedTuple):
@@ -34,7 +34,7 @@ class ConnectionTable:
     def __init__(self) -> None:
         """Begin with none."""
         self._lock = threading.Lock()
-        self._channels: set[Channel] = set()
+        self._channels: set[Connected] = set()
         self._sealed = False
         self._taken = 0
         self._close_reasons: Counter[str] = Counter()
@@ -44,27 +44,27 @@ class ConnectionTable:
         """How many are open."""
         return len(self._channels)
 
-    def add(self, channel: Channel) -> bool:
+    def add(self, channel: Connected) -> bool:
         """Take a channel in; False where the table was sealed before."""
         with self._lock:
             self._taken += 1
             self._channels.add(channel)
             return not self._sealed
 
-    def remove(self, channel: Channel) -> None:
+    def remove(self, channel: Connected) -> None:
         """Forget a channel that is closed."""
         with self._lock:
             self._channels.remove(channel)
             self._totals.add(channel.stats())
-            self._close_reasons[channel.session.close_reason] += 1
+            self._close_reasons[channel.close_reason] += 1
 
-    def seal(self) -> list[Channel]:
+    def seal(self) -> list[Connected]:
         """All channels, as the drain begins; those that come later are told apart by ``add``."""
         with self._lock:
             self._sealed = True
             return list(self._channels)
 
-    def all(self) -> list[Channel]:
+    def all(self) -> list[Connected]:
         """All channels now."""
         with self._lock:
             return list(self._channels)
@@ -72,8 +72,8 @@ class ConnectionTable:
     def counts(self) -> ConnectionCounts:
         """What there was so far.
 
-        Those that are open are read as they change: what is counted meanwhile may be in it or not, but nothing
-        is counted twice, and no count ever falls.
+        Those that are open are read as they change: what is counted meanwhile may be in it or not, but
+        nothing is counted twice, and no count ever falls.
         """
         with self._lock:
             channels = list(self._channels)

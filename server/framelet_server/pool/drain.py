@@ -1,11 +1,12 @@
-"""How a server ends: the drain, from the first word of it to the last STOPPED (section 10 of the specification).
+"""How a server ends: the drain, from the first word of it to the last STOPPED (section 10 of SPEC.md).
 
 The way of a drain, in the order of the methods below:
 
-1. ``begin``: somebody asks for the end: a signal, the program, a STOP (``stop_allowed``).  No client is accepted any
+1. ``begin``: a signal, the program, or a STOP (``stop_allowed``) asks for the end.  No client is accepted any
    more, and every channel is told; each answers what it has received, sends FIN, and says so by ``finished``.
-2. ``force``, at the drain timeout or at a second signal: those that still have answers to send are cut off.
-3. ``_all_finished``: the ``DrainObserver`` hears the counts; it calls ``_conclude`` with those of all processes.
+2. ``force``, at the drain timeout or a second signal: those that still have answers to send are cut off.
+3. ``_advance``, when nobody is waited for: the ``DrainObserver`` hears the counts, and calls ``_conclude`` with
+   those of all processes.
 4. ``_conclude``: those whose STOP was allowed get STOPPED, as their last frame.
 5. ``_end``, when the last channel is ``closed``, or has lingered for too long: the workers go.
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from framelet_server.config import ServerLimits
-    from framelet_server.connection.channel import Channel
     from framelet_server.connection.context import Connected
     from framelet_server.net.timers import Timers
 
@@ -35,7 +35,7 @@ _log = logging.getLogger("framelet_server")
 
 
 class DrainObserver:
-    """Hears of a drain, and has its say where several processes are one server; this one lets it take its course.
+    """Hears of a drain, and has its say where several processes are one server; this one only listens.
 
     The methods are called from any thread of the server, and must not block.
     """
@@ -76,7 +76,9 @@ class Drain:
         self.on_end: Callable[[], None] = lambda: None
         self.ended = threading.Event()
         self._lock = threading.Lock()
-        self._finished: set[Connected] = set()  # open channels that nobody waits for: their last octet is sent
+        self._finished: set[Connected] = (
+            set()
+        )  # open channels that nobody waits for: their last octet is sent
         self._active: set[Connected] = set()  # once it has begun: those that it waits for
         self._begun = False
         self._forced = False
@@ -95,7 +97,8 @@ class Drain:
 
     def begin(self, reason: str) -> None:
         """Answer what was received, then end; returns at once, and does nothing the second time."""
-        # This first: whoever has been accepted is let in, so that no client is closed without a word (REQ-STOP-6).
+        # This first: whoever has been accepted is let in, so that no client is closed without a word
+        # (REQ-STOP-6).
         self.stop_accepting()
         with self._lock:
             if self._begun:
@@ -110,7 +113,7 @@ class Drain:
             channel.drain()
         self._advance()
 
-    def enter(self, channel: Channel) -> None:
+    def enter(self, channel: Connected) -> None:
         """Take a new channel in; one that comes while the drain begins is drained with the others."""
         if self._table.add(channel):
             return
@@ -119,27 +122,27 @@ class Drain:
                 self._active.add(channel)
         channel.drain()
 
-    def stop_allowed(self, connected: Connected) -> None:
-        """A client's STOP was allowed: it waits for STOPPED, and the drain for the others (REQ-STOP-8, 11)."""
+    def stop_allowed(self, channel: Connected) -> None:
+        """A client's STOP was allowed: it waits for the others (REQ-STOP-8, 11)."""
         with self._lock:
-            connected.stopper = True
-            self._active.discard(connected)
-        reason = f"{connected.peer.name} sent STOP"
+            channel.stopper = True
+            self._active.discard(channel)
+        reason = f"{channel.peer.name} sent STOP"
         self.begin(reason)
         self._observer.stop_allowed(reason)
         outcome = self._outcome
         if outcome is not None:
-            connected.send_stopped(*outcome)
+            channel.send_stopped(*outcome)
         self._advance()  # it may have been the last one that a drain under way was waiting for
 
-    def finished(self, connected: Connected) -> None:
+    def finished(self, channel: Connected) -> None:
         """A channel has sent its last octet, or has been cut off."""
         with self._lock:
-            self._finished.add(connected)
-            if connected in self._active:
-                self._active.discard(connected)
-                self._closed += not connected.cut
-                self._cut += connected.cut
+            self._finished.add(channel)
+            if channel in self._active:
+                self._active.discard(channel)
+                self._closed += not channel.cut
+                self._cut += channel.cut
         self._advance()
 
     # 2. By force.
@@ -191,7 +194,7 @@ class Drain:
 
     # 5. The end.
 
-    def closed(self, channel: Channel) -> None:
+    def closed(self, channel: Connected) -> None:
         """A channel is gone."""
         self.finished(channel)
         self._table.remove(channel)
@@ -212,7 +215,7 @@ class Drain:
         self.on_end()
         self.ended.set()
 
-    def _is_done(self, channel: Channel) -> bool:
+    def _is_done(self, channel: Connected) -> bool:
         """Whether the drain does not wait for a channel; the lock is held."""
         assert self._lock.locked()
         return channel.refused or channel.stopper or channel in self._finished

@@ -1,8 +1,8 @@
 """Finds workers that are held up by a handler, and has others go on in their place.
 
-It runs on the thread of the timers, every 10 ms while much is going on, and sleeps otherwise (``awake``).  Awake, one
-worker serves all clients.  Asleep, two wait for clients, so that one is there when a handler holds up the other; a
-worker that is woken often, or while the other is at work, wakes the detector.
+It runs on the thread of the timers, every 10 ms while much is going on, and sleeps otherwise (``awake``).
+Awake, one worker serves all clients.  Asleep, two wait for clients, so that one is there when a handler holds
+up the other; a worker that is woken often, or while the other is at work, wakes the detector.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from framelet_server.connection.context import Context
 
-    from .workers import Worker
+    from .worker import Worker
 
 _TICK = 0.01
 """Seconds between two looks; a worker that is in a handler for so long is held up."""
@@ -32,7 +32,10 @@ _QUIET = 50
 class Team(Protocol):
     """The workers, as the detector sees them."""
 
-    all: Sequence[Worker]
+    @property
+    def all(self) -> Sequence[Worker]:
+        """Each of them."""
+        ...
 
     def relieve(self, worker: Worker) -> bool:
         """Take the permit from a worker that is held up; False where it has none."""

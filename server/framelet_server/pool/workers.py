@@ -1,12 +1,13 @@
 """The threads that serve all clients, and how many of them are active.
 
-A worker waits for clients that are ready, serves a turn of each, and waits again; a worker that is *active* has one
-of the ``permits`` for that, the others stand by.  Under the GIL two busy workers only contend, so while much is
-going on (``StallDetector.awake``) one worker serves all, many clients at a time, and sockets stay armed between
-turns.  While little is going on two wait, so that one that is held up is no loss.
+A worker waits for clients that are ready, serves a turn of each, and waits again; a worker that is *active*
+has one of the ``permits`` for that, the others stand by.  Under the GIL two busy workers only contend, so
+while much is going on (``StallDetector.awake``) one worker serves all, many clients at a time, and sockets
+stay armed between turns.  While little is going on two wait, so that one that is held up is no loss.
 
-A worker gives its permit up before it calls a handler that may take long (``let_others_in``); the stall detector does
-it on behalf of one that is held up by surprise.  What the worker had taken on goes to the others (``_left``).
+A worker gives its permit up before it calls a handler that may take long (``let_others_in``); the stall
+detector does it on behalf of one that is held up by surprise.  What the worker had taken on goes to the
+others (``_left``).
 
 Lock order: a worker's ``calls.lock`` first, then nothing else but the sockets.
 """
@@ -14,19 +15,21 @@ Lock order: a worker's ``calls.lock`` first, then nothing else but the sockets.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 import queue
 import sys
 from collections import deque
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from framelet_server.connection.channel import Channel
 from framelet_server.net.poller import GONE
 from framelet_server.service.calls import HandlerCalls
 
 from .stall_detector import StallDetector
+from .worker import Worker
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -47,24 +50,6 @@ class Owner(Protocol):
 
     def ready(self, *, gone: bool) -> None:
         """Do what is to be done; ``gone`` says that the peer is gone altogether."""
-
-
-class Worker:
-    """One thread: what it has taken on, and where it is.
-
-    ``turn_began`` is infinite while it waits.  ``active`` is guarded by ``calls.lock``.
-    """
-
-    __slots__ = ("active", "calls", "ready", "turn_began", "turns", "unsent")
-
-    def __init__(self, calls: HandlerCalls) -> None:
-        """Stand by."""
-        self.calls = calls
-        self.active = False  # whether it has a permit
-        self.ready: deque[tuple[int, int]] = deque()  # sockets to be served, as the poller named them
-        self.unsent: deque[Channel] = deque()  # channels whose turn is half done: their answers are to be sent
-        self.turn_began = math.inf
-        self.turns = 0
 
 
 def one_at_a_time() -> bool:
@@ -90,7 +75,7 @@ class Workers:
         self.all = [Worker(HandlerCalls(context.handlers)) for _ in range(threads)]
         self.detector = StallDetector(self, context, may_be_alone=alone and threads > 1)
         for worker in self.all:
-            worker.calls.let_others_in = lambda worker=worker: self.relieve(worker)  # type: ignore[misc]
+            worker.calls.let_others_in = functools.partial(self.relieve, worker)
             worker.calls.watch = self.detector.wake
 
     def start(self, executor: Executor) -> list[Future[None]]:
@@ -160,13 +145,16 @@ class Workers:
                 self._permits.put(None)  # so that the others see it too
                 return
 
-    def _serve(self, worker: Worker) -> None:
+    def _serve(self, worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915 - see the comment inside
         """Wait for clients and serve them, until this worker's permit is gone or the poller is closed."""
         context, poller, detector = self._context, self._poller, self.detector
         poll, owners = poller.poll, poller.owners
         calls, ready, unsent, left = worker.calls, worker.ready, worker.unsent, self._left
         memory, busy_poll, request = context.memory, context.limits.busy_poll, context.handlers.request
-        pause, asleep = 1, 0  # waits to be slept through after one that was awake in vain, and those that are left
+        pause, asleep = (
+            1,
+            0,
+        )  # waits to be slept through after one that was awake in vain, and those that are left
         while worker.active and not poller.closed:
             if detector.surplus and detector.takes_back(worker):
                 return
@@ -178,8 +166,8 @@ class Workers:
                 asleep -= asleep > 0
                 ready.extend(poll(-1, _AT_ONCE))
             else:
-                # To sleep and to be woken often takes longer than to stay awake for the next client.  Where none
-                # comes in time it is left alone for twice as many waits as the last time.
+                # To sleep and to be woken often takes longer than to stay awake for the next client.  Where
+                # none comes in time it is left alone for twice as many waits as the last time.
                 until = monotonic() + busy_poll
                 while not (found := poll(0, _AT_ONCE)) and monotonic() < until:
                     pass
@@ -193,18 +181,19 @@ class Workers:
             worker.turns += 1
             if not detector.awake:
                 detector.note_turn(worker)
-            # The loop is all in one function, and each half of a turn one call: see ``Session.read_and_serve``.
+            # The loop is all in one function, and each half of a turn one call: see
+            # ``Session.read_and_serve``.
             while ready:
                 try:
                     number, mask = ready.popleft()
                 except IndexError:  # relieved between the two
                     break
                 owner = owners.get(number)
-                if owner.__class__ is not Channel:
+                if type(owner) is not Channel:
                     if owner is not None:
-                        self._wake_other(owner, mask)  # type: ignore[arg-type]  # what is not a channel
+                        self._wake_other(cast("Owner", owner), mask)
                     continue
-                channel: Channel = owner  # type: ignore[assignment]  # by its class
+                channel: Channel = owner
                 with channel.lock:
                     if channel.owned or channel.closed:
                         if channel.kept:

@@ -1,8 +1,8 @@
 """The handler calls of one worker: which one is under way, how long they take, what they have answered.
 
-While a handler runs, its worker can do nothing else.  So that a handler that blocks for the first time holds up
-neither the answers before its own nor other clients, the calls under way can be looked at from another thread
-(``pool.stall_detector``): it sends the answers that are ready, by ``send_early``.
+While a handler runs, its worker can do nothing else.  So that a handler that blocks for the first time holds
+up neither the answers before its own nor other clients, the calls under way can be looked at from another
+thread (``pool.stall_detector``): it sends the answers that are ready, by ``send_early``.
 
 ``lock`` guards ``began`` and ``sent``, and the session while ``began`` says that a call is under way.
 """
@@ -76,13 +76,13 @@ class HandlerCalls:
         self.now = 0.0  # when the worker's turn began
         self.watched = False  # whether the stall detector is awake
         self.watch: Callable[[], None] = _nothing  # wakes it
-        self.let_others_in: Callable[[], None] = _nothing  # before a call that may take long
+        self.let_others_in: Callable[[], object] = _nothing  # before a call that may take long
 
     def answer(self, texts: Sequence[str], sender: EarlySender) -> list[str]:
         """Call the handler of REQUEST for texts, up to the first that fails (``failed``).
 
-        Returns the answers that were not sent early.  One Python call for all texts of a read, as the time that
-        it takes is a large part of what a quick handler takes.
+        Returns the answers that were not sent early.  One Python call for all texts of a read, as the time
+        that it takes is a large part of what a quick handler takes.
         """
         service = self._handlers.request
         if service.at_once == 1:

@@ -43,8 +43,8 @@ class Service:
     """One handler, and what was learned of it.
 
     ``at_once`` is how many of its calls may be made before their answers are sent: as many as take about a
-    millisecond.  Each call teaches it, unless ``blocking`` says.  At 1 a call may take long, so its worker lets
-    another one take over first; a handler begins there, and doubles with each quick call.
+    millisecond.  Each call teaches it, unless ``blocking`` says.  At 1 a call may take long, so its worker
+    lets another one take over first; a handler begins there, and doubles with each quick call.
     """
 
     __slots__ = ("at_once", "fixed", "function")
@@ -147,4 +147,3 @@ def _done(error: Exception | None = None) -> Future[str]:
     else:
         future.set_exception(error)
     return future
-
