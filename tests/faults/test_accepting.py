@@ -116,7 +116,7 @@ def test_a_channel_cannot_be_made(serve: Serve, connect: Connect, monkeypatch: p
             raise left.pop()
         return made(*args, **keywords)
 
-    monkeypatch.setattr("framelet_server.pool.house.Channel", failing)
+    monkeypatch.setattr("framelet_server.pool.acceptor.Channel", failing)
     for _ in range(3):
         assert is_dropped(connect(server))
     assert connect(server).ask("ab") == "ba"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from framelet import FrameType, encode
-from framelet_server.connection.channel import Channel
+from framelet_server.connection.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,16 +177,16 @@ def test_a_client_that_is_cut_off_as_its_turn_ends_is_closed(
 ) -> None:
     # The server's end comes between the last look at the client and the moment it is let go of: after
     # that no worker is woken any more.
-    turn = Channel.turn
+    turn = Session.turn
     before = descriptors()
     server = serve(poller=poller)
 
-    def last_turn(self: Channel) -> None:
-        turn(self)
-        if self._fin_sent:
-            self._house._end()
+    def last_turn(self: Session, *args: Any) -> None:
+        turn(self, *args)
+        if self.fin_sent:
+            server._running().drain._end()
 
-    monkeypatch.setattr(Channel, "turn", last_turn)
+    monkeypatch.setattr(Session, "turn", last_turn)
     peer = connect(server)
     peer.send(encode(0x00))
     assert peer.error() == 501

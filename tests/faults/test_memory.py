@@ -81,7 +81,7 @@ def test_above_the_budget_the_largest_client_is_shed_with_an_error(
     serve: Serve, connect: Connect, until: Any, poller: Any
 ) -> None:
     server = serve(poller=poller, max_memory=4 * MIB, threads=2)
-    budget = server._running().budget
+    budget = server._running().memory
     honest, largest, other = connect(server), connect(server), connect(server)
     largest.send(part(5 * MIB // 2))
     other.send(part(MIB))
@@ -107,7 +107,7 @@ def test_above_the_budget_no_client_is_read_that_holds_something(
 ) -> None:
     monkeypatch.setattr("framelet_server.pool.memory._GRACE", 60.0)  # nobody is shed
     server = serve(poller=poller, max_memory=4 * MIB, threads=2)
-    budget = server._running().budget
+    budget = server._running().memory
     honest, large, small = connect(server), connect(server), connect(server)
     small.send(part(1_000))
     large.send(part(5 * MIB))
@@ -124,7 +124,7 @@ def test_a_client_that_was_not_read_for_the_sake_of_all_is_read_again(
     serve: Serve, connect: Connect, until: Any, poller: Any
 ) -> None:
     server = serve(poller=poller, max_memory=4 * MIB, threads=2, frame_timeout=20.0)
-    budget = server._running().budget
+    budget = server._running().memory
     large, small = connect(server), connect(server)
     large.send(part(7 * MIB // 2))
     until(lambda: budget.total > 3 * MIB)
@@ -143,13 +143,13 @@ def test_a_client_that_takes_nothing_is_shed_by_force(
 
     def send_without_reading() -> None:
         peer.send(*[encode(FrameType.REQUEST, b"a" * MIB)] * 8)
-        until(lambda: server._running().budget.shed)
+        until(lambda: server._running().memory.shed)
         peer.rest()
 
     with pytest.raises(ConnectionResetError):  # while it still sends, or later
         send_without_reading()
-    assert server._running().budget.shed == 1
-    until(lambda: server._running().budget.total == 0)
+    assert server._running().memory.shed == 1
+    until(lambda: server._running().memory.total == 0)
     assert connect(server).ask("ab") == "ba"
 
 
@@ -158,7 +158,7 @@ def test_a_client_at_whose_handler_a_worker_is_busy_is_shed_when_it_returns(
     serve: Serve, connect: Connect, gate: Gate, until: Any, poller: Any
 ) -> None:
     server = serve(gate, poller=poller, max_memory=4 * MIB, threads=3)
-    budget = server._running().budget
+    budget = server._running().memory
     busy, first, second = (connect(server) for _ in range(3))
     frame = encode(FrameType.REQUEST, b"block" + bytes(2 * MIB))
     busy.send(frame[: 2 * MIB])
@@ -183,7 +183,7 @@ def test_what_is_held_is_counted_down_when_a_client_is_lost(
     serve: Serve, connect: Connect, until: Any, poller: Any
 ) -> None:
     server = serve(poller=poller)
-    budget = server._running().budget
+    budget = server._running().memory
     peers = [connect(server) for _ in range(5)]
     for peer in peers:
         peer.send(part(100_000))

@@ -236,7 +236,7 @@ def test_wrong_tokens_are_held_against_the_client_and_not_against_the_relay(
         peer = connect(server)
         peer.send(header(host) + encode(FrameType.STOP, b"wrong"))
         assert peer.error() == 403
-    assert [*server._running()._wrong_tokens._hosts] == ["203.0.113.7", "203.0.113.8"]
+    assert [*server._running().stops._wrong_tokens._hosts] == ["203.0.113.7", "203.0.113.8"]
 
 
 @pytest.mark.req("REQ-FLOW-6")

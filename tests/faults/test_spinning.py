@@ -40,14 +40,20 @@ class Workers:
     def __init__(self, start: Callable[..., Server], poller: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         self.serve = start
         self._woken = 0
-        wait = poller.wait
+        begin = poller.__init__
 
-        def counting(poller: Any, most: int) -> Any:
-            ready = wait(poller, most)
-            self._woken += 1
-            return ready
+        def counted(made: Any) -> None:
+            begin(made)
+            poll = made.poll
 
-        monkeypatch.setattr(poller, "wait", counting)
+            def counting(timeout: float, most: int) -> Any:
+                ready = poll(timeout, most)
+                self._woken += timeout != 0  # else it is awake anyway
+                return ready
+
+            made.poll = counting
+
+        monkeypatch.setattr(poller, "__init__", counted)
 
     def woken(self, seconds: float) -> int:
         before = self._woken

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.integration.peers import sessions
 
 from framelet import ErrorCode, FrameType, TlsAddress, encode
 from framelet_client import Client, ClientTls
 from framelet_server import Server, ServerTls
+from framelet_server.pool.acceptor import Acceptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,13 +104,13 @@ def test_answers_to_a_handshake_that_are_not_taken_do_not_extend_its_time(
     # A certificate so long that the system does not take it all for a client that does not read.
     names = [f"{number}.{'x' * 50}.framelet.example" for number in range(900)]
     server = serve(tls=ServerTls(certificates.issue("127.0.0.1", *names)), handshake_timeout=0.5)
-    house = server._running()
-    [close] = house._stop_listening
-    close.__self__._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)  # type: ignore[attr-defined]  # a method of the listener; its clients inherit this
+    parts = server._running()
+    [acceptor] = [owner for owner in parts.context.poller.owners.values() if isinstance(owner, Acceptor)]
+    acceptor._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)  # its clients inherit this
     peer = connect(server, (socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048))
     peer.send(hello)
-    until(lambda: any(channel._transport.unsent for channel in list(house._channels)))
-    until(lambda: not house._channels)  # long before the write timeout of 30 seconds
+    until(lambda: any(session.transport.unsent for session in sessions(server)))
+    until(lambda: not len(parts.table))  # long before the write timeout of 30 seconds
 
 
 def test_a_hello_may_come_octet_by_octet(serve: Serve, connect_tls: Connect, tls: ServerTls) -> None:
@@ -222,7 +224,7 @@ def test_handshakes_that_fail_leave_nothing_behind(
     where = (server.address.host, server.address.port)
     with Client(str(server.address), tls=own) as client:
         assert client.request("ab") == "ba"
-    until(lambda: len(server._running()._channels) == 0)
+    until(lambda: len(server._running().table) == 0)
     before = descriptors()
     for number in range(60):
         with socket.create_connection(where) as sock:
@@ -232,7 +234,7 @@ def test_handshakes_that_fail_leave_nothing_behind(
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # ends with RST
     for cert in (None, certificates.stranger):
         refused(where, cert)
-    until(lambda: len(server._running()._channels) == 0)
+    until(lambda: len(server._running().table) == 0)
     assert descriptors() == before
     with Client(str(server.address), tls=own) as client:
         assert client.request("ab") == "ba"

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.integration.peers import sessions
 
 from framelet import FrameType, TcpAddress, encode
 from framelet_server import StopPolicy
@@ -42,13 +43,13 @@ class TestOneAddress:
         assert [peer.ask("ab") for peer in peers] == ["ba"] * 3
         refused = connect(server)
         frame = refused.take(1)[0]
-        assert frame.body == b"507 there are 3 connections from this address already"
+        assert frame.body == b"507 per-address connection limit (3) reached"
         assert refused.receive() is None
         with connect_from("127.0.0.2", server) as other:
             other.sendall(encode(FrameType.REQUEST, b"ab"))
             assert other.recv(7) == encode(FrameType.REPLY, b"ba")
         peers[0].close()
-        until(lambda: len(server._running()._channels) == 2)
+        until(lambda: len(server._running().table) == 2)
         assert connect(server).ask("ab") == "ba"
 
     def test_nothing_is_kept_of_those_who_left(self, serve: Serve, connect: Connect, until: Any) -> None:
@@ -57,7 +58,7 @@ class TestOneAddress:
             peer = connect(server)
             peer.request("ab")
             peer.reset()
-        until(lambda: not server._running()._hosts)
+        until(lambda: not server._running().admission._hosts)
 
     def test_clients_of_a_unix_socket_are_of_no_address(
         self, serve: Serve, connect: Connect, tmp_path: Path
@@ -100,7 +101,7 @@ class TestAge:
         peers = [connect(server) for _ in range(50)]
         assert [peer.ask("ab") for peer in peers] == ["ba"] * 50
         now = time.monotonic()
-        ages = sorted(channel._retire_at - now for channel in server._running()._channels)
+        ages = sorted(session._retire_at - now for session in sessions(server))
         assert 890 < ages[0] < ages[-1] < 1_110
         assert ages[-1] - ages[0] > 50
 

@@ -27,6 +27,11 @@ def stopped(closed: int, cut: int = 0) -> Frame:
     return Frame(FrameType.STOPPED, f"closed={closed} cut={cut}".encode())
 
 
+def sessions(server: Any) -> list[Any]:
+    """What a server's connections are doing, for tests that look inside."""
+    return [channel.session for channel in server._running().table.all()]
+
+
 def refuses_connections(address: Address) -> bool:
     """Whether nobody listens there any more."""
     assert isinstance(address, TcpAddress)

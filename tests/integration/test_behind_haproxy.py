@@ -157,7 +157,7 @@ def test_clients_count_by_their_real_address(site: Site, connect: Connect, until
     assert [peer.ask("ab") for peer in early] == ["ba"] * 4
     late = connect(front.address, source="127.0.0.2")
     assert late.error() == 507
-    line = "refused: there are 2 connections from this address already"
+    line = "refused: per-address connection limit (2) reached"
     until(
         lambda: any(name_of(late) in error and line in error for server in servers for error in server.errors)
     )

@@ -13,7 +13,7 @@ from framelet_server.net.busy_poll import BusyPoll
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from framelet_server.net.poller import Poller, Ready
+    from framelet_server.net.poller import Poller
 
 SECONDS = 0.002
 LONG = 20.0
@@ -29,17 +29,14 @@ class Watched:
         self.sock, self.peer = socket.socketpair()
         self.poller.add(self.sock, self, read=False, write=False)
 
-    def poll(self, most: int) -> list[Ready]:
-        self.polls += 1
-        if self.on_time:
+    def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
+        if timeout == 0:
+            self.polls += 1
+        else:
+            self.sleeps += 1
+        if timeout or self.on_time:
             self._arm()
-        found: list[Ready] = self.poller.poll(most)
-        return found
-
-    def wait(self, most: int) -> list[Ready]:
-        self.sleeps += 1
-        self._arm()
-        found: list[Ready] = self.poller.wait(most)
+        found: list[tuple[int, int]] = self.poller.poll(timeout, most)
         return found
 
     def _arm(self) -> None:
@@ -103,7 +100,8 @@ def test_nothing_is_tried_where_that_is_not_wanted(watched: Watched) -> None:
 
 def test_it_ends_with_the_poller(watched: Watched) -> None:
     watched.poller.close()
-    assert BusyPoll(watched.poller, 9, SECONDS).wait() == []
+    found = BusyPoll(watched.poller, 9, SECONDS).wait()
+    assert [number for number, _ in found if number in watched.poller.owners] == []
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.01])

@@ -125,7 +125,7 @@ class TestDrain:
         first = connect(server)
         assert first.ask("ab") == "ba"
         first.send(STOP)
-        until(lambda: server._house is not None and server._house.draining)
+        until(lambda: server._running().drain.begun)
         gate.open()
         for peer in blocked:
             assert peer.replies(1) == ["kcolb"]
@@ -285,7 +285,7 @@ class TestDrain:
         refused.send(encode(0x00))
         assert refused.error() == 501
         assert idle.ask("ab") == "ba"
-        until(lambda: server._house is not None and len(server._house._active) == 2)
+        until(lambda: len(server._running().drain._active) == 2)
         stopper.send(STOP)
         assert stopper.rest() == [stopped(1)]
 

@@ -19,6 +19,8 @@ from framelet_client import Client
 from framelet_server import EpollPoller, StopPolicy
 from framelet_server.service.executors import ProcessExecutor, make_executor
 
+from .peers import sessions
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -321,10 +323,9 @@ def test_a_drain_waits_without_spinning(  # noqa: PLR0913 - fixtures
     peer = connect(server)
     peer.request("a")
     until(lambda: len(by_hand.calls) == 1)
-    house: Any = server._house
-    (channel,) = house._channels
+    (session,) = sessions(server)
     server.begin_drain()
-    until(lambda: channel._connection.draining)
+    until(lambda: session.connection.draining)
     if sends_on:
         peer.request("not before the drain")
     before = time.process_time()
@@ -364,8 +365,9 @@ def test_stopped_comes_behind_the_answers_that_were_owed_before_the_stop(
     assert other.replies(1) == ["Z"]
     assert other.receive() is None
     other.close()
-    house: Any = server._house
-    until(lambda: house.drained)  # nobody else is left, and still the answers owed come first
+    until(
+        lambda: server._running().drain._outcome
+    )  # nobody else is left, and still the answers owed come first
     before = server.metrics().octets_received
     peer.send(encode(FrameType.PING))  # wakes a worker, which must not take its chance
     until(lambda: server.metrics().octets_received > before)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from framelet_client import Client, ClientError, ConnectError
-from framelet_server.pool.house import House
+from framelet_server.pool.admission import Admission
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -135,18 +135,18 @@ def test_no_request_is_lost_and_no_client_refused(
 def test_a_client_that_comes_in_as_the_drain_begins_is_served(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    admit = House.admit
+    enter = Admission.enter
     drains: list[threading.Thread] = []
 
-    def late(house: House, *arguments: Any, **keywords: Any) -> None:
+    def late(admission: Admission, peer: Any) -> Any:
         """Have the drain begin when a client has been accepted, but is not in yet."""
-        drains.append(threading.Thread(target=house.begin_drain, args=("the test",)))
+        drains.append(threading.Thread(target=server.begin_drain, args=("the test",)))
         drains[-1].start()
         drains[-1].join(0.2)  # it waits for us, or it is through
-        admit(house, *arguments, **keywords)
+        return enter(admission, peer)
 
     server = serve(threads=2)
-    monkeypatch.setattr(House, "admit", late)
+    monkeypatch.setattr(Admission, "enter", late)
     peer = connect(server)
     peer.request("ab")
     assert peer.replies(1) == ["ba"]

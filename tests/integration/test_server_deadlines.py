@@ -369,5 +369,5 @@ def remember_channels(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[Chann
             super().__init__(*args, **keywords)
             made.append(weakref.ref(self))
 
-    monkeypatch.setattr("framelet_server.pool.house.Channel", Remembered)
+    monkeypatch.setattr("framelet_server.pool.acceptor.Channel", Remembered)
     return made

@@ -12,10 +12,10 @@ import pytest
 
 from framelet import AnswerTooLargeError, FrameType, IllFormedTextError, encode
 from framelet_server import StopPolicy
-from framelet_server.service.handlers import Handlers
+from framelet_server.service.calls import HandlerCalls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tests.integration.peers import Gate, Peer
 
@@ -183,14 +183,14 @@ def test_handlers_run_at_the_same_time_and_never_two_for_one_client(
 def test_a_fault_of_the_server_itself_ends_one_connection_with_an_error_that_can_be_read(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer = Handlers.answer
+    answer = HandlerCalls.answer
 
-    def faulty(self: Any, connection: Any, event: Any) -> None:
-        if event.text == "fault":
+    def faulty(self: HandlerCalls, texts: Sequence[str], sender: Any) -> list[str]:
+        if "fault" in texts:
             raise ZeroDivisionError("a fault of the server")
-        answer(self, connection, event)
+        return answer(self, texts, sender)
 
-    monkeypatch.setattr(Handlers, "answer", faulty)
+    monkeypatch.setattr(HandlerCalls, "answer", faulty)
     server = serve(lambda text: text[::-1], turn_octets=1_000)
     peer, other = connect(server), connect(server)
     # What is behind the fault has not been read when it happens: a reset would take the ERROR away.

@@ -197,8 +197,8 @@ def test_small_answers_that_wait_cost_what_they_hold(
     peer = connect(serve(str.upper, address=f"unix:{tmp_path / 'server.sock'}", max_unsent=100_000))
     thread = threading.Thread(target=peer.request, args=["ab"] * 50_000)
     thread.start()
-    until(lambda: channels and channels[0]._paused)
-    assert len(channels[0]._transport._pieces or ()) < 10
+    until(lambda: channels and channels[0].session._paused)
+    assert len(channels[0].session.transport._pieces or ()) < 10
     assert peer.replies(50_000) == ["AB"] * 50_000
     thread.join()
 

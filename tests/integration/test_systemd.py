@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import Command, Gate, Peer
 
-    from framelet_server.net.poller import Ready
-
     Start = Callable[..., Command]
     Serve = Callable[..., Server]
     Connect = Callable[..., Peer]
@@ -196,8 +194,7 @@ class TestWatchdog:
         server, beats = serve(threads=2, poller=poller), Beats()
         server.watch(beats.PERIOD, beats)
         beats.goes_on(until)
-        assert server._house is not None
-        with server._house._lock:  # for which the worker that accepts waits now
+        with server._running().admission._lock:  # for which the worker that accepts waits now
             peer = connect(server)
             until(beats.silent)
         assert peer.ask("ab") == "ba"
@@ -206,12 +203,11 @@ class TestWatchdog:
     def test_deadlines_that_are_stuck_are_none(self, serve: Serve, until: Any) -> None:
         server, beats, release = serve(), Beats(), threading.Event()
         server.watch(beats.PERIOD, beats)
-        assert server._house is not None
 
         def block() -> None:
             release.wait(20)
 
-        server._house.timers.schedule(0.0, block)
+        server._running().context.timers.schedule(0.0, block)
         until(beats.silent)
         release.set()
         beats.goes_on(until)
@@ -223,17 +219,15 @@ class TestWatchdog:
             def __init__(self) -> None:
                 super().__init__()
                 self.ended = threading.Event()
+                del self.poll  # that of epoll: the one below takes its place
 
-            def wait(self, most: int) -> list[Ready]:
-                del most
+            def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:  # type: ignore[override]
+                del timeout, most
                 self.ended.wait()
                 return []
 
-            def poll(self, most: int) -> list[Ready]:
-                del most
-                return []
-
             def close(self) -> None:
+                self.closed = True
                 self.ended.set()
 
         server, beats = serve(poller=Deaf), Beats()

@@ -96,7 +96,7 @@ def test_a_relay_may_say_whose_tls_it_passes_on(  # noqa: PLR0913, PLR0917 - fix
 
     assert relay("203.0.113.7").ask("hello") == "olleh"
     assert relay("203.0.113.8").ask("hello") == "olleh"
-    assert {channel.peer.host for channel in server._running()._channels} == {"203.0.113.7", "203.0.113.8"}
+    assert {channel.peer.host for channel in server._running().table.all()} == {"203.0.113.7", "203.0.113.8"}
     assert relay("203.0.113.7").error() == 507
 
 

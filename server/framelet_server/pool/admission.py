@@ -93,7 +93,7 @@ class Admission:
         """Why there is no room for one more from a host, in a word and in many, or nothing."""
         assert self._lock.locked()
         if self._open >= self._limits.max_connections:
-            return "connections", f"there are {self._limits.max_connections} connections already"
+            return "connections", f"connection limit ({self._limits.max_connections}) reached"
         most = self._limits.max_connections_per_address
         if host and self._hosts[host] >= most:
             return "address", f"per-address connection limit ({most}) reached"

@@ -10,8 +10,8 @@ The way of a drain, in the order of the methods below:
 4. ``_conclude``: those whose STOP was allowed get STOPPED, as their last frame.
 5. ``_end``, when the last channel is ``closed``, or has lingered for too long: the workers go.
 
-All methods may be called from any thread, with no lock held.  ``_lock`` guards the fields; what follows from a
-change of them is done after it is released.
+All methods may be called from any thread, with no lock held.  ``_lock`` guards the fields; what follows from
+a change of them is done after it is released.
 """
 
 from __future__ import annotations

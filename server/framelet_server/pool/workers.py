@@ -25,6 +25,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol, cast
 
 from framelet_server.connection.channel import Channel
+from framelet_server.net.busy_poll import BusyPoll
 from framelet_server.net.poller import GONE
 from framelet_server.service.calls import HandlerCalls
 
@@ -40,9 +41,6 @@ _log = logging.getLogger("framelet_server")
 
 _AT_ONCE = 64
 """Clients that a worker takes at a time while it serves all."""
-
-_RAREST = 64
-"""Waits of which at least one is tried awake, where ``busy_poll`` is on."""
 
 
 class Owner(Protocol):
@@ -150,11 +148,8 @@ class Workers:
         context, poller, detector = self._context, self._poller, self.detector
         poll, owners = poller.poll, poller.owners
         calls, ready, unsent, left = worker.calls, worker.ready, worker.unsent, self._left
-        memory, busy_poll, request = context.memory, context.limits.busy_poll, context.handlers.request
-        pause, asleep = (
-            1,
-            0,
-        )  # waits to be slept through after one that was awake in vain, and those that are left
+        memory, request, seconds = context.memory, context.handlers.request, context.limits.busy_poll
+        awake = BusyPoll(poller, _AT_ONCE, seconds) if seconds else None
         while worker.active and not poller.closed:
             if detector.surplus and detector.takes_back(worker):
                 return
@@ -162,21 +157,8 @@ class Workers:
                 self._take_over(worker)
             elif not context.keep_armed or request.at_once == 1:
                 ready.extend(poll(-1, 1))  # what it takes on may have to wait
-            elif asleep or not busy_poll:
-                asleep -= asleep > 0
-                ready.extend(poll(-1, _AT_ONCE))
             else:
-                # To sleep and to be woken often takes longer than to stay awake for the next client.  Where
-                # none comes in time it is left alone for twice as many waits as the last time.
-                until = monotonic() + busy_poll
-                while not (found := poll(0, _AT_ONCE)) and monotonic() < until:
-                    pass
-                if found:
-                    pause = 1
-                else:
-                    asleep = pause = min(2 * pause, _RAREST)
-                    continue
-                ready.extend(found)
+                ready.extend(awake.wait() if awake else poll(-1, _AT_ONCE))
             worker.turn_began = calls.now = calls.ended = monotonic()
             worker.turns += 1
             if not detector.awake:

@@ -1,0 +1,204 @@
+"""A turn of one client, event by event: whatever it sends, and whatever is under way."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from framelet import ApplicationReceived, ErrorCode, FrameletError, RequestReceived, StopReceived
+from framelet_server.service.handlers import LONG
+
+from .lifetime import Lifetime
+from .replies import PendingReplies
+
+if TYPE_CHECKING:
+    from framelet import ServerEvent
+    from framelet_server.service.calls import HandlerCalls
+
+    from .context import Holder
+
+_READ = 262_144
+"""Octets read at a time, at the most."""
+
+
+class EventTurn(Lifetime):
+    """The half of ``Session`` that takes any frame."""
+
+    __slots__ = ()
+
+    def turn(self, calls: HandlerCalls, holder: Holder) -> None:
+        """Read, serve and answer, up to a bounded number of octets (REQ-FLOW-5).
+
+        Raises SessionEnded, LayerError and OSError.
+        """
+        budget = self._context.limits.turn_octets
+        if self._starved:
+            self._starved = False
+            self.connection.resume(time.monotonic())
+        more = True  # whether another read may find something
+        while self._answer_events(calls, holder):
+            if self.connection.finished:
+                if self._can_finish():
+                    self._finish()
+                    return
+            elif self._drain_left == 0 and not self.connection.draining:
+                self.connection.drain()  # all that had come before is read (REQ-STOP-7)
+                continue
+            if not more or budget <= 0 or not self.wants()[0] or self._is_starved():
+                return
+            wanted = min(_READ, budget)
+            if self._drain_left is not None:
+                wanted = min(wanted, self._drain_left)
+            received = self._receive(wanted)
+            more = received == wanted
+            budget -= received
+
+    def wants(self) -> tuple[bool, bool]:
+        """Whether to go on when there is something to read, and when there is room to write."""
+        writing = self.transport.unsent > 0
+        if self._eof or self._paused:
+            return False, writing
+        # Do not poll for input that will not be read: a level-triggered poller would spin.
+        if self.connection.finished:
+            return not writing, writing  # FIN goes out first; then what comes is discarded
+        if self._starved and self._context.memory.exceeded:
+            return False, writing
+        return not self.connection.draining, writing
+
+    def _receive(self, wanted: int) -> int:
+        """Read once; the number of octets that came."""
+        try:
+            count, data = self.transport.receive(wanted)
+        except BlockingIOError:
+            self._drain_left = None if self._drain_left is None else 0
+            return 0
+        if self._drain_left is not None:
+            self._drain_left -= count
+        if not self._identified:
+            self._identify()
+        if data:
+            self.connection.receive_data(data, time.monotonic())
+        if count == 0 or self.transport.ended:
+            self._eof = True
+            self.connection.receive_eof()
+            if self._drain_left is not None:
+                self._drain_left = 0
+        return count
+
+    def _identify(self) -> None:
+        """Find out who this is, as far as the layers know by now."""
+        peer = self.transport.identify(self.peer)
+        if peer.host != self.peer.host and (refusal := self._context.admission.move(self.peer.host, peer)):
+            self.refused = True
+            self._ends(ErrorCode.TOO_MANY_CONNECTIONS.title)
+            self.connection.fail(ErrorCode.TOO_MANY_CONNECTIONS, refusal)
+        self.peer = peer
+        if self.transport.established:
+            self._identified = True
+            self.connection.resume(time.monotonic())
+
+    def _answer_events(self, calls: HandlerCalls, holder: Holder) -> bool:
+        """Serve what was received; False where too many answers wait for more."""
+        connection = self.connection
+        while self._has_room():
+            event = connection.next_event()
+            if event is not None:
+                self._serve_event(event, calls, holder)
+                continue
+            if self._outcome is not None and connection.owes == 1:
+                connection.send_stopped(*self._outcome)  # REQ-STOP-8
+                self._outcome = None
+            self.transport.flush(connection)
+            return True
+        return False
+
+    def _has_room(self) -> bool:
+        """Whether more answers may be made: read no further above the bound (REQ-FLOW-1 to 3)."""
+        if self._replies is not None and not self._collect(self._replies):
+            self.transport.flush(self.connection)
+            self._paused = True
+            return False
+        paused, self._paused = self._paused, self._backlog() > self._context.limits.max_unsent
+        if paused and not self._paused:
+            self.connection.resume(time.monotonic())
+        return not self._paused
+
+    def _backlog(self) -> int:
+        """Octets of answers that wait, after a try to send them where there are too many."""
+        waiting = self.transport.unsent + self.connection.output_size
+        if waiting > self._context.limits.max_unsent:
+            self.transport.flush(self.connection)
+            waiting = self.transport.unsent + self.connection.output_size
+        return waiting
+
+    def _collect(self, replies: PendingReplies) -> bool:
+        """Send the answers that have come; False where too many are still out for more."""
+        bound = self._context.limits.max_unsent
+        # What is left has not come yet, or does not fit yet: either wakes a worker when it does.
+        while self._backlog() <= bound and replies.deliver(self.connection, bound):
+            self.connection.resume(time.monotonic())  # the handlers' time is not the client's
+        return replies.has_room
+
+    def send_early(self, answers: list[str], now: float) -> bool:
+        """Send answers while a later one of the same read is being made: see ``HandlerCalls``."""
+        try:
+            self.transport.write(self.connection.replies_to_send(answers, now))
+        except FrameletError:
+            return False  # the owner sees to it, when the call has ended
+        except OSError:
+            pass  # the owner's next call will say so
+        return True
+
+    def _serve_event(self, event: ServerEvent, calls: HandlerCalls, holder: Holder) -> None:
+        if isinstance(event, (RequestReceived, ApplicationReceived)):
+            self._call_handler(event, calls, holder)
+        elif isinstance(event, StopReceived):
+            self._decide_stop(event.token, holder)
+        else:
+            self._note(event)
+
+    def _call_handler(
+        self, event: RequestReceived | ApplicationReceived, calls: HandlerCalls, holder: Holder
+    ) -> None:
+        connection, handlers = self.connection, self._context.handlers
+        if handlers.executor is not None:
+            self._pending(holder).submit(handlers, event)
+            return
+        service = handlers.service_of(event)
+        if service is None:
+            connection.send_error(ErrorCode.NO_HANDLER)
+            return
+        if service.at_once == 1 and connection.output_size:
+            self.transport.flush(connection)  # a call may take long
+        try:
+            answer = calls.answer_one(service, event.text, self if connection.output_size else None)
+        except BaseException:  # noqa: BLE001 - even SystemExit in a handler must cost its caller alone
+            handlers.failed(service)
+            connection.send_error(ErrorCode.HANDLER_FAILED)
+        else:
+            handlers.send(connection, service, answer)
+        if calls.ended - calls.now > LONG:
+            connection.resume(calls.ended)  # the handler's time is not the client's
+
+    def _decide_stop(self, token: str, holder: Holder) -> None:
+        """Have a STOP decided on; where it is allowed the channel sees ``stopper`` after the turn."""
+        self.transport.flush(self.connection)
+        wait = self._context.stops.refusal(self.peer, token)
+        if wait is None:
+            self.connection.allow_stop()
+            self.stopper = True
+            self._drain_left = None  # what follows is read and discarded (REQ-STOP-10)
+        elif wait or self.connection.owes > 1:
+            self._pending(holder).refuse_stop(self._context.timers, wait)
+        else:
+            self.connection.send_error(ErrorCode.STOP_REFUSED)  # REQ-STOP-3
+
+    def _pending(self, holder: Holder) -> PendingReplies:
+        if self._replies is None:
+            self._replies = PendingReplies(self._context.limits.max_in_flight, holder.wake)
+        return self._replies
+
+    def _is_starved(self) -> bool:
+        """Whether to leave off reading, because this client and the others hold too much together."""
+        self._starved = self._context.memory.exceeded and self.held > 0
+        return self._starved

@@ -1,0 +1,250 @@
+"""What one client's session is made of, by when what has to happen, and how it ends."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import time
+from typing import TYPE_CHECKING
+
+from framelet import ErrorCode, FrameRefused, InputEnded, ServerConnection, State
+from framelet_server.net.transport import Transport
+from framelet_server.observe.counters import ConnectionStats
+
+from .close_reason import CloseReason, SessionEnded
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from framelet import ServerEvent
+    from framelet_server.net.peer import Peer
+    from framelet_server.net.transport import Layer
+
+    from .context import Context
+    from .replies import PendingReplies
+
+_log = logging.getLogger("framelet_server")
+
+_DISCARDED = 65_536
+"""Octets read at a time after the last answer, only to be dropped."""
+
+_JITTER = 0.1
+"""Part of the maximum age by which connections differ, so that those of one moment do not all end in one."""
+
+
+class Lifetime:
+    """The base of ``Session``; every method belongs to whoever owns its channel, unless it says otherwise."""
+
+    __slots__ = (
+        "_answers",
+        "_budget",
+        "_context",
+        "_drain_left",
+        "_eof",
+        "_identified",
+        "_more",
+        "_outcome",
+        "_paused",
+        "_replies",
+        "_rest",
+        "_retire_at",
+        "_retiring",
+        "_starved",
+        "_undelivered",
+        "batchable",
+        "began",
+        "connection",
+        "draining",
+        "fin_sent",
+        "over",
+        "peer",
+        "reason",
+        "refused",
+        "stopper",
+        "transport",
+    )
+
+    def __init__(
+        self, context: Context, sock: socket.socket, peer: Peer, layers: Sequence[Layer] = ()
+    ) -> None:
+        """Take over a connected, non-blocking socket."""
+        self.began = now = time.monotonic()
+        self.peer = peer
+        self.transport = Transport(sock, layers)
+        self.connection = ServerConnection(context.limits, now=now)
+        self.reason = ""  # how it ends, once that is known: a CloseReason, or the title of a fatal error
+        self.stopper = False  # its STOP was allowed: STOPPED is due
+        self.draining = False  # the server, or the maximum age, ends it
+        self.batchable = not layers and context.handlers.executor is None
+        self._context = context
+        self._replies: PendingReplies | None = None  # answers that come later
+        self._identified = not layers  # whether ``peer`` is the client for good
+        self._paused = False  # not read, because too much is unsent or pending
+        self._starved = False  # not read, because all clients together hold too much
+        self._eof = False  # the client has ended its stream
+        self.fin_sent = False
+        self.over = False  # both directions have ended: the socket can be closed
+        self.refused = False  # for its relay's client, who has too many connections
+        self._outcome: tuple[int, int] | None = None  # what STOPPED will say
+        self._undelivered = 0  # octets that the system still had for the client when last asked
+        self._drain_left: int | None = None  # octets still to be read in a drain
+        self._retiring = False  # to be ended for its age
+        self._retire_at = math.inf
+        if context.limits.max_age:
+            self._retire_at = now + context.limits.max_age * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads load, keeps no secret
+        # Between the halves of a turn:
+        self._answers: list[str] | None = None  # to the first REQUESTs of what was read
+        self._rest = False  # whether there is more to do than to send them
+        self._more = False  # whether there may be more to read
+        self._budget = 0  # octets that may still be read
+
+    # The way to the end.
+
+    def drain(self, *, age: bool = False) -> None:
+        """Take what has been received by now, answer it, and end (REQ-STOP-7)."""
+        self._retiring = self._retiring or age
+        self.draining = self.draining or not age
+        if self._drain_left is None and not self.stopper:
+            # What the system holds now is what came before; the client may go on sending without end.
+            self._drain_left = 0 if self._eof else self.transport.unread
+
+    def stopped(self, closed: int, cut: int) -> None:
+        """Have STOPPED sent, as soon as nothing else is owed (REQ-STOP-8)."""
+        if self.stopper:
+            self._outcome = (closed, cut)
+
+    def refuse(self, code: ErrorCode, text: str = "") -> None:
+        """End the connection with a fatal ERROR; what was owed is dropped."""
+        self.release()
+        self._ends(code.title)
+        self.connection.fail(code, text)
+        self._see_off()
+
+    def give_up(self) -> None:
+        """Free what this client holds: with an ERROR where one can reach it, by force where not."""
+        if self.transport.unsent or self.connection.finished:
+            raise SessionEnded(ErrorCode.OVERLOADED.title, "", cut=True)
+        self.refuse(ErrorCode.OVERLOADED)
+
+    def release(self) -> None:
+        """Let go of answers that are still being made: have those cancelled that were not begun."""
+        if self._replies is not None:
+            self._replies.cancel()
+            self._replies = None
+
+    def _see_off(self) -> None:
+        """End a connection that takes no further frames; may be called off the workers."""
+        while (event := self.connection.next_event()) is not None:
+            self._note(event)
+        self.transport.flush(self.connection)
+        if self.connection.finished and self._can_finish():
+            self._finish()
+
+    def _can_finish(self) -> bool:
+        """Whether the end may come now: a client that is refused is told so after its handshake."""
+        return self.transport.established or self._eof or self.draining
+
+    def _finish(self) -> None:
+        """After the last answer send FIN; then discard until the client closes too (REQ-ERROR-8)."""
+        if not self.transport.established:
+            raise SessionEnded(CloseReason.HANDSHAKE_FAILED, "it ended before the handshake was complete")
+        if not self.fin_sent:
+            if self.transport.unsent or not self.transport.end():
+                return
+            self.fin_sent = True
+            self._ends(self.close_reason)  # whatever comes now, it has ended in order
+            self.connection.resume(time.monotonic())
+            self._undelivered = self.transport.undelivered
+        budget = self._context.limits.turn_octets
+        while self.connection.state is State.CLOSING and budget > 0:
+            try:
+                count = self.transport.discard(_DISCARDED)
+            except BlockingIOError:
+                return
+            budget -= count
+            if not count:
+                self._eof = True
+                self.connection.receive_eof()
+        self.over = self.connection.state is State.CLOSED
+
+    def _note(self, event: ServerEvent) -> None:
+        """Take down what a client did wrong, and whether that, or the end of its stream, ends it all."""
+        error = event.error if isinstance(event, (FrameRefused, InputEnded)) else None
+        if error is not None:
+            _log.debug("%s: %s", self.peer.name, error, extra={"peer": self.peer.name})
+        if isinstance(event, InputEnded) or (error is not None and error.code.fatal):
+            self._ends(CloseReason.CLIENT if error is None else error.code.title)
+
+    def _ends(self, reason: str) -> None:
+        """Take down how it ends; what comes first is the cause."""
+        self.reason = self.reason or reason
+
+    @property
+    def close_reason(self) -> str:
+        """How it ended: a CloseReason, or the title of a fatal error."""
+        return self.reason or (CloseReason.AGE if self._retiring else CloseReason.DRAIN)
+
+    # Deadlines.
+
+    def deadline(self) -> float:
+        """When ``enforce`` is due, in seconds on the monotonic clock; infinity for never."""
+        if not self.transport.established:  # whatever it takes of the answers to its handshake
+            return self.began + self._context.limits.handshake_timeout
+        if self.transport.unsent:
+            return self.transport.since + self._context.limits.write_timeout
+        unread = self._starved or self._paused  # time that we do not read is not the client's
+        due = math.inf if unread else self.connection.next_deadline()
+        return min(math.inf if due is None else due, math.inf if self._retiring else self._retire_at)
+
+    def enforce(self) -> bool:
+        """Enforce what is overdue; whether a worker is to take a turn.  Raises SessionEnded and OSError."""
+        now = time.monotonic()
+        if not self.transport.established:
+            raise SessionEnded(CloseReason.HANDSHAKE_TIMEOUT, "the handshake was not complete in time")
+        if self.transport.unsent:  # REQ-TIME-5
+            self.transport.flush(self.connection)  # it may have made room while the workers were busy
+            if time.monotonic() < self.deadline():
+                return True
+            raise SessionEnded(
+                CloseReason.WRITE_TIMEOUT, "the client took nothing of its answers in time", cut=True
+            )
+        if self.connection.state is State.CLOSING and self._delivers():
+            self.connection.resume(now)
+        elif now >= self._retire_at and not self._retiring:
+            self.drain(age=True)
+            return True
+        else:
+            self.connection.check_deadlines(now)
+            self._see_off()
+        return False
+
+    def input_waits(self) -> bool:
+        """Whether the client has sent something that bears on its deadline and was not read yet."""
+        if self.transport.unsent or self._starved or self.connection.state is not State.OPEN:
+            return False
+        return self.transport.input_waits()
+
+    def _delivers(self) -> bool:
+        """Whether the last answers are on their way: the client has taken some since this was last asked."""
+        before, self._undelivered = self._undelivered, self.transport.undelivered
+        return 0 < self._undelivered < before
+
+    # What others see.
+
+    @property
+    def held(self) -> int:
+        """Octets that are in memory for this client: frames not served yet, and answers not taken."""
+        later = 0 if self._replies is None else self._replies.held
+        return self.connection.input_size + self.connection.output_size + self.transport.unsent + later
+
+    @property
+    def pending(self) -> int:
+        """How many answers are being made elsewhere; may be asked from any thread."""
+        replies = self._replies
+        return 0 if replies is None else len(replies)
+
+    def stats(self) -> ConnectionStats:
+        """What was counted so far; may be asked from any thread."""
+        return ConnectionStats.of(self.connection, self.transport)
