@@ -10,11 +10,11 @@ _NO_CLICK = """framelet: the command line needs the extra "cli": pip install 'fr
 def main() -> int:
     """Run the command line, and return its exit code."""
     try:
-        from .cli import run  # noqa: PLC0415 - needs click, which the extra "cli" brings
+        from framelet_client.cli.command import run  # noqa: PLC0415 - needs click, which the extra "cli" brings
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise
-        from .terminal import complain  # noqa: PLC0415 - see above
+        from framelet_client.cli.terminal import complain  # noqa: PLC0415 - see above
 
         complain(_NO_CLICK)
         return 2

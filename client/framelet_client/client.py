@@ -16,12 +16,12 @@ from framelet import (
     parse_address,
 )
 from framelet.address import DEFAULT_HOST
+from framelet_client.exchange.engine import Answer, Engine
+from framelet_client.exchange.source import Texts
+from framelet_client.net.transport import open_transport, secured
 
-from ._engine import Answer, Engine
-from ._transport import open_transport, secured
 from .config import ClientLimits
 from .errors import AnswerError
-from .source import Texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from framelet import Address, ClientConnection
+    from framelet_client.exchange.source import Source
 
-    from .source import Source
     from .tls import ClientTls
 
 _BY_PROGRAM = "the program closed it"

@@ -8,8 +8,7 @@ closed or in use.
 from __future__ import annotations
 
 from framelet import FrameletError
-
-from .terminal import escape
+from framelet_client.cli.terminal import escape
 
 
 class ClientError(FrameletError):

@@ -122,7 +122,7 @@ FAULTS = {
     "client.flow.deadlock": (
         "REQ-FLOW-4",
         (
-            "import select, framelet_client._engine as e\n"
+            "import select, framelet_client.exchange.engine as e\n"
             "real = e.Engine._send\n"
             "def send(self):\n"
             "    self._socket.setblocking(True); real(self)\n"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from framelet_client import ClientLimits
-from framelet_client.bench_plan import Plan
-from framelet_client.bench_report import WRONG_HINT, as_json, complaints, exit_code_of, table
-from framelet_client.bench_tally import Latencies, Tally
+from framelet_client.bench.plan import Plan
+from framelet_client.bench.report import WRONG_HINT, as_json, complaints, exit_code_of, table
+from framelet_client.bench.stats import Latencies, Tally
 from framelet_client.exit_codes import ExitCode
 
 PLAN = Plan(

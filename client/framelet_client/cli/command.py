@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from framelet import IllFormedTextError, encode_text
+from framelet_client.exit_codes import ExitCode, table
 
 from .bench import bench
 from .decode import InputError, open_reader, print_table
-from .exit_codes import ExitCode, table
 from .send_lines import send_lines
 from .target import LIMITS, NumberRange, Target, limit_option, usage_error, with_server
 from .terminal import Output, OutputError, complain
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from framelet import StoppedReceived
-
-    from .config import ClientLimits
+    from framelet_client.config import ClientLimits
 
 _DEFAULT_PAYLOAD = "default payload"
 _TOKEN_VARIABLE = "FRAMELET_STOP_TOKEN"  # noqa: S105 - the name of the variable, not a token

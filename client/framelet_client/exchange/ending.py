@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from framelet import ConnectionFailed, ErrorReceived, InputEnded
-
-from .errors import ConnectionLostError, FatalAnswerError
+from framelet_client.errors import ConnectionLostError, FatalAnswerError
 
 if TYPE_CHECKING:
     from framelet import ClientEvent, FrameletError

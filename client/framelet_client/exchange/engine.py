@@ -25,12 +25,13 @@ from framelet import (
     StoppedReceived,
 )
 
-from ._ending import error_of_end
+from .ending import error_of_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .config import ClientLimits
+    from framelet_client.config import ClientLimits
+
     from .source import Source
 
 Answer = str | ApplicationReceived | PongReceived | HelloReceived | StoppedReceived | ErrorReceived

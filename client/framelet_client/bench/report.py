@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from .bench_load import LATE
-from .exit_codes import ExitCode
+from framelet_client.exit_codes import ExitCode
+
+from .load import LATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .bench_plan import Plan
-    from .bench_tally import Latencies, Tally
+    from .plan import Plan
+    from .stats import Latencies, Tally
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9, 99.99)
 BUSY = 0.9

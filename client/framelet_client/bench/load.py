@@ -17,16 +17,16 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol, cast
 
 from framelet import AnswerTimeoutError, ErrorReceived, FrameletError, ProtocolError, parse_address
+from framelet_client.cli.terminal import escape
+from framelet_client.net.transport import Transport, open_transport, secured
+from framelet_client.tls import ClientTls
 
-from ._transport import Transport, open_transport, secured
-from .bench_conversation import Conversation, Flight
-from .bench_plan import Schedule
-from .bench_tally import Tally
-from .terminal import escape
-from .tls import ClientTls
+from .connection import Conversation, Flight
+from .plan import Schedule
+from .stats import Tally
 
 if TYPE_CHECKING:
-    from .bench_plan import Plan, Request
+    from .plan import Plan, Request
 
 LATE = 0.001
 """Seconds behind which a request of an open loop counts as sent late."""

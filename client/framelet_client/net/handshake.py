@@ -6,14 +6,13 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from .errors import TlsError
+from framelet_client.errors import TlsError
 
 if TYPE_CHECKING:
     import socket
 
     from framelet import TlsAddress
-
-    from .tls import ClientTls, TlsLayer
+    from framelet_client.tls import ClientTls, TlsLayer
 
 _RECEIVE_SIZE = 65_536
 _SHORTEST = 0.001  # a time-out of 0 would mean "do not wait at all" to the socket

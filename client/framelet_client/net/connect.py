@@ -8,8 +8,7 @@ import time
 from typing import Any, NamedTuple
 
 from framelet import Address, UnixAddress
-
-from .errors import ConnectError
+from framelet_client.errors import ConnectError
 
 _SHORTEST = 0.001  # a time-out of 0 would mean "do not wait at all" to the socket
 _RETRY = 0.01  # how long a unix socket with a full backlog is left alone

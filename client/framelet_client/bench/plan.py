@@ -12,7 +12,7 @@ from framelet import encode_text, reverse
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .config import ClientLimits
+    from framelet_client.config import ClientLimits
 
 ALPHABETS = {
     "ascii": "".join(map(chr, range(0x20, 0x7F))),

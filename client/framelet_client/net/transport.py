@@ -7,17 +7,16 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from framelet import ConfigurationError, TcpAddress, TlsAddress
+from framelet_client.tls import ClientTls
 
-from ._connect import connect
-from ._handshake import shake_hands
-from .tls import ClientTls
+from .connect import connect
+from .handshake import shake_hands
 
 if TYPE_CHECKING:
     import socket
 
     from framelet import Address
-
-    from .tls import TlsLayer
+    from framelet_client.tls import TlsLayer
 
 
 class Transport(NamedTuple):

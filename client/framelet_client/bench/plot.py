@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .bench_plan import Plan
-    from .bench_tally import Latencies, Tally
+    from .plan import Plan
+    from .stats import Latencies, Tally
 
 _NINES = (0.0, 90.0, 99.0, 99.9, 99.99, 99.999, 99.9999)
 

@@ -12,17 +12,16 @@ from framelet import (
     FrameletError,
     ReplyReceived,
 )
-
-from ._ending import error_of_end
+from framelet_client.exchange.ending import error_of_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from framelet import ClientEvent
+    from framelet_client.config import ClientLimits
+    from framelet_client.net.transport import Transport
 
-    from ._transport import Transport
-    from .bench_plan import Request
-    from .config import ClientLimits
+    from .plan import Request
 
 _RECEIVE_SIZE = 262_144
 

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from framelet import parse_address
+from framelet_client.exit_codes import ExitCode
+from framelet_client.tls import ClientTls
 
-from .exit_codes import ExitCode
 from .target import LIMITS, NumberRange, Target, usage_error, with_server
 from .terminal import Output, complain
-from .tls import ClientTls
 
 if TYPE_CHECKING:
-    from .bench_plan import Plan
-    from .bench_tally import Tally
+    from framelet_client.bench.plan import Plan
+    from framelet_client.bench.stats import Tally
 
 _WINDOW = LIMITS["window"]
 _WARMUP = 1.0
@@ -144,7 +144,7 @@ def _plan(  # noqa: PLR0913 - each keyword is one option
     **rest: str,
 ) -> Plan:
     """Check what the command line says about the measurement."""
-    from .bench_plan import Plan, parse_sizes  # noqa: PLC0415 - other commands do not wait for it
+    from framelet_client.bench.plan import Plan, parse_sizes  # noqa: PLC0415 - other commands do not wait for it
 
     if duration is not None and count is not None:
         raise usage_error("--duration and --count exclude each other")
@@ -178,9 +178,10 @@ def _plan(  # noqa: PLR0913 - each keyword is one option
 
 def _measure(plan: Plan) -> tuple[str, Tally | None]:
     """Measure, while people watch: the address as the server prints it, and what was found."""
-    from ._transport import secured  # noqa: PLC0415 - other commands do not wait for it
+    from framelet_client.bench.run import ProcessDiedError, measure  # noqa: PLC0415 - see above
+    from framelet_client.net.transport import secured  # noqa: PLC0415 - other commands do not wait for it
+
     from .bench_progress import BenchProgress  # noqa: PLC0415 - see above
-    from .bench_run import ProcessDiedError, measure  # noqa: PLC0415 - see above
 
     tls = None if plan.tls is None else ClientTls(**plan.tls)
     address, _ = secured(parse_address(plan.host, plan.port), tls)
@@ -196,7 +197,7 @@ def _report(  # noqa: PLR0913 - what was measured, and where to say it
     address: str, plan: Plan, tally: Tally, output: Output, *, as_json: bool, picture: Path | None
 ) -> ExitCode:
     """Say what was found, everywhere it is wanted."""
-    from . import bench_report  # noqa: PLC0415 - other commands do not wait for it
+    from framelet_client.bench import report as bench_report  # noqa: PLC0415 - other commands do not wait for it
 
     if as_json:
         output.write_lines([bench_report.as_json(address, plan, tally)])
@@ -205,7 +206,7 @@ def _report(  # noqa: PLR0913 - what was measured, and where to say it
     for line in bench_report.complaints(plan, tally):
         complain(f"framelet: {line}")
     if picture is not None:
-        from .bench_plot import plot  # noqa: PLC0415 - needs matplotlib
+        from framelet_client.bench.plot import plot  # noqa: PLC0415 - needs matplotlib
 
         try:
             plot(picture, address, plan, tally)
@@ -225,7 +226,7 @@ def _need(module: str, extra: str, what: str) -> None:
 def _check_picture(file: Path) -> None:
     """Refuse, before an hour is measured, a picture that could not be drawn."""
     _need("matplotlib", "plot", "--plot")
-    from .bench_plot import formats  # noqa: PLC0415 - needs matplotlib
+    from framelet_client.bench.plot import formats  # noqa: PLC0415 - needs matplotlib
 
     if file.suffix.removeprefix(".").lower() not in formats():
         message = f"--plot {file} does not end as a picture does: expected one of {', '.join(formats())}"

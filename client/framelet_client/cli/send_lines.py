@@ -11,7 +11,8 @@ from .progress import ProgressBar
 from .terminal import escape
 
 if TYPE_CHECKING:
-    from .client import Client
+    from framelet_client.client import Client
+
     from .terminal import Output
 
 

@@ -10,10 +10,10 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from framelet import FrameletError
+from framelet_client.errors import ClientError
 
-from .bench_load import generate_load
-from .bench_tally import Tally
-from .errors import ClientError
+from .load import generate_load
+from .stats import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from types import FrameType
 
-    from .bench_plan import Plan
+    from .plan import Plan
 
 _HEAD_START = 0.02  # seconds for the start to reach all processes
 _TICK = 0.1

@@ -18,14 +18,14 @@ from framelet import (
     parse_address,
 )
 from framelet.address import DEFAULT_HOST, parse_port
+from framelet_client.client import Client
+from framelet_client.config import ClientLimits
+from framelet_client.errors import AnswerError, ConnectError, ConnectionLostError, FatalAnswerError, TlsError
+from framelet_client.exit_codes import ExitCode
+from framelet_client.tls import ClientTls
 
-from .client import Client
-from .config import ClientLimits
-from .errors import AnswerError, ConnectError, ConnectionLostError, FatalAnswerError, TlsError
-from .exit_codes import ExitCode
 from .send_lines import LinesLeftError
 from .terminal import complain, escape
-from .tls import ClientTls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from .bench_plan import Plan
+    from framelet_client.bench.plan import Plan
 
 
 class BenchProgress:
