@@ -8,7 +8,8 @@ closed or in use.
 from __future__ import annotations
 
 from framelet import FrameletError
-from framelet_client.cli.terminal import escape
+
+from .escaping import escape
 
 
 class ClientError(FrameletError):

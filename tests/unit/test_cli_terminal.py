@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import framelet_client
-from framelet_client.cli.terminal import escape
+from framelet_client.escaping import escape
 from framelet_client.exit_codes import ExitCode, table
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cli.md"

@@ -1,33 +1,26 @@
-"""One connection of the load generator: requests out, answers in, nothing waited for."""
+"""The connections of the load generator: how they are opened, and what is in flight on each."""
 
 from __future__ import annotations
 
-import contextlib
-import time
+import concurrent.futures
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from framelet import (
-    ClientConnection,
-    FrameletError,
-    ReplyReceived,
-)
-from framelet_client.exchange.ending import error_of_end
+from framelet import parse_address
+from framelet_client.exchange.driver import Driver
+from framelet_client.net.transport import OpenedConnection, open_connection, secured
+from framelet_client.tls import ClientTls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from framelet import ClientEvent
     from framelet_client.config import ClientLimits
-    from framelet_client.net.transport import Transport
 
-    from .plan import Request
+    from .plan import Plan, Request
 
-_RECEIVE_SIZE = 262_144
+_AT_ONCE = 32  # connections that are opened at the same time
 
 
 class Flight(NamedTuple):
-    """A request under way: when it was due and sent, in seconds, and whether it counts."""
+    """A request in flight: when it was due and sent, in seconds, and whether it counts."""
 
     request: Request
     due: float
@@ -35,99 +28,52 @@ class Flight(NamedTuple):
     counts: bool
 
 
-class Conversation:
-    """A ClientConnection on its socket, and the requests in flight on it, oldest first."""
+class LoadConnection:
+    """A connection that carries load, and the requests in flight on it, oldest first."""
 
-    def __init__(self, transport: Transport, limits: ClientLimits, window: int, now: float) -> None:
-        """Take over the socket."""
-        self.socket, self._layer, early = transport
+    def __init__(self, opened: OpenedConnection, limits: ClientLimits, window: int) -> None:
+        """Take over an opened connection."""
+        self.driver = Driver(opened, limits)
         self.flights: deque[Flight] = deque()
-        self.is_free = True  # whether it is among those that wait for requests
-        self.is_watched_for_room = False  # whether the selector looks for room in the socket
-        self.error: FrameletError | None = None  # why it is over
-        self._connection = ClientConnection(limits, now=now)
+        self.is_free = True  # whether it is queued for the next requests of the schedule
+        self.is_watched_for_room = False  # whether the selector reports when the socket takes more
         self._window = window
         self._max_unsent = limits.max_unsent
-        self._unsent = memoryview(b"")
-        self._broken: OSError | None = None
-        self._replies: list[str] = []  # the texts of those that came first
-        if early:
-            self._connection.receive_data(early, now)
 
     @property
     def has_room(self) -> bool:
         """Whether another request may be asked."""
+        driver = self.driver
         return (
             len(self.flights) < self._window
-            and len(self._unsent) + self._connection.output_size < self._max_unsent
-            and self.error is None
+            and driver.waiting_octets < self._max_unsent
+            and driver.end is None
         )
 
-    @property
-    def is_blocked(self) -> bool:
-        """Whether the socket did not take all there was to send."""
-        return bool(self._unsent)
-
     def ask(self, flight: Flight) -> None:
-        """Queue a request, for ``send`` to send."""
-        self._connection.send_request(flight.request.text)
+        """Queue a request, which the driver sends later."""
+        self.driver.connection.send_request(flight.request.text)
         self.flights.append(flight)
 
-    def send(self, now: float) -> None:
-        """Write as much as the socket takes."""
+
+def open_all(plan: Plan, count: int) -> list[LoadConnection]:
+    """So many connections, several at a time; closes all of them if one fails, with its ConnectError."""
+    tls = None if plan.tls is None else ClientTls(**plan.tls)
+    address, tls = secured(parse_address(plan.host, plan.port), tls)
+
+    def connect() -> OpenedConnection:
+        return open_connection(address, tls, plan.limits.connect_timeout)
+
+    # The first one alone: if there is no server, one attempt is enough to find out.
+    opened = [connect()]
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+        futures = [pool.submit(connect) for _ in range(count - 1)]
         try:
-            while self._broken is None and (self._unsent or self._connection.output_size):
-                if not self._unsent:
-                    data = self._connection.data_to_send(now)
-                    self._unsent = memoryview(self._layer.send(data) if self._layer else data)
-                self._unsent = self._unsent[self.socket.send(self._unsent) :]
-        except BlockingIOError:
-            return
-        except OSError as error:
-            # The server may have said why before it closed, so go on reading.
-            self._broken = error
-            self._unsent = memoryview(b"")
-
-    def receive(self) -> float:
-        """Take in what the socket holds; returns when that was, in seconds on the monotonic clock."""
-        try:
-            data = self.socket.recv(_RECEIVE_SIZE)
-            now = time.monotonic()
-            over = not data
-            if self._layer is not None and data:
-                data = self._layer.receive(data)
-                over = self._layer.ended
-        except BlockingIOError:
-            return time.monotonic()
-        except OSError as error:
-            self._broken = error
-            now, data, over = time.monotonic(), b"", True
-        if data:
-            self._replies += self._connection.receive_replies(data, now)
-        if over:
-            self._connection.receive_eof()
-        return now
-
-    def check(self, now: float) -> None:
-        """Give the connection up where its next answer is overdue; ``answers`` says so."""
-        self._connection.check_deadlines(now)
-
-    def answers(self) -> Iterator[str | ClientEvent]:
-        """The answers received, each to the oldest flight; ``error`` is set when the connection is over.
-
-        A reply is its text, others are events.
-        """
-        replies, self._replies = self._replies, []
-        yield from replies
-        while (event := self._connection.next_event()) is not None:
-            self.error = error_of_end(event, self._broken)
-            if self.error is not None:
-                return
-            yield event.text if isinstance(event, ReplyReceived) else event
-
-    def close(self) -> None:
-        """Release the socket, with the layer's good-bye where there is room for it."""
-        if self._layer is not None and not self._unsent and self._broken is None:
-            with contextlib.suppress(OSError):  # it is only for the sake of politeness
-                self.socket.send(self._layer.end())
-        self.socket.close()
+            opened += [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            made = [future.result() for future in futures if not (future.cancelled() or future.exception())]
+            for one in (*opened, *made):
+                one.socket.close()
+            raise
+    return [LoadConnection(one, plan.limits, plan.window) for one in opened]

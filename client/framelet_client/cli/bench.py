@@ -21,7 +21,7 @@ from .terminal import Output, complain
 
 if TYPE_CHECKING:
     from framelet_client.bench.plan import Plan
-    from framelet_client.bench.stats import Tally
+    from framelet_client.bench.stats import LoadStats
 
 _WINDOW = LIMITS["window"]
 _WARMUP = 1.0
@@ -124,10 +124,10 @@ def bench(target: Target, *, as_json: bool, picture: Path | None, **options: Any
         _check_picture(picture)
     output = Output()
     _allow_descriptors(plan.connections)
-    address, tally = _measure(plan)
-    if tally is None:
+    address, stats = _measure(plan)
+    if stats is None:
         return ExitCode.PARTIAL
-    return _report(address, plan, tally, output, as_json=as_json, picture=picture)
+    return _report(address, plan, stats, output, as_json=as_json, picture=picture)
 
 
 def _plan(  # noqa: PLR0913 - each keyword is one option
@@ -176,7 +176,7 @@ def _plan(  # noqa: PLR0913 - each keyword is one option
     )
 
 
-def _measure(plan: Plan) -> tuple[str, Tally | None]:
+def _measure(plan: Plan) -> tuple[str, LoadStats | None]:
     """Measure, while people watch: the address as the server prints it, and what was found."""
     from framelet_client.bench.run import ProcessDiedError, measure  # noqa: PLC0415 - see above
     from framelet_client.net.transport import secured  # noqa: PLC0415 - other commands do not wait for it
@@ -194,26 +194,26 @@ def _measure(plan: Plan) -> tuple[str, Tally | None]:
 
 
 def _report(  # noqa: PLR0913 - what was measured, and where to say it
-    address: str, plan: Plan, tally: Tally, output: Output, *, as_json: bool, picture: Path | None
+    address: str, plan: Plan, stats: LoadStats, output: Output, *, as_json: bool, picture: Path | None
 ) -> ExitCode:
     """Say what was found, everywhere it is wanted."""
     from framelet_client.bench import report as bench_report  # noqa: PLC0415 - other commands do not wait for it
 
     if as_json:
-        output.write_lines([bench_report.as_json(address, plan, tally)])
+        output.write_lines([bench_report.as_json(address, plan, stats)])
     else:
-        output.write_lines(bench_report.table(address, plan, tally))
-    for line in bench_report.complaints(plan, tally):
+        output.write_lines(bench_report.table(address, plan, stats))
+    for line in bench_report.complaints(plan, stats):
         complain(f"framelet: {line}")
     if picture is not None:
         from framelet_client.bench.plot import plot  # noqa: PLC0415 - needs matplotlib
 
         try:
-            plot(picture, address, plan, tally)
+            plot(picture, address, plan, stats)
         except OSError as error:
             complain(f"framelet: error: {picture} cannot be written: {error.strerror}")
             return ExitCode.PARTIAL
-    return bench_report.exit_code_of(tally)
+    return bench_report.exit_code_of(stats)
 
 
 def _need(module: str, extra: str, what: str) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from framelet import FrameType, TypeRange
 from framelet.registry import ErrorCode
+from framelet_client.escaping import escape
 
 from .dissect import DissectedFrame, Fault, dissect
-from .terminal import escape
 
 if TYPE_CHECKING:
     from io import BufferedReader

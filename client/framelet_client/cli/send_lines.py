@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from framelet import ErrorReceived, FrameletError
+from framelet_client.escaping import escape
 
 from .line_source import LineSource
 from .progress import ProgressBar
-from .terminal import escape
 
 if TYPE_CHECKING:
     from framelet_client.client import Client

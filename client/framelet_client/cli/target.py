@@ -21,11 +21,12 @@ from framelet.address import DEFAULT_HOST, parse_port
 from framelet_client.client import Client
 from framelet_client.config import ClientLimits
 from framelet_client.errors import AnswerError, ConnectError, ConnectionLostError, FatalAnswerError, TlsError
+from framelet_client.escaping import escape
 from framelet_client.exit_codes import ExitCode
 from framelet_client.tls import ClientTls
 
 from .send_lines import LinesLeftError
-from .terminal import complain, escape
+from .terminal import complain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
