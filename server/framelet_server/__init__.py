@@ -1,12 +1,14 @@
 """The Framelet server: a leader/followers thread pool that serves text handlers over TCP and unix sockets."""
 
+from framelet import MissingExtraError
+
 from .config import ServerLimits
 from .layers.proxy_policy import ProxyPolicy
 from .layers.tls import ServerTls
 from .net.poller import EpollPoller, SelectorPoller
 from .observe.http_endpoint import Endpoint
 from .observe.liveness import Health
-from .observe.metrics import Metrics, MissingExtraError, registry
+from .observe.metrics import Metrics, registry
 from .pool.acceptor import ListenError
 from .pool.drain_observer import DrainObserver
 from .pool.stop_policy import StopKind, StopPolicy

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.util
 import os
 import resource
 from pathlib import Path
@@ -13,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from framelet import parse_address
+from framelet.errors import importing_extra
 from framelet_client.exit_codes import ExitCode
 from framelet_client.tls import ClientTls
 
-from .target import LIMITS, NumberRange, Target, usage_error, with_server
+from .target import LIMITS, NumberRange, Target, limit_range, usage_error, with_server
 from .terminal import Output, complain
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ Examples:
 )
 @click.option(
     "--window",
-    type=click.IntRange(int(_WINDOW.minimum), int(_WINDOW.maximum)),
+    type=limit_range(_WINDOW),
     metavar="FRAMES",
     help="Requests in flight on each connection; with --rate the most there may be.  "
     f"[default: 1; {_WINDOW.default} with --rate]",
@@ -118,7 +118,8 @@ def bench(target: Target, *, as_json: bool, picture: Path | None, **options: Any
     latency is measured from the time at which a request was due.  Every reply is compared.  Ctrl-C ends
     the measurement and reports what there is.
     """
-    _need("hdrh", "bench-cli", "bench")
+    with importing_extra("bench-cli", "hdrh", "bench needs"):
+        import hdrh  # noqa: F401, PLC0415 - only to refuse before anything else if it is missing
     plan = _plan(target, **options)
     if picture is not None:
         _check_picture(picture)
@@ -216,17 +217,10 @@ def _report(  # noqa: PLR0913 - what was measured, and where to say it
     return bench_report.exit_code_of(stats)
 
 
-def _need(module: str, extra: str, what: str) -> None:
-    """Refuse, before anything is done, what lacks an extra."""
-    if importlib.util.find_spec(module) is None:
-        message = f"{what} needs the extra \"{extra}\": pip install 'framelet[{extra}]'"
-        raise usage_error(message)
-
-
 def _check_picture(file: Path) -> None:
-    """Refuse, before an hour is measured, a picture that could not be drawn."""
-    _need("matplotlib", "plot", "--plot")
-    from framelet_client.bench.plot import formats  # noqa: PLC0415 - needs matplotlib
+    """Refuse a picture that cannot be drawn before the measurement, which may take an hour."""
+    with importing_extra("plot", "matplotlib", "--plot needs"):
+        from framelet_client.bench.plot import formats  # noqa: PLC0415 - needs matplotlib
 
     if file.suffix.removeprefix(".").lower() not in formats():
         message = f"--plot {file} does not end as a picture does: expected one of {', '.join(formats())}"

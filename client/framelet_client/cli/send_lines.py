@@ -29,7 +29,7 @@ class LinesLeftError(Exception):
 def send_lines(client: Client, descriptor: int, output: Output) -> bool:
     """Send all lines and print their replies in order; returns whether none is missing.
 
-    What is wrong with a single line goes to standard error, and the others go on.  Raises LinesLeftError
+    An error of a single line goes to standard error, and does not stop the others.  Raises LinesLeftError
     when the connection ends, OSError when the input cannot be read, OutputError when the output fails.
     """
     complete = True
