@@ -285,7 +285,7 @@ class TestDrain:
         refused.send(encode(0x00))
         assert refused.error() == 501
         assert idle.ask("ab") == "ba"
-        until(lambda: len(server._running().drain._active) == 2)
+        until(lambda: (len(server._running().table), len(server._running().drain._finished)) == (3, 1))
         stopper.send(STOP)
         assert stopper.rest() == [stopped(1)]
 

@@ -16,7 +16,19 @@ OURS = {
 }
 MOST_LINES, MOST_MODULES = 400, 15
 
-ROOMS: dict[str, dict[str, set[str]]] = {}
+ROOMS: dict[str, dict[str, set[str]]] = {
+    "framelet_client": {
+        "config": set(),
+        "escaping": set(),
+        "exit_codes": set(),
+        "tls": set(),
+        "errors": {"escaping"},
+        "net": {"config", "errors", "tls"},
+        "exchange": {"config", "errors", "net"},
+        "client": {"config", "errors", "exchange", "net", "tls"},
+        "bench": {"client", "config", "errors", "escaping", "exchange", "exit_codes", "net", "tls"},
+    },
+}
 """For each package, its rooms, and the rooms that each may import beside itself.
 
 A module at the top of a package is a room of its own; a room that is not named may import all of its package.

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from framelet import ConfigurationError
+from framelet.errors import importing_extra
 
 from .histogram import Distribution
 
@@ -96,22 +96,13 @@ def describe() -> list[MetricInfo]:
     ]
 
 
-class MissingExtraError(ConfigurationError):
-    """Something needs a package that is not installed; the message names the extra."""
-
-
 def registry(server: Server) -> CollectorRegistry:
     """A registry for Prometheus with the metrics of one server, each read when it is asked for.
 
     Raises MissingExtraError without the package ``prometheus-client``.
     """
-    try:
+    with importing_extra("metrics", "prometheus_client", "metrics for Prometheus need"):
         from prometheus_client import CollectorRegistry  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError as error:
-        if error.name != "prometheus_client":
-            raise
-        message = "metrics for Prometheus need the extra \"metrics\": pip install 'framelet[metrics]'"
-        raise MissingExtraError(message) from None
     found = CollectorRegistry()
     found.register(_Collector(server))
     return found

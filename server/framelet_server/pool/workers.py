@@ -171,7 +171,7 @@ class Workers:
                 except IndexError:  # relieved between the two
                     break
                 owner = owners.get(number)
-                if type(owner) is not Channel:
+                if not isinstance(owner, Channel):
                     if owner is not None:
                         self._wake_other(cast("Owner", owner), mask)
                     continue
