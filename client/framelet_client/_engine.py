@@ -11,7 +11,7 @@ import contextlib
 import select
 import socket
 import time
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from framelet import (
     ApplicationReceived,
@@ -30,6 +30,8 @@ from ._ending import error_of_end
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from framelet.tls import Layer
+
     from .config import ClientLimits
     from .source import Source
 
@@ -41,35 +43,17 @@ _EITHER = select.POLLIN | select.POLLOUT
 _LONGEST_WAIT = 86_400.0  # poll counts milliseconds in an int; after this it is simply called again
 
 
-class Layer(Protocol):
-    """What is spoken below the frames, once it is established; raises OSError."""
-
-    ended: bool
-    """Whether the server has ended its stream."""
-
-    def receive(self, data: bytes) -> bytes:
-        """Take octets in, and return what they mean."""
-        ...
-
-    def send(self, data: bytes) -> bytes:
-        """What is written in the place of ``data``, which may be empty."""
-        ...
-
-    def end(self) -> bytes:
-        """What is written behind the last octet."""
-        ...
-
-
 class _Plain:
-    """Nothing below the frames."""
+    """Nothing below the frames: a layer."""
 
+    established = True
     ended = False
 
     def receive(self, data: bytes) -> bytes:
         return data
 
-    def send(self, data: bytes) -> bytes:
-        return data
+    def send(self, pieces: list[bytes]) -> list[bytes]:
+        return pieces
 
     def end(self) -> bytes:
         return b""
@@ -272,7 +256,7 @@ class Engine:
             return
         try:
             if not self._unsent and not self._ending:
-                data = self._layer.send(self._connection.data_to_send(time.monotonic()))
+                data = b"".join(self._layer.send([self._connection.data_to_send(time.monotonic())]))
                 self._ending = self._connection.finished
                 self._unsent = memoryview(data + self._layer.end() if self._ending else data)
             if self._unsent:

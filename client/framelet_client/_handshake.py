@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from framelet import TlsAddress
 
-    from .tls import ClientTls, TlsLayer
+    from .tls import ClientTls, ClientTlsLayer
 
 _RECEIVE_SIZE = 65_536
 _SHORTEST = 0.001  # a time-out of 0 would mean "do not wait at all" to the socket
@@ -21,7 +21,7 @@ _SHORTEST = 0.001  # a time-out of 0 would mean "do not wait at all" to the sock
 
 def shake_hands(
     sock: socket.socket, tls: ClientTls, address: TlsAddress, deadline: float
-) -> tuple[TlsLayer, bytes]:
+) -> tuple[ClientTlsLayer, bytes]:
     """TLS that is established, and what the server has sent behind its handshake already.
 
     Raises TlsError that says why there is none, by the deadline on the monotonic clock.  The socket is
@@ -48,10 +48,10 @@ def shake_hands(
     return layer, early
 
 
-def _send(sock: socket.socket, layer: TlsLayer, deadline: float) -> None:
+def _send(sock: socket.socket, layer: ClientTlsLayer, deadline: float) -> None:
     """Send what the handshake has to say."""
     sock.settimeout(_left(deadline))
-    sock.sendall(layer.send(b""))
+    sock.sendall(b"".join(layer.send([])))
 
 
 def _left(deadline: float) -> float:

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     from framelet import Address
 
-    from .tls import TlsLayer
+    from .tls import ClientTlsLayer
 
 
 class Transport(NamedTuple):
     """A connected, non-blocking socket, its TLS if it has any, and what that has received early."""
 
     socket: socket.socket
-    layer: TlsLayer | None
+    layer: ClientTlsLayer | None
     early: bytes
 
 

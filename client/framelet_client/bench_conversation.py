@@ -80,7 +80,7 @@ class Conversation:
             while self._broken is None and (self._unsent or self._connection.output_size):
                 if not self._unsent:
                     data = self._connection.data_to_send(now)
-                    self._unsent = memoryview(self._layer.send(data) if self._layer else data)
+                    self._unsent = memoryview(b"".join(self._layer.send([data])) if self._layer else data)
                 self._unsent = self._unsent[self.socket.send(self._unsent) :]
         except BlockingIOError:
             return
