@@ -4,10 +4,11 @@ from .config import ServerLimits
 from .layers.proxy_policy import ProxyPolicy
 from .layers.tls import ServerTls
 from .net.poller import EpollPoller, SelectorPoller
+from .net.sockets import ListenError
 from .observe.http_endpoint import Endpoint
 from .observe.liveness import Health
-from .observe.metrics import Metrics, MissingExtraError, registry
-from .pool.acceptor import ListenError
+from .observe.metrics import Metrics, MissingExtraError
+from .observe.prometheus import registry
 from .pool.drain_observer import DrainObserver
 from .pool.stop_policy import StopKind, StopPolicy
 from .server import Server

@@ -11,9 +11,10 @@ from framelet import Address, ConfigurationError, TlsAddress, UnixAddress, parse
 from framelet_server.net.busy_poll import BusyPoll
 from framelet_server.net.peer import is_local
 from framelet_server.net.poller import Poller, Ready, default_poller
+from framelet_server.net.sockets import ListenError, address_of, check_listening, open_listeners
 from framelet_server.observe.liveness import Health
 from framelet_server.observe.watchdog import Watch
-from framelet_server.pool.acceptor import Listener, ListenError, address_of, check_listening, open_listeners
+from framelet_server.pool.acceptor import Listener
 from framelet_server.pool.drain_observer import DrainObserver
 from framelet_server.pool.house import House
 from framelet_server.pool.stop_policy import StopKind, StopPolicy

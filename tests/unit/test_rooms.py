@@ -16,7 +16,19 @@ OURS = {
 }
 MOST_LINES, MOST_MODULES = 400, 15
 
-ROOMS: dict[str, dict[str, set[str]]] = {}
+ROOMS: dict[str, dict[str, set[str]]] = {
+    "framelet_server": {
+        "config": set(),
+        "net": {"config"},
+        "layers": {"config", "net"},
+        "observe": {"config", "net"},
+        "service": {"config", "observe"},
+        "connection": {"config", "net", "layers", "observe", "service"},
+        "pool": {"config", "net", "layers", "observe", "service", "connection"},
+        "server": {"config", "net", "layers", "observe", "service", "connection", "pool"},
+        "process": {"config", "net", "layers", "observe", "service", "connection", "pool", "server"},
+    },
+}
 """For each package, its rooms, and the rooms that each may import beside itself.
 
 A module at the top of a package is a room of its own; a room that is not named may import all of its package.

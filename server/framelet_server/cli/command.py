@@ -18,9 +18,9 @@ from framelet.address import DEFAULT_HOST, DEFAULT_PORT, TcpAddress, parse_port
 from framelet_server.config import ServerLimits
 from framelet_server.layers.proxy_policy import ProxyPolicy
 from framelet_server.layers.tls import ServerTls
+from framelet_server.net.sockets import open_listeners
 from framelet_server.observe.http_endpoint import Endpoint
 from framelet_server.observe.logs import HUMAN, HUMAN_OF_SEVERAL, LogFormat, configure
-from framelet_server.pool.acceptor import open_listeners
 from framelet_server.pool.stop_policy import StopKind, StopPolicy
 from framelet_server.process.child import Child
 from framelet_server.process.run import end_process, serve

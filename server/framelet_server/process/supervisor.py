@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING
 
 from framelet import FrameletError
-from framelet_server.pool.acceptor import SocketFile, address_of
+from framelet_server.net.sockets import SocketFile, address_of
 
 from .child import inheritance_of
 from .control import ControlLine

@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from framelet import ConfigurationError
-from framelet_server.pool.acceptor import check_listening
+from framelet_server.net.sockets import check_listening
 from framelet_server.pool.drain_observer import DrainObserver
 
 if TYPE_CHECKING:
