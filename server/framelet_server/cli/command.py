@@ -23,9 +23,10 @@ from framelet_server.observe.http_endpoint import Endpoint
 from framelet_server.observe.logs import HUMAN, HUMAN_OF_SEVERAL, LogFormat, configure
 from framelet_server.pool.stop_policy import StopKind, StopPolicy
 from framelet_server.process.child import Child
+from framelet_server.process.inherited import inherited_sockets
+from framelet_server.process.notify import Notifier, NotifyingObserver
 from framelet_server.process.run import end_process, serve
 from framelet_server.process.supervisor import Supervisor
-from framelet_server.process.systemd import Notifier, NotifyingObserver, inherited_sockets
 from framelet_server.server import Server, check_address, secured
 from framelet_server.service.executors import end_executor, make_executor
 
@@ -239,7 +240,7 @@ def _supervise(  # noqa: PLR0913, PLR0917 - what a supervisor needs to know, onc
         _own_command(),
         open_listeners(address, limits.backlog) if address else sockets,
         owns_files=address is not None,
-        workers=workers,
+        children=workers,
         limits=limits,
         announce=lambda addresses: _announce([secured(found, tls) for found in addresses]),
         notifier=notifier,
