@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import sys
 
-_NO_CLICK = """framelet: the command line needs the extra "cli": pip install 'framelet[cli]'"""
+from framelet.errors import MissingExtraError, importing_extra
 
 
 def main() -> int:
     """Run the command line, and return its exit code."""
     try:
-        from .cli import run  # noqa: PLC0415 - needs click, which the extra "cli" brings
-    except ModuleNotFoundError as error:
-        if error.name != "click":
-            raise
-        from .terminal import complain  # noqa: PLC0415 - see above
+        with importing_extra("cli", "click", "the command line needs"):
+            from framelet_client.cli.command import run  # noqa: PLC0415 - needs click, which is an extra
+    except MissingExtraError as error:
+        from framelet_client.cli.terminal import complain  # noqa: PLC0415 - as a rule it is not needed here
 
-        complain(_NO_CLICK)
+        complain(f"framelet: {error}")
         return 2
     except KeyboardInterrupt:
         return 130

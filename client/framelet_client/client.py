@@ -16,12 +16,12 @@ from framelet import (
     parse_address,
 )
 from framelet.address import DEFAULT_HOST
+from framelet_client.exchange.engine import Engine
+from framelet_client.exchange.source import Texts
+from framelet_client.net.transport import open_connection, secured
 
-from ._engine import Answer, Engine
-from ._transport import open_transport, secured
 from .config import ClientLimits
 from .errors import AnswerError
-from .source import Texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     from framelet import Address, ClientConnection
+    from framelet_client.exchange.driver import Answer
+    from framelet_client.exchange.source import Source
 
-    from .source import Source
     from .tls import ClientTls
 
 _BY_PROGRAM = "the program closed it"
@@ -56,14 +57,14 @@ class Client:
     ) -> None:
         """Connect.
 
-        ``host`` is whatever ``framelet.parse_address`` reads, ``unix:PATH`` included; ``port`` is used
-        where it names none, 6666 by default.  Behind ``framelets://``, or with ``tls``, the connection
+        ``host`` is anything that ``framelet.parse_address`` reads, ``unix:PATH`` included; ``port`` is used
+        where it names none, 6666 by default.  With ``framelets://``, or with ``tls``, the connection
         speaks TLS.  Raises AddressError, ConfigurationError, ConnectError, or its TlsError.
         """
         self._limits = limits or ClientLimits()
         self._address, tls = secured(parse_address(host, port), tls)
-        sock, layer, early = open_transport(self._address, tls, self._limits.connect_timeout)
-        self._engine = Engine(sock, self._limits, layer, early)
+        opened = open_connection(self._address, tls, self._limits.connect_timeout)
+        self._engine = Engine(opened, self._limits)
         self._turn_lock = threading.Lock()
         self._closed: str | None = None  # why it is closed
 
@@ -108,7 +109,7 @@ class Client:
         ``texts`` may be endless: at most ``limits.window`` frames are unanswered, and about
         ``limits.max_unsent`` octets unsent, at once.  It is asked for texts ahead of their replies, so it
         must not wait for these.  A recoverable ERROR is raised as AnswerError, which ends the pipeline;
-        with ``return_errors`` it is yielded in its reply's place.  Other errors are those of ``request``.
+        with ``return_errors`` it is yielded instead of its reply.  Other errors are those of ``request``.
         What ``texts`` raises, and the error of a text that cannot be sent, comes after the replies to all
         texts before it.  A pipeline that is left while answers are outstanding closes the connection.
         """
@@ -176,7 +177,7 @@ class Client:
         self.close()
 
     def _ask(self, ask: Callable[[ClientConnection], None]) -> Answer:
-        """The answer to one frame; the connection has seen to it that its type is right."""
+        """The answer to one frame, of the type that belongs to it: the connection checks that."""
         engine = self._begin()
         try:
             answer = engine.ask(ask)
@@ -190,7 +191,7 @@ class Client:
         return answer
 
     def _begin(self) -> Engine:
-        """Have the connection to oneself, until ``_end``."""
+        """Take the turn: no other call may use the connection until ``_end``."""
         if not self._turn_lock.acquire(blocking=False):
             raise ConnectionStateError(
                 "another call or pipeline is under way on this connection: end it first, "
@@ -204,13 +205,13 @@ class Client:
         return self._engine
 
     def _explain(self, error: FrameletError) -> None:
-        """Where a turn failed because ``close`` was called meanwhile, say that."""
+        """Raise a ConnectionStateError instead if the turn failed because ``close`` was called meanwhile."""
         if self._closed == _BY_PROGRAM:
             message = f"this connection is closed: {self._closed}"
             raise ConnectionStateError(message) from error
 
     def _end(self) -> None:
-        """Give the connection back; close it unless it is in step."""
+        """End the turn; close the connection if it is out of step."""
         self._closed = self._closed or self._engine.out_of_step
         self._turn_lock.release()
         self._release()
@@ -221,9 +222,10 @@ class Client:
             self._engine.shut_down()
 
     def _release(self) -> bool:
-        """Release the socket once it is closed and nobody uses it: its number may be given out again.
+        """Release the socket if the connection is closed and no call is using it; returns whether it is so.
 
-        Returns whether that is so.  Whoever comes last does it: ``_closed`` is set before the lock is tried.
+        Never earlier: the system may give the descriptor to another file at once.  ``close`` and the end of a
+        turn both call this, and both set ``_closed`` before they try the lock, so that the last one succeeds.
         """
         if self._closed is None or not self._turn_lock.acquire(blocking=False):
             return False

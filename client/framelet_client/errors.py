@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from framelet import FrameletError
 
-from .terminal import escape
+from .escaping import escape
 
 
 class ClientError(FrameletError):

@@ -7,9 +7,13 @@ as well.  The classes below ``ProtocolError`` stand for the conditions of the er
 
 from __future__ import annotations
 
-from typing import ClassVar
+import contextlib
+from typing import TYPE_CHECKING, ClassVar
 
 from .registry import ErrorCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class FrameletError(Exception):
@@ -18,6 +22,25 @@ class FrameletError(Exception):
 
 class ConfigurationError(FrameletError, ValueError):
     """A setting is of the wrong kind, out of range, or contradicts another."""
+
+
+class MissingExtraError(ConfigurationError):
+    """Something needs a package that is not installed; the message names the extra."""
+
+
+@contextlib.contextmanager
+def importing_extra(extra: str, package: str, purpose: str) -> Iterator[None]:
+    """Around the import of a package that an extra brings: raise MissingExtraError if it is missing.
+
+    ``purpose`` is the message's subject and verb, as in "the command line needs".
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != package:
+            raise
+        message = f"{purpose} the extra \"{extra}\": pip install 'framelet[{extra}]'"
+        raise MissingExtraError(message) from None
 
 
 class AddressError(FrameletError, ValueError):

@@ -62,6 +62,16 @@ class LimitInfo(NamedTuple):
         """The command-line option for this limit, as in ``--max-body``."""
         return "--" + self.name.replace("_", "-")
 
+    def option_settings(self) -> dict[str, Any]:
+        """How the option is parsed and shown, as keywords of ``click.option`` and its like."""
+        return {
+            "type": self.kind,
+            "default": self.default,
+            "show_default": True,
+            "metavar": self.unit.upper(),
+            "help": f"{self.purpose[0].upper()}{self.purpose[1:]}.",
+        }
+
 
 def limit(  # noqa: PLR0913 - each keyword is one column of the limits table
     default: float,

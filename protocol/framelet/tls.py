@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn
 
 from .errors import ConfigurationError
 from .registry import ALPN
@@ -25,34 +25,8 @@ The memory between us and OpenSSL never shrinks: larger slices would stay with e
 """
 
 
-class Layer(Protocol):
-    """What a connection speaks below its frames, as TLS: octets in and out, and no I/O of its own."""
-
-    @property
-    def established(self) -> bool:
-        """Whether frames can pass."""
-        ...
-
-    @property
-    def ended(self) -> bool:
-        """Whether the peer has ended its stream; nothing further comes in."""
-        ...
-
-    def receive(self, data: bytes) -> bytes:
-        """Take octets in, and return those of them that belong to the next layer."""
-        ...
-
-    def send(self, pieces: list[bytes]) -> list[bytes]:
-        """Octets to be written: the layer's own, and the pieces given, none of which it may hold back."""
-        ...
-
-    def end(self) -> bytes:
-        """What is written after the last octet."""
-        ...
-
-
 class TlsStream:
-    """One connection's TLS: a layer.  Each end adds what it expects of its peer, and its own errors."""
+    """One connection's TLS.  Each end adds what it expects of its peer, and its own errors."""
 
     __slots__ = ("_incoming", "_met", "_outgoing", "_tls", "ended", "established")
 

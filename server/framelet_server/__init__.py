@@ -1,5 +1,7 @@
 """The Framelet server: a leader/followers thread pool that serves text handlers over TCP and unix sockets."""
 
+from framelet import MissingExtraError
+
 from .config import ServerLimits
 from .layers.proxy_policy import ProxyPolicy
 from .layers.tls import ServerTls
@@ -7,7 +9,7 @@ from .net.poller import EpollPoller, SelectorPoller
 from .net.sockets import ListenError
 from .observe.http_endpoint import Endpoint
 from .observe.liveness import Health
-from .observe.metrics import Metrics, MissingExtraError
+from .observe.metrics import Metrics
 from .observe.prometheus import registry
 from .pool.drain_observer import DrainObserver
 from .pool.stop_policy import StopKind, StopPolicy

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import sys
 
+from framelet.errors import MissingExtraError, importing_extra
+
 
 def main() -> int:
     """Run the command line, or say what is missing for it."""
     try:
-        from framelet_server.cli.command import main as run  # noqa: PLC0415 - click is an extra
-    except ModuleNotFoundError as error:
-        if error.name != "click":
-            raise
-        print(  # noqa: T201 - the user's terminal
-            "framelet-server: the command line needs the extra \"cli\": pip install 'framelet[cli]'",
-            file=sys.stderr,
-        )
+        with importing_extra("cli", "click", "the command line needs"):
+            from framelet_server.cli.command import main as run  # noqa: PLC0415 - click is an extra
+    except MissingExtraError as error:
+        print(f"framelet-server: {error}", file=sys.stderr)  # noqa: T201 - the user's terminal
         return 2
     return run()
 

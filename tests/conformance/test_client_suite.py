@@ -122,13 +122,13 @@ FAULTS = {
     "client.flow.deadlock": (
         "REQ-FLOW-4",
         (
-            "import select, framelet_client._engine as e\n"
-            "real = e.Engine._send\n"
+            "import framelet_client.exchange.driver as d\n"
+            "real = d.Driver.send\n"
             "def send(self):\n"
-            "    self._socket.setblocking(True); real(self)\n"
-            "    while self._unsent: real(self)\n"
-            "    self._socket.setblocking(False)\n"
-            "e.Engine._send = send"
+            "    self.socket.setblocking(True); real(self)\n"
+            "    while self.unsent: real(self)\n"
+            "    self.socket.setblocking(False)\n"
+            "d.Driver.send = send"
         ),
     ),
     "client.deadline.beyond": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+SPARE_DESCRIPTORS = 200
+"""For everything but the connections of a test."""
+
 __all__ = ["Command", "FrameletCommand", "Gate", "Peer", "Script", "ScriptedServer", "Step"]
 
 
@@ -36,6 +40,24 @@ def scripted_server(tmp_path: Path) -> Iterator[Script]:
 def framelet() -> FrameletCommand:
     """``framelet(argument, ..., input=b"...")`` runs the command line and returns how it ended."""
     return FrameletCommand()
+
+
+@pytest.fixture
+def room() -> Iterator[Callable[[int], int]]:
+    """Raise the limit of descriptors for as many connections, both ends of them, as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def make(connections: int) -> int:
+        wanted = 2 * connections + SPARE_DESCRIPTORS
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
+        possible = min(connections, (allowed - SPARE_DESCRIPTORS) // 2)
+        if possible < connections:
+            print(f"{possible} connections instead of {connections}: the limit is {allowed} descriptors")  # noqa: T201 - says what was tested
+        return possible
+
+    yield make
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture(params=[EpollPoller, SelectorPoller])

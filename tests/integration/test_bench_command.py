@@ -18,7 +18,7 @@ import pytest
 from hdrh.histogram import HdrHistogram
 
 from framelet import HEADER_SIZE, FrameType, encode
-from framelet_client.cli import run
+from framelet_client.cli.command import run
 from framelet_server import ServerTls
 
 if TYPE_CHECKING:
@@ -343,7 +343,8 @@ def test_wrong_usage_is_said_in_one_line(
 )
 def test_a_missing_extra_is_named(module: str, options: list[str], words: str) -> None:
     program = (
-        f"import sys; sys.modules[{module!r}] = None; from framelet_client.cli import run; sys.exit(run())"
+        f"import sys; sys.modules[{module!r}] = None\n"
+        "from framelet_client.cli.command import run; sys.exit(run())"
     )
     result = subprocess.run(
         [sys.executable, "-c", program, "bench", *options], check=False, capture_output=True, timeout=PATIENCE
@@ -354,8 +355,8 @@ def test_a_missing_extra_is_named(module: str, options: list[str], words: str) -
 
 def test_other_commands_do_not_wait_for_what_bench_needs() -> None:
     program = (
-        "import sys; from framelet_client import cli\n"
-        "print({'hdrh', 'matplotlib', 'multiprocessing', 'framelet_client.bench_load'} & set(sys.modules))"
+        "import sys, framelet_client.cli.command\n"
+        "print({'hdrh', 'matplotlib', 'multiprocessing', 'framelet_client.bench.load'} & set(sys.modules))"
     )
     result = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
     assert result.stdout == "set()\n"

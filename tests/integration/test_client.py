@@ -32,7 +32,7 @@ from framelet_client import (
     ConnectionLostError,
     FatalAnswerError,
 )
-from framelet_client.source import Texts
+from framelet_client.exchange.source import Texts
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Script, ScriptedServer

@@ -15,7 +15,7 @@ from framelet_client import (
     Client,
     ClientLimits,
 )
-from framelet_client.line_source import LineSource
+from framelet_client.cli.line_source import LineSource
 
 if TYPE_CHECKING:
     import socket

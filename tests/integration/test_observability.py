@@ -19,8 +19,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from framelet import FrameType, encode
-from framelet_server import Endpoint, ListenError, Server, StopPolicy, registry
-from framelet_server.observe.metrics import MissingExtraError, describe
+from framelet_server import Endpoint, ListenError, MissingExtraError, Server, StopPolicy, registry
+from framelet_server.observe.metrics import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

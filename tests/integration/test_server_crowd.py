@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import selectors
 import socket
 import threading
@@ -22,27 +21,6 @@ if TYPE_CHECKING:
 
     Serve = Callable[..., Server]
     Connect = Callable[..., Peer]
-
-SPARE = 200
-"""Descriptors for everything but the connections of a test."""
-
-
-@pytest.fixture
-def room() -> Iterator[Callable[[int], int]]:
-    """Raise the limit of descriptors for as many connections, both ends of them, as the system allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-
-    def make(connections: int) -> int:
-        wanted = 2 * connections + SPARE
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
-        possible = min(connections, (allowed - SPARE) // 2)
-        if possible < connections:
-            print(f"{possible} connections instead of {connections}: the limit is {allowed} descriptors")  # noqa: T201 - says what was tested
-        return possible
-
-    yield make
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from framelet_client import (
     FatalAnswerError,
     TlsError,
 )
-from framelet_client.cli import run as framelet
-from framelet_client.source import Texts
+from framelet_client.cli.command import run as framelet
+from framelet_client.exchange.source import Texts
 from framelet_server import ProxyPolicy, Server, ServerLimits, ServerTls, StopPolicy
 from framelet_server.cli.command import main as framelet_server
 

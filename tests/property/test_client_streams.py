@@ -22,9 +22,9 @@ from framelet import (
     encode,
 )
 from framelet.registry import type_kinds
-from framelet_client.decode import HexReader
-from framelet_client.dissect import DissectedFrame, Fault, dissect
-from framelet_client.line_source import LineSource
+from framelet_client.cli.decode import HexReader
+from framelet_client.cli.dissect import DissectedFrame, Fault, dissect
+from framelet_client.cli.line_source import LineSource
 
 if TYPE_CHECKING:
     import random

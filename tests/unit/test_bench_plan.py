@@ -9,7 +9,7 @@ import pytest
 
 from framelet import encode_text, reverse
 from framelet_client import ClientLimits
-from framelet_client.bench_plan import ALPHABETS, Plan, Schedule, make_texts, parse_sizes
+from framelet_client.bench.plan import ALPHABETS, Plan, Schedule, make_texts, parse_sizes
 
 DICE = random.Random(1)  # noqa: S311 - the same texts in each run
 

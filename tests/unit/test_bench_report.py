@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from framelet_client import ClientLimits
-from framelet_client.bench_plan import Plan
-from framelet_client.bench_report import WRONG_HINT, as_json, complaints, exit_code_of, table
-from framelet_client.bench_tally import Latencies, Tally
+from framelet_client.bench.plan import Plan
+from framelet_client.bench.report import WRONG_HINT, as_json, complaints, exit_code_of, table
+from framelet_client.bench.stats import Latencies, LoadStats
 from framelet_client.exit_codes import ExitCode
 
 PLAN = Plan(
@@ -71,11 +71,15 @@ def test_latencies_survive_the_way_to_another_process_and_add_up() -> None:
 
 
 def test_tallies_add_up() -> None:
-    one = Tally(answered=2, latency=latencies(0.1, 0.2), seconds=1.0, cpu=[0.5], first_words={"wrong": "a"})
-    two = Tally(answered=1, wrong=3, errors=Counter({450: 2}), latency=latencies(0.3), seconds=2.0, cpu=[0.1])
+    one = LoadStats(
+        answered=2, latency=latencies(0.1, 0.2), seconds=1.0, cpu=[0.5], first_words={"wrong": "a"}
+    )
+    two = LoadStats(
+        answered=1, wrong=3, errors=Counter({450: 2}), latency=latencies(0.3), seconds=2.0, cpu=[0.1]
+    )
     two.first_words = {"wrong": "b", "ERROR 450": "c"}
     two.interrupted = True
-    whole = Tally()
+    whole = LoadStats()
     whole.add(one)
     whole.add(two)
     assert (whole.answered, whole.wrong, whole.errors, whole.latency.count) == (3, 3, {450: 2}, 3)
@@ -99,11 +103,11 @@ def test_tallies_add_up() -> None:
     ],
 )
 def test_exit_codes(found: dict[str, Any], code: ExitCode) -> None:
-    assert exit_code_of(Tally(**found)) is code
+    assert exit_code_of(LoadStats(**found)) is code
 
 
 def test_each_kind_of_failure_has_a_line() -> None:
-    tally = Tally(
+    stats = LoadStats(
         answered=1,
         wrong=2,
         errors=Counter({450: 1}),
@@ -113,20 +117,20 @@ def test_each_kind_of_failure_has_a_line() -> None:
         first_words={"wrong": "W", "ERROR 450": "E", "lost": "L", "timed out": "T"},
         seconds=0.5,
     )
-    assert list(complaints(PLAN, tally)) == [
+    assert list(complaints(PLAN, stats)) == [
         f"2 replies were wrong: in the first, W; {WRONG_HINT}",
         "1 request was answered ERROR 450: E",
         "1 connection of 2 lost: L; 1,000 requests have no answer",
         "1 connection of 2 timed out: T; 1 request has no answer",
         "no connection was left after 0.500 seconds of the measurement",
     ]
-    assert list(complaints(PLAN, Tally(answered=1))) == []
+    assert list(complaints(PLAN, LoadStats(answered=1))) == []
 
 
 def test_the_remarks_are_those_that_apply() -> None:
-    good = Tally(answered=100, seconds=1.0, late=1, cpu=[0.1], busy=[0.2])
+    good = LoadStats(answered=100, seconds=1.0, late=1, cpu=[0.1], busy=[0.2])
     assert table("A", PLAN, good)[-1] == "1.0% of the requests (1) were sent more than 1 ms late"
-    bad = Tally(answered=50, seconds=1.0, unsent=50, cpu=[0.2, 0.95], busy=[0.2, 0.97])
+    bad = LoadStats(answered=50, seconds=1.0, unsent=50, cpu=[0.2, 0.95], busy=[0.2, 0.97])
     *_, rate, limit = table("A", PLAN, bad)
     assert rate == "the rate of 100 requests/s was not reached: it was 50.0; 50 requests due and never sent"
     assert limit.startswith(
@@ -139,7 +143,7 @@ def test_the_remarks_are_those_that_apply() -> None:
 
 
 def test_nothing_measured_is_reported_too() -> None:
-    nothing = Tally(interrupted=True)
+    nothing = LoadStats(interrupted=True)
     assert table("A", PLAN, nothing)[-1] == "interrupted, with 0 requests in flight"
     report = json.loads(as_json("A", PLAN, nothing))
     assert (report["requests_per_second"], report["latency"]["count"]) == (0.0, 0)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import framelet_client
+from framelet_client.escaping import escape
 from framelet_client.exit_codes import ExitCode, table
-from framelet_client.terminal import escape
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cli.md"
 ALL = [chr(value) for value in range(0x11_0000) if not 0xD800 <= value < 0xE000]

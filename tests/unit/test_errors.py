@@ -14,6 +14,7 @@ from framelet import (
     ErrorReceivedError,
     FrameletError,
     FrameTooLargeError,
+    MissingExtraError,
     ProtocolError,
     UnexpectedTypeError,
     errors,
@@ -47,7 +48,7 @@ OF_THE_PROGRAM = {500, 507, 509, 404, 403, 450}
 
 def test_the_tree_is_complete() -> None:
     others = {"FrameletError", "ConfigurationError", "ConnectionStateError", "ProtocolError"}
-    others |= {"AddressError", "AnswerTimeoutError"}
+    others |= {"AddressError", "AnswerTimeoutError", "MissingExtraError"}
     assert set(CLASSES) == set(CODES) | others
 
 
@@ -95,3 +96,17 @@ def test_a_frame_too_large_keeps_its_header() -> None:
     error = FrameTooLargeError(0xC0, 70_000, 65_536)
     assert (error.type, error.length) == (0xC0, 70_000)
     assert str(error) == "a body of 70000 octets exceeds the maximum of 65536"
+
+
+def test_a_missing_package_names_the_extra_and_another_does_not() -> None:
+    def fail(name: str) -> None:
+        with errors.importing_extra("cli", "click", "the command line needs"):
+            raise ModuleNotFoundError(name=name)
+
+    for name in ("click", "click.types"):
+        with pytest.raises(MissingExtraError) as raised:
+            fail(name)
+        assert str(raised.value) == """the command line needs the extra "cli": pip install 'framelet[cli]'"""
+    for name in ("clicker", "framelet_client.cli"):
+        with pytest.raises(ModuleNotFoundError):
+            fail(name)

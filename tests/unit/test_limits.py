@@ -107,3 +107,15 @@ def test_limits_do_not_change_once_made(cls: LimitsType) -> None:
 def test_the_limits_of_a_server_hold_for_its_connections() -> None:
     shared = {info.name: info for info in ConnectionLimits.describe()}
     assert shared.items() <= {info.name: info for info in ServerLimits.describe()}.items()
+
+
+def test_an_option_says_what_the_limit_says() -> None:
+    (info,) = (info for info in ClientLimits.describe() if info.name == "max_body")
+    assert info.option == "--max-body"
+    assert info.option_settings() == {
+        "type": int,
+        "default": 16_777_216,
+        "show_default": True,
+        "metavar": "OCTETS",
+        "help": "Largest body accepted or sent.",
+    }

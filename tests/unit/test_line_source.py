@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from framelet import ClientConnection, ClientConnectionLimits, FrameDecoder
-from framelet_client.line_source import LineSource
+from framelet_client.cli.line_source import LineSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

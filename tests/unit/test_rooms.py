@@ -28,6 +28,17 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "server": {"config", "net", "layers", "observe", "service", "connection", "pool"},
         "process": {"config", "net", "layers", "observe", "service", "connection", "pool", "server"},
     },
+    "framelet_client": {
+        "config": set(),
+        "escaping": set(),
+        "exit_codes": set(),
+        "tls": set(),
+        "errors": {"escaping"},
+        "net": {"config", "errors", "tls"},
+        "exchange": {"config", "errors", "net"},
+        "client": {"config", "errors", "exchange", "net", "tls"},
+        "bench": {"client", "config", "errors", "escaping", "exchange", "exit_codes", "net", "tls"},
+    },
 }
 """For each package, its rooms, and the rooms that each may import beside itself.
 

@@ -37,17 +37,9 @@ _ON_RELOAD: Reload | None = None
 
 
 def _limit_options(command: click.Command) -> click.Command:
-    """Give a command one option for each of the server's limits."""
+    """Give a command one option for each of the server's limits; ServerLimits checks the values."""
     for info in ServerLimits.describe():
-        option = click.Option(
-            [info.option],
-            type=info.kind,
-            default=info.default,
-            show_default=True,
-            metavar=info.unit.upper(),
-            help=info.purpose[0].upper() + info.purpose[1:] + ".",
-        )
-        command.params.append(option)
+        command.params.append(click.Option([info.option], **info.option_settings()))
     return command
 
 

@@ -6,8 +6,6 @@ import dataclasses
 from dataclasses import field
 from typing import TYPE_CHECKING
 
-from framelet import ConfigurationError
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -82,7 +80,3 @@ def describe() -> list[MetricInfo]:
         )
         for found in dataclasses.fields(Metrics)
     ]
-
-
-class MissingExtraError(ConfigurationError):
-    """Something needs a package that is not installed; the message names the extra."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from framelet.errors import importing_extra
+
 from .histogram import Distribution
-from .metrics import MissingExtraError, describe
+from .metrics import describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,13 +31,8 @@ def registry(server: HasMetrics) -> CollectorRegistry:
 
     Raises MissingExtraError without the package ``prometheus-client``.
     """
-    try:
+    with importing_extra("metrics", "prometheus_client", "metrics for Prometheus need"):
         from prometheus_client import CollectorRegistry  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError as error:
-        if error.name != "prometheus_client":
-            raise
-        message = "metrics for Prometheus need the extra \"metrics\": pip install 'framelet[metrics]'"
-        raise MissingExtraError(message) from None
     found = CollectorRegistry()
     found.register(_Collector(server))
     return found

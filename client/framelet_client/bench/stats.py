@@ -1,4 +1,4 @@
-"""What a measurement has found, and how the finds of several processes add up.  Needs hdrhistogram."""
+"""The results of a measurement, and how those of several processes add up.  Needs hdrhistogram."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from collections import Counter
 
 from hdrh.histogram import HdrHistogram
 
-_LONGEST = 86_400 * 10**9  # nanoseconds; longer ones are counted as this
-_DIGITS = 3  # significant ones
+_LONGEST = 86_400 * 10**9  # nanoseconds; longer times are counted as this
+_DIGITS = 3  # significant digits
 
 
 class Latencies:
     """A histogram of times; in and out in seconds, kept in nanoseconds with three significant digits."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start empty."""
         self._histogram = HdrHistogram(1, _LONGEST, _DIGITS)
         self._max = 0
-        self._last = 0.0  # answers that come together took the same time: they are recorded at once
+        # Answers that come together often took the same time, which is recorded once for all of them.
+        self._last = 0.0
         self._repeated = 0
 
     def record(self, seconds: float) -> None:
@@ -53,7 +54,7 @@ class Latencies:
 
     @property
     def mean(self) -> float:
-        """Their mean; 0 where there are none."""
+        """Their mean; 0 if there are none."""
         return float(self.histogram.get_mean_value()) / 1e9
 
     @property
@@ -63,8 +64,8 @@ class Latencies:
         return self._max / 1e9
 
     def percentile(self, percent: float) -> float:
-        """What so many percent of them do not exceed; 0 where there are none."""
-        # The histogram gives the upper end of a cell, which in the last one is beyond the largest time.
+        """The time that so many percent of them do not exceed; 0 if there are none."""
+        # The histogram gives the upper end of a cell, which is above the largest time in the last cell.
         return min(int(self.histogram.get_value_at_percentile(percent)) / 1e9, self.max)
 
     def encoded(self) -> str:
@@ -72,20 +73,20 @@ class Latencies:
         return bytes(self.histogram.encode()).decode("ascii")
 
     def __getstate__(self) -> tuple[str, int]:
-        """What another process needs."""
+        """The octets of the histogram, for another process: HdrHistogram itself cannot be pickled."""
         return self.encoded(), self._max
 
     def __setstate__(self, state: tuple[str, int]) -> None:
-        """The same again."""
+        """Restore what ``__getstate__`` gave."""
         encoded, largest = state
-        self.__init__()  # type: ignore[misc] # it has not been called yet
+        self.__init__()  # type: ignore[misc] # unpickling does not call it
         self._histogram.decode_and_add(encoded)
         self._max = largest
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
-class Tally:
-    """The requests that count, by what came of them, and the connections that were given up.
+class LoadStats:
+    """What became of the requests that count, and of the connections.
 
     Every request that was sent is in one of the numbers from ``answered`` to ``abandoned``.
     """
@@ -101,7 +102,7 @@ class Tally:
     octets_received: int = 0  # in the bodies of their replies
     latency: Latencies = dataclasses.field(default_factory=Latencies)  # of answered requests, since due
     service: Latencies = dataclasses.field(default_factory=Latencies)  # of the same, since sent
-    lateness: Latencies = dataclasses.field(default_factory=Latencies)  # of sending behind due
+    lateness: Latencies = dataclasses.field(default_factory=Latencies)  # of sending after due
     late: int = 0  # requests that were sent later than the grace
     ends: Counter[str] = dataclasses.field(default_factory=Counter)  # connections given up, by kind of end
     first_words: dict[str, str] = dataclasses.field(default_factory=dict)  # the first failure of each kind
@@ -117,10 +118,10 @@ class Tally:
 
     @property
     def failed(self) -> int:
-        """Those that were sent, and not answered as expected."""
+        """Those that were sent and not answered as expected."""
         return self.wrong + self.errors.total() + self.timed_out + self.lost
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: LoadStats) -> None:
         """Add what another process has found in the same time."""
         for field in dataclasses.fields(self):
             mine, its = getattr(self, field.name), getattr(other, field.name)

@@ -1,4 +1,4 @@
-"""The command line: what each command takes, and which exit code its end has.  Needs click."""
+"""The commands, except bench: their options, and the exit code of each outcome.  Needs click."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from framelet import IllFormedTextError, encode_text
+from framelet_client.exit_codes import ExitCode, table
 
 from .bench import bench
 from .decode import InputError, open_reader, print_table
-from .exit_codes import ExitCode, table
 from .send_lines import send_lines
 from .target import LIMITS, NumberRange, Target, limit_option, usage_error, with_server
 from .terminal import Output, OutputError, complain
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from framelet import StoppedReceived
-
-    from .config import ClientLimits
+    from framelet_client.config import ClientLimits
 
 _DEFAULT_PAYLOAD = "default payload"
 _TOKEN_VARIABLE = "FRAMELET_STOP_TOKEN"  # noqa: S105 - the name of the variable, not a token
@@ -32,7 +31,7 @@ _EPILOG = "\b\nExit codes:\n" + table()
 
 
 class _Group(click.Group):
-    """Ends quietly when it is interrupted, where click would write an empty line."""
+    """Ends without output when it is interrupted, where click would write an empty line."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
         try:
@@ -92,7 +91,7 @@ def send(target: Target, payload: str, *, literal: bool) -> ExitCode:
     if payload == "-" and not literal:
         return _send_lines(target, output)
     if payload == "stop" and not literal:
-        return _stop(target, _token_of_environment())
+        return _stop(target, _stop_token())
     _check_text("PAYLOAD", payload, target.limits)
     with target.connect() as client:
         output.write_lines([client.request(payload)])
@@ -112,7 +111,7 @@ def _send_lines(target: Target, output: Output) -> ExitCode:
 
 
 def _check_text(what: str, text: str, limits: ClientLimits) -> None:
-    """Refuse, before a connection is made, what could not be sent."""
+    """Refuse a text that cannot be sent, before a connection is made."""
     try:
         size = len(encode_text(text))
     except IllFormedTextError as error:
@@ -185,7 +184,7 @@ def stop(target: Target, token_file: Path | None) -> ExitCode:
     A server that asks for a token gets that of --token-file, else that of the environment variable
     FRAMELET_STOP_TOKEN.
     """
-    return _stop(target, _token_of_environment() if token_file is None else _token_of_file(token_file))
+    return _stop(target, _stop_token(token_file))
 
 
 def _stop(target: Target, token: str) -> ExitCode:
@@ -201,12 +200,10 @@ def _describe(stopped: StoppedReceived) -> str:
     return f"stopped: {closed}, {stopped.cut} cut off"
 
 
-def _token_of_environment() -> str:
-    return os.environ.get(_TOKEN_VARIABLE, "")
-
-
-def _token_of_file(path: Path) -> str:
-    """The token in a file; never part of a message (REQ-SEC-3)."""
+def _stop_token(path: Path | None = None) -> str:
+    """The token in a file, or else in the environment; it is never part of a message (REQ-SEC-3)."""
+    if path is None:
+        return os.environ.get(_TOKEN_VARIABLE, "")
     try:
         return path.read_text("utf-8").rstrip("\r\n")
     except OSError as error:

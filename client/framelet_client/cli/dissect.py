@@ -1,6 +1,6 @@
 """Takes a stream of octets apart by the grammar, down to the first octet that breaks it.
 
-This is for people who look at a stream, from either side of a connection; it says more than the codec and
+It serves people who inspect a stream, from either side of a connection: it reports more than the codec, and
 is much slower.
 """
 
@@ -30,8 +30,8 @@ class Reader(Protocol):
 class DissectedFrame(NamedTuple):
     """A frame, or what there is of it.
 
-    ``offset`` counts the octets before it.  ``length`` is None in a header that is not complete.
-    ``parsed`` is what the grammar makes of the body, None where it does not parse or is not examined.
+    ``offset`` counts the octets before it.  ``length`` is None if the header is not complete.
+    ``parsed`` is the body as the grammar parses it, None if it does not parse or is not examined.
     """
 
     offset: int
@@ -50,16 +50,16 @@ class DissectedFrame(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """The first octet that breaks the protocol, counted from 0, or where one is missing; and why."""
+    """The first octet that breaks the protocol or is missing, counted from 0; and why."""
 
     offset: int
     reason: str
 
 
 def dissect(reader: Reader, max_body: int) -> Iterator[DissectedFrame | Fault]:
-    """All frames of a stream in order; a Fault ends it, behind what there is of the frame at fault.
+    """All frames of a stream in order; a Fault ends it, after what there is of the frame at fault.
 
-    A body of more than ``max_body`` octets is a fault, and no more than that is ever held.
+    A body of more than ``max_body`` octets is a fault, and no more than that is ever in memory.
     """
     offset = 0
     while header := reader.read(HEADER_SIZE):
@@ -102,14 +102,14 @@ def _parse(frame: DissectedFrame) -> tuple[DissectedFrame, Fault | None]:
         octets = frame.body[error.start : error.end].hex(" ").upper()
         return frame, Fault(start + error.start, f"{octets} is not well-formed UTF-8: {error.reason}")
     except ValueError as error:
-        # The grammar says what is wrong, not where: at the body, or at the first octet too many.
+        # The grammar reports what is wrong, not where: that is the first octet too many, or the body.
         too_long = frame.kind in (FrameType.PING, FrameType.PONG)
         at = start + (MAX_PING_BODY if too_long else 0)
         return frame, Fault(at, f"not a valid {frame.name} body: {error}")
 
 
 def _read(reader: Reader, length: int) -> bytes:
-    """As much of a body as there is, without setting memory aside for a mere claim (REQ-SIZE-5)."""
+    """As much of a body as there is; no memory is set aside for a mere claim (REQ-SIZE-5)."""
     body = bytearray()
     while len(body) < length and (piece := reader.read(min(_PIECE, length - len(body)))):
         body += piece

@@ -10,10 +10,10 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from framelet import FrameletError
+from framelet_client.errors import ClientError
 
-from .bench_load import generate_load
-from .bench_tally import Tally
-from .errors import ClientError
+from .load import generate_load
+from .stats import LoadStats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from types import FrameType
 
-    from .bench_plan import Plan
+    from .plan import Plan
 
 _HEAD_START = 0.02  # seconds for the start to reach all processes
 _TICK = 0.1
 _JOIN_TIMEOUT = 5.0
 
 
-class Watch(Protocol):
-    """Who is told how far a measurement has come."""
+class ProgressObserver(Protocol):
+    """Is told how far a measurement has come."""
 
     def update(self, answered: int, failed: int) -> None:
         """So many requests that count have been answered, or have failed."""
@@ -37,7 +37,7 @@ class Watch(Protocol):
 
 
 class ProcessDiedError(ClientError):
-    """A process of the load generator has ended without a result."""
+    """A process of the load generator ended without a result."""
 
 
 class _Interruption:
@@ -62,16 +62,16 @@ def _interruptible() -> Iterator[_Interruption]:
         signal.signal(signal.SIGINT, before)
 
 
-def measure(plan: Plan, watch: Watch) -> Tally:
-    """Do what the plan says; raises ConnectError where not all connections can be made."""
-    return _share_out(plan, watch) if plan.processes > 1 else _measure_here(plan, watch)
+def measure(plan: Plan, observer: ProgressObserver) -> LoadStats:
+    """Carry out a plan; raises ConnectError if not all connections can be made."""
+    return _share_out(plan, observer) if plan.processes > 1 else _measure_here(plan, observer)
 
 
 class _Here:
     """The control of a measurement in this process."""
 
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
+    def __init__(self, observer: ProgressObserver) -> None:
+        self._observer = observer
         self._undo = contextlib.ExitStack()
 
     def start(self) -> float:
@@ -79,20 +79,21 @@ class _Here:
         return time.monotonic()
 
     def tick(self, answered: int, failed: int) -> bool:
-        self._watch.update(answered, failed)
+        self._observer.update(answered, failed)
         return not self._interruption.happened
 
     def close(self) -> None:
         self._undo.close()
 
 
-def _measure_here(plan: Plan, watch: Watch) -> Tally:
-    with contextlib.closing(_Here(watch)) as control:
+def _measure_here(plan: Plan, observer: ProgressObserver) -> LoadStats:
+    with contextlib.closing(_Here(observer)) as control:
         return generate_load(plan, 0, control)
 
 
-# Several processes.  Each is told the start when all have their connections, and the end at an interruption;
-# it tells how far it has come, and in the end its tally, or the error that kept it from one.
+# Several processes, each at the end of a pipe.  The first process sends them the time of the start, once all
+# have their connections, and None at an interruption.  They send their progress, and at last their stats or
+# the error that ended them.
 
 
 class _Progress(NamedTuple):
@@ -101,7 +102,7 @@ class _Progress(NamedTuple):
 
 
 class _There:
-    """The control of a measurement in a process of its own, at the end of a line to the first process."""
+    """The control of a measurement in a further process, by a pipe to the first one."""
 
     def __init__(self, line: Connection) -> None:
         self._line = line
@@ -112,21 +113,21 @@ class _There:
 
     def tick(self, answered: int, failed: int) -> bool:
         self._line.send(_Progress(answered, failed))
-        return not self._line.poll()  # whatever is there, the end of the line included, is the end
+        return not self._line.poll()  # anything there means the end, a closed pipe too
 
 
 def _work(plan: Plan, process: int, line: Connection) -> None:
     """The main function of a further process."""
-    with contextlib.suppress(EOFError, OSError):  # the first process is gone: nobody asks any more
+    with contextlib.suppress(EOFError, OSError):  # the first process has died: no one needs the result
         try:
             line.send(generate_load(plan, process, _There(line)))
         except FrameletError as error:
             line.send(error)
 
 
-def _share_out(plan: Plan, watch: Watch) -> Tally:
-    """Start the processes, and add up what they find."""
-    context = multiprocessing.get_context("spawn")  # nothing of this process is in the others
+def _share_out(plan: Plan, observer: ProgressObserver) -> LoadStats:
+    """Start the processes, and add up their stats."""
+    context = multiprocessing.get_context("spawn")  # fork would copy this process's state and descriptors
     with contextlib.ExitStack() as undo:
         lines: list[Connection] = []
         # Ctrl-C at a terminal reaches all processes, but ends the measurement by way of this one.
@@ -147,45 +148,45 @@ def _share_out(plan: Plan, watch: Watch) -> Tally:
         start = time.monotonic() + _HEAD_START
         for line in lines:
             line.send(start)
-        return _gather(lines, watch, interruption)
+        return _gather(lines, observer, interruption)
 
 
-def _gather(lines: list[Connection], watch: Watch, interruption: _Interruption) -> Tally:
-    """Everything that the processes have to tell, up to the last tally."""
-    whole, left, told = Tally(), list(lines), False
+def _gather(lines: list[Connection], observer: ProgressObserver, interruption: _Interruption) -> LoadStats:
+    """The stats of all processes added up; shows their progress meanwhile."""
+    whole, left, told = LoadStats(), list(lines), False
     progress = dict.fromkeys(lines, _Progress(0, 0))
     while left:
         for line in multiprocessing.connection.wait(left, _TICK):
-            news = _take(line)  # type: ignore[arg-type] # wait gives back what it was given
-            if isinstance(news, Tally):
+            news = _take(line)  # type: ignore[arg-type] # wait returns some of the lines it was given
+            if isinstance(news, LoadStats):
                 whole.add(news)
                 left.remove(line)  # type: ignore[arg-type] # see above
             else:
                 progress[line] = news  # type: ignore[index] # see above
-        watch.update(*map(sum, zip(*progress.values(), strict=True)))
+        observer.update(*map(sum, zip(*progress.values(), strict=True)))
         if interruption.happened and not told:
             told = True
             for line in left:
-                with contextlib.suppress(OSError):  # it has just ended
+                with contextlib.suppress(OSError):  # that process has just ended
                     line.send(None)
     return whole
 
 
-def _take(line: Connection) -> Tally | _Progress:
-    """The next news; raises the error that it is."""
+def _take(line: Connection) -> LoadStats | _Progress:
+    """The next message of a process; raises it if it is an error."""
     try:
         news = line.recv()
     except (EOFError, OSError):
         raise ProcessDiedError("a process of the load generator has died") from None
     if isinstance(news, FrameletError):
         raise news
-    if not isinstance(news, (Tally, _Progress)):
+    if not isinstance(news, (LoadStats, _Progress)):
         raise TypeError(news)
     return news
 
 
 def _end(process: BaseProcess) -> None:
-    """See a process off: it has nothing more to tell."""
+    """End a process that has sent its result, or is not needed any more."""
     process.terminate()
     process.join(_JOIN_TIMEOUT)
     if process.is_alive():

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from framelet import ClientConnection
 
-_SLICE = 0.002
+_SLICE = 0.002  # seconds that a batch may wait for a slow iterable
 
 
 class Source(Protocol):
@@ -20,10 +20,10 @@ class Source(Protocol):
     """Whether there will be no further frames."""
 
     error: Exception | None
-    """What made the source end early, to be raised once all that came before it is answered."""
+    """What made the source end early; raised once everything before it is answered."""
 
     def fileno(self) -> int | None:
-        """The descriptor to wait for before ``feed`` is called, or None where it can go on at once."""
+        """The descriptor to wait for before ``feed`` is called, or None if that may be called at once."""
 
     def feed(self, connection: ClientConnection, frames: int, octets: int) -> None:
         """Queue at most ``frames`` frames; stop when ``octets`` octets are queued."""
@@ -33,24 +33,24 @@ class Texts:
     """Requests from any iterable, which may be endless, slow, or raise."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        """Take the texts; none is asked for before the first ``feed``."""
+        """Take an iterable, from which nothing is taken before the first ``feed``."""
         self.exhausted = False
         self.error: Exception | None = None
         self._texts = iter(texts)
 
     def fileno(self) -> None:
-        """Nothing can tell whether an iterable would block."""
+        """None: there is no way to tell whether an iterable would block."""
 
     def feed(self, connection: ClientConnection, frames: int, octets: int) -> None:
         """Queue what comes within a short time, so that a slow iterable gets its texts sent one by one."""
         try:
             connection.send_requests(self._soon(frames, time.monotonic() + _SLICE), octets)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised in its place
+        except Exception as error:  # noqa: BLE001 - it is raised later, after the answers to earlier texts
             self.exhausted = True
             self.error = error
 
     def _soon(self, most: int, until: float) -> Iterator[str]:
-        """Up to so many texts, as long as it is not too late."""
+        """Up to ``most`` texts, and no further ones after the time ``until``."""
         left = most
         for text in self._texts:
             yield text

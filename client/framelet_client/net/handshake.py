@@ -1,4 +1,4 @@
-"""The handshake of TLS over a socket, which is all that comes before the engine has it."""
+"""The TLS handshake over a socket, before any frame is sent."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from .errors import TlsError
+from framelet_client.errors import TlsError
 
 if TYPE_CHECKING:
     import socket
 
     from framelet import TlsAddress
-
-    from .tls import ClientTls, ClientTlsLayer
+    from framelet_client.tls import ClientTls, ClientTlsLayer
 
 _RECEIVE_SIZE = 65_536
-_SHORTEST = 0.001  # a time-out of 0 would mean "do not wait at all" to the socket
+_SHORTEST = 0.001  # a socket takes a time-out of 0 for "non-blocking"
 
 
 def shake_hands(
     sock: socket.socket, tls: ClientTls, address: TlsAddress, deadline: float
 ) -> tuple[ClientTlsLayer, bytes]:
-    """TLS that is established, and what the server has sent behind its handshake already.
+    """Established TLS, and the plain octets that the server has sent after its handshake already.
 
-    Raises TlsError that says why there is none, by the deadline on the monotonic clock.  The socket is
-    non-blocking before and after.
+    Raises TlsError that says what failed, at the latest at the deadline on the monotonic clock.  The socket
+    is non-blocking before and after.
     """
     layer = tls.layer(address.host)
     try:
@@ -42,14 +41,14 @@ def shake_hands(
         raise TlsError(str(address), "the server did not finish the handshake in time") from None
     except OSError as error:
         with contextlib.suppress(OSError):
-            _send(sock, layer, deadline)  # the alert, so that the server knows why as well
+            _send(sock, layer, deadline)  # the alert, so that the server can log the reason too
         raise TlsError(str(address), error.strerror or str(error)) from error
     sock.settimeout(0.0)
     return layer, early
 
 
 def _send(sock: socket.socket, layer: ClientTlsLayer, deadline: float) -> None:
-    """Send what the handshake has to say."""
+    """Send the handshake's own octets."""
     sock.settimeout(_left(deadline))
     sock.sendall(b"".join(layer.send([])))
 

@@ -1,4 +1,4 @@
-"""A connection that is ready for frames: the socket, and what is spoken below the frames."""
+"""Opens a connection that is ready for frames: the socket, and TLS where it is asked for."""
 
 from __future__ import annotations
 
@@ -7,29 +7,28 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from framelet import ConfigurationError, TcpAddress, TlsAddress
+from framelet_client.tls import ClientTls
 
-from ._connect import connect
-from ._handshake import shake_hands
-from .tls import ClientTls
+from .connect import connect
+from .handshake import shake_hands
 
 if TYPE_CHECKING:
     import socket
 
     from framelet import Address
+    from framelet_client.tls import ClientTlsLayer
 
-    from .tls import ClientTlsLayer
 
-
-class Transport(NamedTuple):
+class OpenedConnection(NamedTuple):
     """A connected, non-blocking socket, its TLS if it has any, and what that has received early."""
 
     socket: socket.socket
-    layer: ClientTlsLayer | None
+    tls: ClientTlsLayer | None
     early: bytes
 
 
 def secured(address: Address, tls: ClientTls | None) -> tuple[Address, ClientTls | None]:
-    """Have either of the two ask for TLS: it is never left out where one was to have it."""
+    """The address and the settings to connect with: TLS as soon as either of the two asks for it."""
     if tls is None:
         return address, ClientTls() if isinstance(address, TlsAddress) else None
     if isinstance(address, TcpAddress):
@@ -40,14 +39,14 @@ def secured(address: Address, tls: ClientTls | None) -> tuple[Address, ClientTls
     raise ConfigurationError(message)
 
 
-def open_transport(address: Address, tls: ClientTls | None, timeout: float) -> Transport:
+def open_connection(address: Address, tls: ClientTls | None, timeout: float) -> OpenedConnection:
     """Connect, all within ``timeout`` seconds; raises ConnectError, or its TlsError."""
     deadline = time.monotonic() + timeout
     sock = connect(address, timeout)
     if tls is None or not isinstance(address, TlsAddress):
-        return Transport(sock, None, b"")
+        return OpenedConnection(sock, None, b"")
     with contextlib.ExitStack() as undo:
         undo.callback(sock.close)
         layer, early = shake_hands(sock, tls, address, deadline)
         undo.pop_all()
-    return Transport(sock, layer, early)
+    return OpenedConnection(sock, layer, early)

@@ -9,27 +9,27 @@ from matplotlib.figure import Figure
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .bench_plan import Plan
-    from .bench_tally import Latencies, Tally
+    from .plan import Plan
+    from .stats import Latencies, LoadStats
 
 _NINES = (0.0, 90.0, 99.0, 99.9, 99.99, 99.999, 99.9999)
 
 
 def formats() -> list[str]:
-    """The endings of files that can be written."""
+    """The file extensions that can be written, without the dot."""
     return sorted(Figure().canvas.get_supported_filetypes())
 
 
-def plot(file: Path, address: str, plan: Plan, tally: Tally) -> None:
+def plot(file: Path, address: str, plan: Plan, stats: LoadStats) -> None:
     """Write the picture; raises OSError."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    curves = {"latency": tally.latency}
+    curves = {"latency": stats.latency}
     if plan.rate is not None:
-        curves = {"since due": tally.latency, "since sent": tally.service}
+        curves = {"since due": stats.latency, "since sent": stats.service}
     for name, latencies in curves.items():
         axes.plot(*_curve(latencies), label=name, drawstyle="steps-post")
-    farthest = max(tally.latency.count, 10)
+    farthest = max(stats.latency.count, 10)
     ticks = [percent for percent in _NINES if 1 / (1 - percent / 100) <= farthest]
     axes.set_xscale("log")
     axes.set_xticks([1 / (1 - percent / 100) for percent in ticks], [f"{percent:g} %" for percent in ticks])
@@ -44,7 +44,7 @@ def plot(file: Path, address: str, plan: Plan, tally: Tally) -> None:
 
 
 def _curve(latencies: Latencies) -> tuple[list[float], list[float]]:
-    """For each time that occurs: how rare a longer one is, and the time in milliseconds."""
+    """For each recorded time: 1 / (share of times that long or longer), and the time in milliseconds."""
     rarity, times, seen, count = [], [], 0, latencies.count
     for cell in latencies.histogram.get_recorded_iterator():
         rarity.append(count / (count - seen))

@@ -1,4 +1,4 @@
-"""How far a measurement has come, for people who watch."""
+"""A progress bar for a measurement."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from .progress import start_bar
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from .bench_plan import Plan
+    from framelet_client.bench.plan import Plan
 
 
 class BenchProgress:
@@ -43,7 +45,7 @@ class BenchProgress:
             self._bar.stop()
 
     def _share(self, done: int, now: float) -> float:
-        """How much of the measurement is behind, from 0 to 1."""
+        """How much of the measurement is done, from 0 to 1."""
         plan, elapsed = self._plan, now - self._started
         if plan.count is not None:
             return done / plan.count
@@ -51,11 +53,7 @@ class BenchProgress:
 
 
 def _start() -> Progress:
-    from rich.console import Console  # noqa: PLC0415 - only where a bar is shown: it takes a while
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - see above
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - only where a bar is shown
 
     columns = (BarColumn(), TextColumn("{task.fields[words]}"), TimeElapsedColumn())
-    bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
-    bar.add_task("", total=1.0, words="")
-    bar.start()
-    return bar
+    return start_bar(*columns, total=1.0)

@@ -1,36 +1,24 @@
-"""Received text on its way to people: harmless on a terminal, exact for everything else."""
+"""What a command writes: complaints to standard error, replies to standard output."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import select
 import sys
 from typing import TYPE_CHECKING
 
+from framelet_client.escaping import escape
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# C0, DEL and C1; what reorders text (bidirectional controls); what breaks lines outside ASCII.
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
-
-def escape(text: str) -> str:
-    r"""Make a text safe to show: control characters become ``\xNN`` or ``\uNNNN`` (REQ-SEC-1)."""
-    return _UNSAFE.sub(_code, text)
-
-
-def _code(match: re.Match[str]) -> str:
-    value = ord(match[0])
-    return f"\\x{value:02x}" if value <= 0xFF else f"\\u{value:04x}"  # noqa: PLR2004 - two digits' worth
-
 
 def complain(line: str) -> None:
-    """Write one line to standard error, if there is one that takes it."""
+    """Write one line to standard error, if it is open and takes it."""
     if sys.stderr is not None:  # it is closed with 2>&-
         data = f"{line}\n".encode(sys.stderr.encoding, "backslashreplace")
-        with contextlib.suppress(OSError):  # there is nobody left to tell
+        with contextlib.suppress(OSError):  # there is no other place to report it
             _write(sys.stderr.fileno(), data)
 
 
@@ -40,12 +28,14 @@ def _write(descriptor: int, data: bytes) -> None:
     while left:
         try:
             left = left[os.write(descriptor, left) :]
-        except BlockingIOError:  # somebody else has made it non-blocking
-            select.select([], [descriptor], [])
+        except BlockingIOError:  # another process that shares the file has made it non-blocking
+            poll = select.poll()  # select() fails for descriptors above 1,023
+            poll.register(descriptor, select.POLLOUT)
+            poll.poll()
 
 
 class OutputError(Exception):
-    """Standard output does not take what is written to it; ``quiet`` where its reader has simply left."""
+    """Standard output failed; ``quiet`` if its reader has closed the pipe, which needs no message."""
 
     def __init__(self, message: str, *, quiet: bool = False) -> None:
         """Keep the reason."""

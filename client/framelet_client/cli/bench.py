@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.util
 import os
 import resource
 from pathlib import Path
@@ -13,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from framelet import parse_address
+from framelet.errors import importing_extra
+from framelet_client.exit_codes import ExitCode
+from framelet_client.tls import ClientTls
 
-from .exit_codes import ExitCode
-from .target import LIMITS, NumberRange, Target, usage_error, with_server
+from .target import LIMITS, NumberRange, Target, limit_range, usage_error, with_server
 from .terminal import Output, complain
-from .tls import ClientTls
 
 if TYPE_CHECKING:
-    from .bench_plan import Plan
-    from .bench_tally import Tally
+    from framelet_client.bench.plan import Plan
+    from framelet_client.bench.stats import LoadStats
 
 _WINDOW = LIMITS["window"]
 _WARMUP = 1.0
@@ -49,7 +49,7 @@ Examples:
 )
 @click.option(
     "--window",
-    type=click.IntRange(int(_WINDOW.minimum), int(_WINDOW.maximum)),
+    type=limit_range(_WINDOW),
     metavar="FRAMES",
     help="Requests in flight on each connection; with --rate the most there may be.  "
     f"[default: 1; {_WINDOW.default} with --rate]",
@@ -118,16 +118,17 @@ def bench(target: Target, *, as_json: bool, picture: Path | None, **options: Any
     latency is measured from the time at which a request was due.  Every reply is compared.  Ctrl-C ends
     the measurement and reports what there is.
     """
-    _need("hdrh", "bench-cli", "bench")
+    with importing_extra("bench-cli", "hdrh", "bench needs"):
+        import hdrh  # noqa: F401, PLC0415 - only to refuse before anything else if it is missing
     plan = _plan(target, **options)
     if picture is not None:
         _check_picture(picture)
     output = Output()
     _allow_descriptors(plan.connections)
-    address, tally = _measure(plan)
-    if tally is None:
+    address, stats = _measure(plan)
+    if stats is None:
         return ExitCode.PARTIAL
-    return _report(address, plan, tally, output, as_json=as_json, picture=picture)
+    return _report(address, plan, stats, output, as_json=as_json, picture=picture)
 
 
 def _plan(  # noqa: PLR0913 - each keyword is one option
@@ -144,7 +145,7 @@ def _plan(  # noqa: PLR0913 - each keyword is one option
     **rest: str,
 ) -> Plan:
     """Check what the command line says about the measurement."""
-    from .bench_plan import Plan, parse_sizes  # noqa: PLC0415 - other commands do not wait for it
+    from framelet_client.bench.plan import Plan, parse_sizes  # noqa: PLC0415 - other commands do not wait for it
 
     if duration is not None and count is not None:
         raise usage_error("--duration and --count exclude each other")
@@ -176,11 +177,12 @@ def _plan(  # noqa: PLR0913 - each keyword is one option
     )
 
 
-def _measure(plan: Plan) -> tuple[str, Tally | None]:
+def _measure(plan: Plan) -> tuple[str, LoadStats | None]:
     """Measure, while people watch: the address as the server prints it, and what was found."""
-    from ._transport import secured  # noqa: PLC0415 - other commands do not wait for it
+    from framelet_client.bench.run import ProcessDiedError, measure  # noqa: PLC0415 - see above
+    from framelet_client.net.transport import secured  # noqa: PLC0415 - other commands do not wait for it
+
     from .bench_progress import BenchProgress  # noqa: PLC0415 - see above
-    from .bench_run import ProcessDiedError, measure  # noqa: PLC0415 - see above
 
     tls = None if plan.tls is None else ClientTls(**plan.tls)
     address, _ = secured(parse_address(plan.host, plan.port), tls)
@@ -193,39 +195,32 @@ def _measure(plan: Plan) -> tuple[str, Tally | None]:
 
 
 def _report(  # noqa: PLR0913 - what was measured, and where to say it
-    address: str, plan: Plan, tally: Tally, output: Output, *, as_json: bool, picture: Path | None
+    address: str, plan: Plan, stats: LoadStats, output: Output, *, as_json: bool, picture: Path | None
 ) -> ExitCode:
     """Say what was found, everywhere it is wanted."""
-    from . import bench_report  # noqa: PLC0415 - other commands do not wait for it
+    from framelet_client.bench import report as bench_report  # noqa: PLC0415 - other commands do not wait for it
 
     if as_json:
-        output.write_lines([bench_report.as_json(address, plan, tally)])
+        output.write_lines([bench_report.as_json(address, plan, stats)])
     else:
-        output.write_lines(bench_report.table(address, plan, tally))
-    for line in bench_report.complaints(plan, tally):
+        output.write_lines(bench_report.table(address, plan, stats))
+    for line in bench_report.complaints(plan, stats):
         complain(f"framelet: {line}")
     if picture is not None:
-        from .bench_plot import plot  # noqa: PLC0415 - needs matplotlib
+        from framelet_client.bench.plot import plot  # noqa: PLC0415 - needs matplotlib
 
         try:
-            plot(picture, address, plan, tally)
+            plot(picture, address, plan, stats)
         except OSError as error:
             complain(f"framelet: error: {picture} cannot be written: {error.strerror}")
             return ExitCode.PARTIAL
-    return bench_report.exit_code_of(tally)
-
-
-def _need(module: str, extra: str, what: str) -> None:
-    """Refuse, before anything is done, what lacks an extra."""
-    if importlib.util.find_spec(module) is None:
-        message = f"{what} needs the extra \"{extra}\": pip install 'framelet[{extra}]'"
-        raise usage_error(message)
+    return bench_report.exit_code_of(stats)
 
 
 def _check_picture(file: Path) -> None:
-    """Refuse, before an hour is measured, a picture that could not be drawn."""
-    _need("matplotlib", "plot", "--plot")
-    from .bench_plot import formats  # noqa: PLC0415 - needs matplotlib
+    """Refuse a picture that cannot be drawn before the measurement, which may take an hour."""
+    with importing_extra("plot", "matplotlib", "--plot needs"):
+        from framelet_client.bench.plot import formats  # noqa: PLC0415 - needs matplotlib
 
     if file.suffix.removeprefix(".").lower() not in formats():
         message = f"--plot {file} does not end as a picture does: expected one of {', '.join(formats())}"

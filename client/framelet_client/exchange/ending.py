@@ -1,12 +1,11 @@
-"""How a connection ends, and what is told of it."""
+"""Which event ends a connection, and with which error."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from framelet import ConnectionFailed, ErrorReceived, InputEnded
-
-from .errors import ConnectionLostError, FatalAnswerError
+from framelet_client.errors import ConnectionLostError, FatalAnswerError
 
 if TYPE_CHECKING:
     from framelet import ClientEvent, FrameletError
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 def error_of_end(event: ClientEvent, broken: OSError | None) -> FrameletError | None:
     """The error for an event that ends the connection, None for any other.
 
-    ``broken`` is what the system said, where the socket had failed before.
+    ``broken`` is the socket's error, if it has failed before.
     """
     if isinstance(event, ConnectionFailed):
         return event.error

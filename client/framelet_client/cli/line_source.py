@@ -1,4 +1,4 @@
-"""Requests from the lines of a descriptor, in constant memory and without ever waiting for input."""
+"""Requests from the lines of a descriptor, in constant memory and without waiting for input."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class LineSource:
     r"""A source that sends each line of a pipe, file or terminal as a REQUEST.
 
     A line ends with ``\n``, which is not part of it; a last line without one counts.  A line that is not
-    well-formed UTF-8, or longer than ``max_body`` octets, is skipped, and of a long one no more than that
-    is ever held.
+    well-formed UTF-8, or longer than ``max_body`` octets, is skipped, and no more than that much of a long
+    one is ever in memory.
     """
 
     def __init__(self, descriptor: int, max_body: int, skip: Callable[[int, str], None]) -> None:
@@ -30,14 +30,14 @@ class LineSource:
         self.error: Exception | None = None
         self.octets_read = 0
         self.unanswered: deque[int] = deque()
-        """The numbers of the lines sent, for the reader of the answers to take from the left."""
+        """The numbers of the lines sent; the reader of the answers takes them off the left end."""
         self._descriptor = descriptor
         self._max_body = max_body
         self._skip = skip
         self._number = 0  # of the last line that was complete
         self._lines: deque[bytes | None] = deque()  # whole lines to be sent; None for one that is too long
         self._partial = bytearray()  # the line whose end has not come yet
-        self._too_long = False  # whether that line is, and the rest of it to be dropped
+        self._too_long = False  # whether that line is too long, so that the rest of it is dropped
         self._ended = False
 
     @property
@@ -50,7 +50,7 @@ class LineSource:
         return None if self._lines or self._ended else self._descriptor
 
     def feed(self, connection: ClientConnection, frames: int, octets: int) -> None:
-        """Send what is there; read once if nothing is, which does not wait if the descriptor is ready."""
+        """Send the lines read; if there are none, read once, which does not wait on a ready descriptor."""
         if not self._lines and not self._ended:
             self._read()
         while self._lines and frames and connection.output_size < octets:
@@ -63,7 +63,7 @@ class LineSource:
         self.exhausted = self._ended and not self._lines
 
     def _texts(self, most: int) -> Iterator[str]:
-        """Up to so many lines, those left out that cannot be sent; each counts as sent once it is given."""
+        """Up to ``most`` lines, without those that cannot be sent; each counts as sent once it is yielded."""
         while self._lines and most:
             line = self._lines.popleft()
             self._number += 1
@@ -99,7 +99,7 @@ class LineSource:
                 self._finish()
 
     def _extend(self, part: bytes) -> None:
-        """Go on with the line under way, as long as it is not too long."""
+        """Add to the partial line, unless it is too long."""
         if self._too_long:
             return
         self._partial += part
@@ -108,7 +108,7 @@ class LineSource:
             self._partial = bytearray()
 
     def _finish(self) -> None:
-        """The line under way is complete."""
+        """Complete the partial line."""
         self._lines.append(None if self._too_long else bytes(self._partial))
         self._partial.clear()
         self._too_long = False

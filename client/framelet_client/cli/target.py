@@ -1,4 +1,4 @@
-"""The server that a command talks to: arguments, options, and what to say when it fails.  Needs click."""
+"""The server that a command talks to: arguments, options, and messages when it fails.  Needs click."""
 
 from __future__ import annotations
 
@@ -18,25 +18,28 @@ from framelet import (
     parse_address,
 )
 from framelet.address import DEFAULT_HOST, parse_port
+from framelet_client.client import Client
+from framelet_client.config import ClientLimits
+from framelet_client.errors import AnswerError, ConnectError, ConnectionLostError, FatalAnswerError, TlsError
+from framelet_client.escaping import escape
+from framelet_client.exit_codes import ExitCode
+from framelet_client.tls import ClientTls
 
-from .client import Client
-from .config import ClientLimits
-from .errors import AnswerError, ConnectError, ConnectionLostError, FatalAnswerError, TlsError
-from .exit_codes import ExitCode
 from .send_lines import LinesLeftError
-from .terminal import complain, escape
-from .tls import ClientTls
+from .terminal import complain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from framelet.limits import LimitInfo
 
+    Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
 LIMITS = {info.name: info for info in ClientLimits.describe()}
 
 
 class NumberRange(click.FloatRange):
-    """A range of numbers, of which nan is none: it would pass every comparison."""
+    """A range of numbers that refuses nan, which no comparison finds out of range."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - as click has it
         """Raise click.BadParameter for what is not in the range."""
@@ -46,7 +49,7 @@ class NumberRange(click.FloatRange):
         return number
 
 
-_DEFAULT_HOST = f"http://{DEFAULT_HOST}"  # as the first edition of this command had it
+_DEFAULT_HOST = f"http://{DEFAULT_HOST}"  # messages name it in the form that the first version had
 _TLS = {
     "ca_file": ("FILE", "Authorities to trust with framelets://.  [default: the system's]"),
     "cert_file": ("FILE", "Certificate to show to the server."),
@@ -62,7 +65,7 @@ class Target(NamedTuple):
     port: int | None
     limits: ClientLimits
     tls: ClientTls | None
-    tls_options: dict[str, str | None] | None  # what ``tls`` was made of
+    tls_options: dict[str, str | None] | None  # the arguments of ``tls``, for other processes
     verbose: bool
 
     def connect(self) -> Client:
@@ -70,29 +73,27 @@ class Target(NamedTuple):
         return Client(self.host, self.port, limits=self.limits, tls=self.tls)
 
 
-def limit_option(info: LimitInfo) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def limit_range(info: LimitInfo) -> click.IntRange | click.FloatRange:
+    """The type of an option for a limit: unlike a plain number it shows the range in the help."""
+    if info.kind is int:
+        return click.IntRange(int(info.minimum), int(info.maximum))
+    return click.FloatRange(info.minimum, info.maximum)
+
+
+def limit_option(info: LimitInfo) -> Decorator:
     """The option that sets one of the client's limits."""
-    kind: click.IntRange | click.FloatRange = (
-        click.IntRange(int(info.minimum), int(info.maximum))
-        if info.kind is int
-        else click.FloatRange(info.minimum, info.maximum)
-    )
-    words = f"{info.purpose[0].upper()}{info.purpose[1:]}."
-    unit = info.unit.upper()
-    return click.option(
-        info.option, info.name, type=kind, default=info.default, metavar=unit, help=words, show_default=True
-    )
+    return click.option(info.option, info.name, **info.option_settings() | {"type": limit_range(info)})
 
 
-def _tls_option(name: str, metavar: str, words: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """An option about TLS; any of them asks for it."""
+def _tls_option(name: str, metavar: str, words: str) -> Decorator:
+    """An option about TLS; each of them also turns TLS on."""
     return click.option("--" + name.replace("_", "-"), name, metavar=metavar, help=words)
 
 
 def with_server(command: Callable[..., ExitCode], *, own: Collection[str] = ()) -> Callable[..., ExitCode]:
-    """Give a command the arguments and options of a server, and report what goes wrong with it.
+    """Give a command the arguments and options of a server, and report its errors.
 
-    The limits named in ``own`` are left to the command: it has no such option, or one of its own.
+    For the limits named in ``own`` the command has its own option, or none.
     """
     limits_taken = [info for name, info in LIMITS.items() if name not in own]
 
@@ -113,7 +114,7 @@ def with_server(command: Callable[..., ExitCode], *, own: Collection[str] = ()) 
             complain(words)
             return code
 
-    parameters: list[Callable[[Callable[..., ExitCode]], Callable[..., ExitCode]]] = [
+    parameters: list[Decorator] = [
         click.argument("host", default=_DEFAULT_HOST),
         click.argument("port", required=False),
         *[limit_option(info) for info in limits_taken],
@@ -142,7 +143,7 @@ def _target(
 def _explain(error: FrameletError, target: Target) -> tuple[str, ExitCode]:
     """What to tell people about an error, and the exit code for it."""
     no_connection = f"Couldn't get connection to {target.host}"
-    if isinstance(error, ConfigurationError):  # that only shows when the connection is made
+    if isinstance(error, ConfigurationError):  # one that only the connection attempt can find
         raise usage_error(str(error)) from error
     if isinstance(error, TlsError):
         return f"{no_connection}: {error.reason}", ExitCode.NO_CONNECTION

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from framelet import ErrorReceived, FrameletError
+from framelet_client.escaping import escape
 
 from .line_source import LineSource
 from .progress import ProgressBar
-from .terminal import escape
 
 if TYPE_CHECKING:
-    from .client import Client
+    from framelet_client.client import Client
+
     from .terminal import Output
 
 
@@ -28,7 +29,7 @@ class LinesLeftError(Exception):
 def send_lines(client: Client, descriptor: int, output: Output) -> bool:
     """Send all lines and print their replies in order; returns whether none is missing.
 
-    What is wrong with a single line goes to standard error, and the others go on.  Raises LinesLeftError
+    An error of a single line goes to standard error, and does not stop the others.  Raises LinesLeftError
     when the connection ends, OSError when the input cannot be read, OutputError when the output fails.
     """
     complete = True

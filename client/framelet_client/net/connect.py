@@ -8,14 +8,13 @@ import time
 from typing import Any, NamedTuple
 
 from framelet import Address, UnixAddress
+from framelet_client.errors import ConnectError
 
-from .errors import ConnectError
-
-_SHORTEST = 0.001  # a time-out of 0 would mean "do not wait at all" to the socket
-_RETRY = 0.01  # how long a unix socket with a full backlog is left alone
+_SHORTEST = 0.001  # a socket takes a time-out of 0 for "non-blocking"
+_RETRY = 0.01  # seconds between attempts at a unix socket whose backlog is full
 
 
-class _Target(NamedTuple):
+class _Resolved(NamedTuple):
     family: int
     kind: int
     protocol: int
@@ -30,15 +29,15 @@ def connect(address: Address, timeout: float) -> socket.socket:
     the name has the system's own time limits.
     """
     try:
-        targets = _resolve(address)
+        addresses = _resolve(address)
     except (OSError, UnicodeError) as error:
         raise ConnectError(str(address), _words(error)) from error
     deadline = time.monotonic() + timeout
     reasons: list[str] = []
-    for position, target in enumerate(targets):
-        share = (deadline - time.monotonic()) / (len(targets) - position)
+    for position, resolved in enumerate(addresses):
+        share = (deadline - time.monotonic()) / (len(addresses) - position)
         try:
-            return _open(target, max(share, _SHORTEST))
+            return _open(resolved, max(share, _SHORTEST))
         except TimeoutError:
             reasons.append("timed out")
         except OSError as error:
@@ -46,35 +45,35 @@ def connect(address: Address, timeout: float) -> socket.socket:
     raise ConnectError(str(address), "; ".join(dict.fromkeys(reasons)))
 
 
-def _resolve(address: Address) -> list[_Target]:
+def _resolve(address: Address) -> list[_Resolved]:
     if isinstance(address, UnixAddress):
-        return [_Target(socket.AF_UNIX, socket.SOCK_STREAM, 0, address.path)]
+        return [_Resolved(socket.AF_UNIX, socket.SOCK_STREAM, 0, address.path)]
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    return [_Target(family, kind, protocol, where) for family, kind, protocol, _, where in found]
+    return [_Resolved(family, kind, protocol, where) for family, kind, protocol, _, where in found]
 
 
-def _open(target: _Target, timeout: float) -> socket.socket:
+def _open(resolved: _Resolved, timeout: float) -> socket.socket:
     deadline = time.monotonic() + timeout
     with contextlib.ExitStack() as undo:
-        sock = undo.enter_context(socket.socket(target.family, target.kind, target.protocol))
+        sock = undo.enter_context(socket.socket(resolved.family, resolved.kind, resolved.protocol))
         sock.settimeout(timeout)
         while True:
             try:
-                sock.connect(target.address)
+                sock.connect(resolved.address)
                 break
             except BlockingIOError:
-                # A unix socket whose backlog is full says so at once, where TCP would wait.
+                # A unix socket whose backlog is full fails at once, where TCP would wait.
                 if time.monotonic() > deadline:
                     raise TimeoutError from None
                 time.sleep(_RETRY)
         sock.settimeout(0.0)
-        if target.family != socket.AF_UNIX:
+        if resolved.family != socket.AF_UNIX:
             # A request is one small segment, and nothing follows it until it is answered.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        undo.pop_all()  # the socket is the caller's now
+        undo.pop_all()  # the caller closes the socket from here on
         return sock
 
 
 def _words(error: OSError | UnicodeError) -> str:
-    """What the system says, without its number."""
+    """The system's message without its number."""
     return (isinstance(error, OSError) and error.strerror) or str(error)

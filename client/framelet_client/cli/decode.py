@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from framelet import FrameType, TypeRange
 from framelet.registry import ErrorCode
+from framelet_client.escaping import escape
 
 from .dissect import DissectedFrame, Fault, dissect
-from .terminal import escape
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -26,11 +26,11 @@ _TITLES = {code.value: code.title for code in ErrorCode}
 
 
 class InputError(Exception):
-    """The input cannot be read as what it is said to be."""
+    """The input is not hexadecimal, as the options or its first octets say."""
 
 
 class HexReader:
-    """The octets that hexadecimal digits stand for; space between them means nothing."""
+    """Reads octets from hexadecimal digits; white space between digits is ignored."""
 
     def __init__(self, stream: BufferedReader) -> None:
         """Read digits from ``stream``."""
@@ -66,9 +66,10 @@ class HexReader:
 
 
 def open_reader(stream: BufferedReader, *, hexadecimal: bool | None) -> Reader:
-    """A reader for octets or hexadecimal digits; None looks which of them it is.
+    """A reader for octets or hexadecimal digits; None finds out which of them the stream holds.
 
-    No valid stream begins with the octet of a digit or space, so what begins with nothing else is digits.
+    No valid frame begins with the octet of a digit or white space, so input that begins with nothing else
+    is hexadecimal.
     """
     if hexadecimal is None:
         head = stream.peek()
@@ -77,7 +78,7 @@ def open_reader(stream: BufferedReader, *, hexadecimal: bool | None) -> Reader:
 
 
 def print_table(reader: Reader, output: Output, *, max_body: int, full: bool) -> bool:
-    """Print the frames, and the fault where there is one; returns whether there is none."""
+    """Print the frames, and the fault if there is one; returns whether there is none."""
     output.write_lines([_ROW.format(*_HEADINGS)])
     frames = octets = 0
     for found in dissect(reader, max_body):
@@ -98,7 +99,7 @@ def _row(frame: DissectedFrame, *, full: bool) -> str:
 
 
 def _body(frame: DissectedFrame, *, full: bool) -> str:
-    """The body as one line: its parts where it has some, else its text."""
+    """The body as one line: its fields if it has any, else its text."""
     parsed = frame.parsed
     if frame.kind is FrameType.ERROR and isinstance(parsed, dict):
         code, text = parsed["code"], parsed["text"]

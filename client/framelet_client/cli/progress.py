@@ -1,4 +1,4 @@
-"""A progress bar for long input, for people who watch."""
+"""A progress bar for long input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .terminal import complain
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, ProgressColumn
 
 _PATIENCE = 1.0  # seconds of work before a bar is worth showing
 _REFRESH = 0.1
@@ -20,7 +20,7 @@ _REFRESH = 0.1
 class ProgressBar:
     """Shows on standard error how much of the input has been read, once that takes a while.
 
-    Only where somebody sees it and nothing else is in the way: standard error is a terminal, input and
+    Only if a person sees it and nothing else is written there: standard error is a terminal, input and
     output are not.
     """
 
@@ -77,20 +77,25 @@ def _size(descriptor: int) -> int | None:
 
 
 def _start(total: int | None) -> Progress | None:
-    """A bar of rich's, if that is installed: it takes a while to import."""
+    """A bar, if rich is installed."""
     try:
-        from rich.console import Console  # noqa: PLC0415 - only where a bar is shown
-        from rich.progress import (  # noqa: PLC0415 - only where a bar is shown
+        from rich.progress import (  # noqa: PLC0415 - only where a bar is shown: it takes a while
             BarColumn,
             DownloadColumn,
-            Progress,
             TimeRemainingColumn,
             TransferSpeedColumn,
         )
     except ModuleNotFoundError:
         return None
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    return start_bar(BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(), total=total)
+
+
+def start_bar(*columns: ProgressColumn, total: float | None, words: str = "") -> Progress:
+    """Show a bar of rich's on standard error, of which nothing is left once it is stopped."""
+    from rich.console import Console  # noqa: PLC0415 - only where a bar is shown: it takes a while
+    from rich.progress import Progress  # noqa: PLC0415 - see above
+
     bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
-    bar.add_task("", total=total)
+    bar.add_task("", total=total, words=words)
     bar.start()
     return bar

@@ -1,0 +1,1 @@
+"""Frames out and answers in, over one connection."""

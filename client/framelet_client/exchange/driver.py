@@ -1,0 +1,141 @@
+"""Moves octets between one client connection and its socket.  Nothing here waits.
+
+The users differ in how they wait: the engine on one socket and the source of its frames, the load generator
+on thousands of sockets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from typing import TYPE_CHECKING, cast
+
+from framelet import (
+    ApplicationReceived,
+    ClientConnection,
+    ErrorReceived,
+    FrameletError,
+    HelloReceived,
+    PongReceived,
+    ReplyReceived,
+    StoppedReceived,
+)
+
+from .ending import error_of_end
+
+if TYPE_CHECKING:
+    from framelet_client.config import ClientLimits
+    from framelet_client.net.transport import OpenedConnection
+
+Answer = str | ApplicationReceived | PongReceived | HelloReceived | StoppedReceived | ErrorReceived
+"""What answers one frame: the text of a reply, or an event; an ErrorReceived here is recoverable."""
+
+_RECEIVE_SIZE = 262_144
+
+
+class Driver:
+    """A ClientConnection together with the non-blocking socket, and the TLS, that it is spoken over."""
+
+    def __init__(self, opened: OpenedConnection, limits: ClientLimits) -> None:
+        """Take over the socket, and take in what has come with the TLS handshake already."""
+        self.socket, self._tls, early = opened
+        self.connection = ClientConnection(limits, now=time.monotonic())
+        self.unsent = memoryview(b"")  # output that the socket has not taken yet
+        self.broken: OSError | None = None  # the socket's error, once it has failed
+        self.end: FrameletError | None = None  # why the connection is over
+        self.received_at = 0.0  # when octets last came, in seconds on the monotonic clock
+        self._output_ended = False  # nothing further is taken from the connection
+        self._fin_sent = False
+        self._take_in(early, over=self._tls is not None and self._tls.ended)
+
+    @property
+    def waiting_octets(self) -> int:
+        """How many octets wait to be written."""
+        return len(self.unsent) + self.connection.output_size
+
+    def send(self) -> None:
+        """Write as much as the socket takes, and FIN where it is due."""
+        if self.broken is not None:
+            return
+        try:
+            if self.unsent:
+                self.unsent = self.unsent[self.socket.send(self.unsent) :]
+            if not (self.unsent or self._output_ended):
+                self.unsent = memoryview(self._take_output())
+                if self.unsent:
+                    self.unsent = self.unsent[self.socket.send(self.unsent) :]
+            if self._output_ended and not (self.unsent or self._fin_sent):
+                self.socket.shutdown(socket.SHUT_WR)
+                self._fin_sent = True
+        except BlockingIOError:
+            return
+        except OSError as error:
+            # Reading goes on: the server may have sent a fatal ERROR before it closed.
+            self.broken = error
+            self.unsent = memoryview(b"")
+
+    def receive(self) -> list[Answer]:
+        """Take in what the socket holds; the answers in it, as ``take_answers``."""
+        try:
+            data = self.socket.recv(_RECEIVE_SIZE)
+            self.received_at = time.monotonic()
+            over = not data
+            if data and self._tls is not None:
+                data = self._tls.receive(data)
+                over = self._tls.ended
+            return self._take_in(data, over=over)
+        except BlockingIOError:
+            return self.take_answers()
+        except OSError as error:
+            self.broken = error
+            return self._take_in(b"", over=True)
+
+    def take_answers(self, replies: list[Answer] | None = None) -> list[Answer]:
+        """All answers received, after the replies given.  If there are none, look at the deadlines.
+
+        ``end`` is set once they are followed by the event that ends the connection.
+        """
+        answers: list[Answer] = replies or []
+        while True:
+            answers += self.connection.take_replies()
+            event = self.connection.next_event()
+            if event is None and not answers:
+                self.connection.check_deadlines(time.monotonic())
+                event = self.connection.next_event()
+            if event is None:
+                return answers
+            end = error_of_end(event, self.broken)
+            if end is not None:
+                self.end = self.end or end  # the first is the reason
+                return answers
+            answers.append(event.text if isinstance(event, ReplyReceived) else cast("Answer", event))
+
+    def close(self) -> None:
+        """Release the socket; end TLS in order where nothing is half-sent."""
+        if self._tls is not None and not (self._output_ended or self.unsent or self.broken):
+            with contextlib.suppress(OSError):  # close_notify is a courtesy: the server sees FIN anyway
+                self.socket.send(self._tls.end())
+        self.socket.close()
+
+    def _take_output(self) -> bytes:
+        """All octets to be written next; the last ones if the connection will send nothing more."""
+        data = self.connection.data_to_send(time.monotonic())
+        self._output_ended = self.connection.finished
+        if self._tls is None:
+            return data
+        records = self._tls.send([data])
+        if self._output_ended:
+            records.append(self._tls.end())
+        return b"".join(records)
+
+    def _take_in(self, data: bytes, *, over: bool) -> list[Answer]:
+        """Hand plain octets, and the end of the stream, to the connection; the answers in them."""
+        replies: list[Answer] = []
+        if data:
+            replies += self.connection.receive_replies(data, self.received_at)
+            if replies and self.connection.at_rest and not over:
+                return replies  # the common case: there is nothing else in it
+        if over:
+            self.connection.receive_eof()
+        return self.take_answers(replies)

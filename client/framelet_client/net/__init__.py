@@ -1,0 +1,1 @@
+"""A connection to a server that is ready for frames: connecting, TLS handshake."""
