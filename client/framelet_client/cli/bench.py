@@ -1,4 +1,4 @@
-"""``framelet bench``: its options, and how its run ends.  Needs click."""
+"""``framelet bench``: its options, and the exit code of each outcome.  Needs click."""
 
 from __future__ import annotations
 
@@ -178,9 +178,9 @@ def _plan(  # noqa: PLR0913 - each keyword is one option
 
 
 def _measure(plan: Plan) -> tuple[str, LoadStats | None]:
-    """Measure, while people watch: the address as the server prints it, and what was found."""
-    from framelet_client.bench.run import ProcessDiedError, measure  # noqa: PLC0415 - see above
-    from framelet_client.net.transport import secured  # noqa: PLC0415 - other commands do not wait for it
+    """Measure, and show the progress: the address as the server prints it, and the results."""
+    from framelet_client.bench.run import ProcessDiedError, measure  # noqa: PLC0415 - other commands do not wait for it
+    from framelet_client.net.transport import secured  # noqa: PLC0415 - see above
 
     from .bench_progress import BenchProgress  # noqa: PLC0415 - see above
 
@@ -197,7 +197,7 @@ def _measure(plan: Plan) -> tuple[str, LoadStats | None]:
 def _report(  # noqa: PLR0913 - what was measured, and where to say it
     address: str, plan: Plan, stats: LoadStats, output: Output, *, as_json: bool, picture: Path | None
 ) -> ExitCode:
-    """Say what was found, everywhere it is wanted."""
+    """Report the results in every form that is asked for."""
     from framelet_client.bench import report as bench_report  # noqa: PLC0415 - other commands do not wait for it
 
     if as_json:
@@ -231,7 +231,7 @@ def _check_picture(file: Path) -> None:
 
 
 def _allow_descriptors(connections: int) -> None:
-    """Have the system allow as many sockets as are wanted; refuse where it does not."""
+    """Raise the limit of descriptors as far as needed; refuse if the system does not allow that."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + _SPARE_DESCRIPTORS
     if soft == resource.RLIM_INFINITY or soft >= wanted:

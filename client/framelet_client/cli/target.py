@@ -82,7 +82,9 @@ def limit_range(info: LimitInfo) -> click.IntRange | click.FloatRange:
 
 def limit_option(info: LimitInfo) -> Decorator:
     """The option that sets one of the client's limits."""
-    return click.option(info.option, info.name, **info.option_settings() | {"type": limit_range(info)})
+    settings = info.option_settings()
+    settings["type"] = limit_range(info)
+    return click.option(info.option, info.name, **settings)
 
 
 def _tls_option(name: str, metavar: str, words: str) -> Decorator:
