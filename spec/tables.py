@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,8 +84,10 @@ def senders(kind: Kind) -> str:
 
 
 def number(value: float) -> str:
-    """A number for people: thousands apart, no trailing zeros."""
-    return f"{value:,.3f}".rstrip("0").rstrip(".")
+    """A number for people: thousands apart, no exponent, no trailing zeros, and no digit lost."""
+    whole, _, fraction = f"{Decimal(repr(value)):,f}".partition(".")
+    fraction = fraction.rstrip("0")
+    return f"{whole}.{fraction}" if fraction else whole
 
 
 def frame_types() -> str:

@@ -45,8 +45,10 @@ class ServerConnection(AnsweringConnection):
         self._draining = False
         self._closing_since: float | None = None
         self.clean = False
-        """Whether the last ``receive_requests`` has told of all that it was given: nothing is left for events, and
-        no part of a frame.  It is a plain attribute because a server asks after every read."""
+        """Whether the last ``receive_requests`` has told of all that it was given.
+
+        Then nothing is left for events, and no part of a frame.  A plain attribute: asked after every read.
+        """
 
     @property
     def draining(self) -> bool:

@@ -10,7 +10,8 @@ from .net.selector import SelectorPoller
 from .net.sockets import ListenError
 from .observe.http_endpoint import Endpoint
 from .observe.liveness import Health
-from .observe.metrics import Metrics, registry
+from .observe.metrics import Metrics
+from .observe.prometheus import registry
 from .pool.drain import DrainObserver
 from .pool.stop_policy import StopKind, StopPolicy
 from .server import Server

@@ -126,7 +126,7 @@ def test_no_request_is_lost_and_no_client_refused(
         second.send_signal(signal.SIGTERM)
         assert second.wait(20) == 0
     assert [load.fault for load in loads] == [None] * len(loads)
-    # Each lost its connection in order, and had at most one thing to ask again: at a worker that ended, and
+    # Each lost its connection in order, and had at most one thing to ask again: at a child that ended, and
     # perhaps once more at another that was about to.
     assert {load.again for load in loads} <= set(range(1, int(workers) + 1))
 

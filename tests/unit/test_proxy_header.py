@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-import sys
 
 import pytest
 
@@ -257,12 +256,3 @@ def test_a_source_that_is_none_is_named(source: str) -> None:
 def test_a_policy_of_no_sources_is_a_mistake() -> None:
     with pytest.raises(ConfigurationError, match="no sources"):
         ProxyPolicy([])
-
-
-def test_without_its_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("proxyprotocol")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, "framelet_server.layers.proxy_header")
-    monkeypatch.setitem(sys.modules, "proxyprotocol", None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'framelet\[proxy\]'"):
-        ProxyPolicy(["::1"])

@@ -17,6 +17,17 @@ OURS = {
 MOST_LINES, MOST_MODULES = 400, 15
 
 ROOMS: dict[str, dict[str, set[str]]] = {
+    "framelet_server": {
+        "config": set(),
+        "net": {"config"},
+        "layers": {"config", "net"},
+        "observe": {"config", "net"},
+        "service": {"config", "observe"},
+        "connection": {"config", "net", "layers", "observe", "service"},
+        "pool": {"config", "net", "layers", "observe", "service", "connection"},
+        "server": {"config", "net", "layers", "observe", "service", "connection", "pool"},
+        "process": {"config", "net", "layers", "observe", "service", "connection", "pool", "server"},
+    },
     "framelet_client": {
         "config": set(),
         "escaping": set(),

@@ -8,7 +8,8 @@ import os
 import pytest
 
 from framelet import ConfigurationError
-from framelet_server.process.systemd import Notifier, inherited_sockets
+from framelet_server.process.inherited import inherited_sockets
+from framelet_server.process.notify import Notifier
 
 PID = str(os.getpid())
 

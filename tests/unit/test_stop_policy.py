@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import socket
 
 import pytest
 
 from framelet import ConfigurationError
 from framelet_server import StopKind, StopPolicy
-from framelet_server.net.peer import is_local, peer_of
+from framelet_server.net.peer import _host, is_local, peer_of
 from framelet_server.pool.stop_policy import WrongTokens
 
 
@@ -152,3 +153,10 @@ def test_an_ipv6_network_counts_as_one_address(address: str, host: str) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     assert peer_of(family, (address, 1)).host == host
     assert peer_of(socket.AF_UNIX, b"").host == ""
+
+
+@pytest.mark.parametrize("bits", [0, 1, 48, 56, 63, 64, 65, 127, 128])
+def test_the_network_of_an_address_may_have_any_number_of_bits(bits: int) -> None:
+    ip = ipaddress.IPv6Address("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")
+    assert _host(ip, bits) == str(ipaddress.ip_network(f"{ip}/{bits}", strict=False))
+    assert _host(ipaddress.IPv4Address("192.0.2.1"), bits) == "192.0.2.1"

@@ -6,8 +6,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from framelet_client.config import ClientLimits
+from framelet_server.config import ServerLimits
+
+if TYPE_CHECKING:
+    from framelet.limits import Limits
 
 ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- begin generated: {} -->", "<!-- end generated: {} -->"
@@ -31,6 +38,21 @@ def tree(tmp_path: Path) -> Path:
 def test_the_tables_of_the_tree_are_fresh() -> None:
     done = tables(ROOT, "--check")
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+@pytest.mark.parametrize(
+    ("document", "block", "limits"),
+    [("server.md", "server-limits", ServerLimits), ("cli.md", "client-limits", ClientLimits)],
+)
+def test_a_document_has_the_numbers_of_the_limits(document: str, block: str, limits: type[Limits]) -> None:
+    text = (ROOT / "docs" / document).read_text(encoding="utf-8")
+    inside = text.partition(BEGIN.format(block))[2].partition(END.format(block))[0]
+    rows = [[cell.strip() for cell in line.split("|")] for line in inside.splitlines() if "| `--" in line]
+    shown = {
+        option.strip("`"): tuple(float(text.replace(",", "")) for text in (default, *span.split(" to ")))
+        for _, option, default, _, span, *_ in rows
+    }
+    assert shown == {info.option: (info.default, info.minimum, info.maximum) for info in limits.describe()}
 
 
 @pytest.mark.parametrize(

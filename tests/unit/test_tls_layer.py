@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,14 +18,14 @@ from framelet_server.net.transport import LayerError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from framelet_client.tls import TlsLayer as ClientLayer
-    from framelet_server.layers.tls import TlsLayer as ServerLayer
+    from framelet_client.tls import ClientTlsLayer
+    from framelet_server.layers.tls import ServerTlsLayer
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 PEER = Peer("127.0.0.1:1", "127.0.0.1", local=True)
 
 
-def pair(certificates: Any, version: Any = None, **client: Any) -> tuple[ClientLayer, ServerLayer]:
+def pair(certificates: Any, version: Any = None, **client: Any) -> tuple[ClientTlsLayer, ServerTlsLayer]:
     """Both ends, before their handshake; the server knows its clients where the client has a certificate."""
     tls = ServerTls(
         certificates.server, client_ca_file=certificates.ca_file if "cert_file" in client else None
@@ -38,10 +39,10 @@ def cut(data: bytes, step: int) -> list[bytes]:
     return [data[start : start + step] for start in range(0, len(data), step)]
 
 
-def shake_hands(client: ClientLayer, server: ServerLayer, step: int = 65_536) -> None:
+def shake_hands(client: ClientTlsLayer, server: ServerTlsLayer, step: int = 65_536) -> None:
     assert client.receive(b"") == b""
     while not (client.established and server.established):
-        for data in cut(client.send(b""), step):
+        for data in cut(b"".join(client.send([])), step):
             assert server.receive(data) == b""
         for data in cut(b"".join(server.send([])), step):
             assert client.receive(data) == b""
@@ -53,7 +54,7 @@ def test_octets_may_be_cut_anywhere(certificates: Any, version: Any, step: int) 
     client, server = pair(certificates, version)
     shake_hands(client, server, step)
     sent = b"question" * 300
-    assert b"".join(server.receive(data) for data in cut(client.send(sent), step)) == sent
+    assert b"".join(server.receive(data) for data in cut(b"".join(client.send([sent])), step)) == sent
     answer = b"".join(server.send([b"answer", sent]))
     assert b"".join(client.receive(data) for data in cut(answer, step)) == b"answer" + sent
     assert client._tls.version() == {"TLSv1_2": "TLSv1.2", "TLSv1_3": "TLSv1.3"}[version.name]
@@ -65,7 +66,7 @@ def test_octets_may_be_cut_anywhere(certificates: Any, version: Any, step: int) 
 def test_answers_come_behind_the_client_s_end(certificates: Any, version: Any) -> None:
     client, server = pair(certificates, version)
     shake_hands(client, server)
-    assert server.receive(client.send(b"last") + client.end()) == b"last"
+    assert server.receive(b"".join(client.send([b"last"])) + client.end()) == b"last"
     assert server.ended
     assert client.receive(b"".join(server.send([b"answer" * 9_999]))) == b"answer" * 9_999
     assert not client.ended
@@ -82,8 +83,28 @@ def test_what_is_sent_comes_in_pieces_that_keep_memory_small(certificates: Any, 
     assert all(0 < len(piece) < 20_000 for piece in pieces)
     assert sum(map(len, pieces)) <= size * 1.01 + 30
     assert client.receive(b"".join(pieces)) == body
-    assert server.receive(client.send(body)) == body
+    assert server.receive(b"".join(client.send([body]))) == body
     assert server.send([]) == []
+
+
+def test_what_is_short_costs_two_python_calls_in_each_direction(certificates: Any) -> None:
+    client, server = pair(certificates)
+    shake_hands(client, server)
+    question, calls = b"".join(client.send([b"question"])), 0
+
+    def count(_: object, kind: str, __: object) -> None:
+        nonlocal calls
+        calls += kind == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        text = server.receive(question)
+        answer = server.send([b"answer"])
+    finally:
+        sys.setprofile(before)
+    assert (text, client.receive(b"".join(answer))) == (b"question", b"answer")
+    assert calls <= 4  # the layer's own, and one of the standard library for each record
 
 
 def test_an_end_can_be_asked_for_at_any_time(certificates: Any) -> None:
@@ -101,7 +122,7 @@ def test_an_end_can_be_asked_for_at_any_time(certificates: Any) -> None:
 def test_a_record_that_was_tampered_with_is_an_error_and_nothing_of_it_is_taken(certificates: Any) -> None:
     client, server = pair(certificates)
     shake_hands(client, server)
-    data = bytearray(client.send(b"question"))
+    data = bytearray(b"".join(client.send([b"question"])))
     data[-1] ^= 1
     with pytest.raises(LayerError, match=r"^TLS failed: .*bad record mac"):
         server.receive(bytes(data))
@@ -111,7 +132,7 @@ def test_a_record_that_was_tampered_with_is_an_error_and_nothing_of_it_is_taken(
         pair_of_answers(certificates)[0].receive(bytes(data))
 
 
-def pair_of_answers(certificates: Any) -> tuple[ClientLayer, list[bytes]]:
+def pair_of_answers(certificates: Any) -> tuple[ClientTlsLayer, list[bytes]]:
     client, server = pair(certificates)
     shake_hands(client, server)
     return client, server.send([b"answer"])

@@ -124,8 +124,10 @@ class Driver:
         self._output_ended = self.connection.finished
         if self._tls is None:
             return data
-        data = self._tls.send(data)
-        return data + self._tls.end() if self._output_ended else data
+        records = self._tls.send([data])
+        if self._output_ended:
+            records.append(self._tls.end())
+        return b"".join(records)
 
     def _take_in(self, data: bytes, *, over: bool) -> list[Answer]:
         """Hand plain octets, and the end of the stream, to the connection; the answers in them."""

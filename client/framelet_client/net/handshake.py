@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import socket
 
     from framelet import TlsAddress
-    from framelet_client.tls import ClientTls, TlsLayer
+    from framelet_client.tls import ClientTls, ClientTlsLayer
 
 _RECEIVE_SIZE = 65_536
 _SHORTEST = 0.001  # a socket takes a time-out of 0 for "non-blocking"
@@ -20,7 +20,7 @@ _SHORTEST = 0.001  # a socket takes a time-out of 0 for "non-blocking"
 
 def shake_hands(
     sock: socket.socket, tls: ClientTls, address: TlsAddress, deadline: float
-) -> tuple[TlsLayer, bytes]:
+) -> tuple[ClientTlsLayer, bytes]:
     """Established TLS, and the plain octets that the server has sent after its handshake already.
 
     Raises TlsError that says what failed, at the latest at the deadline on the monotonic clock.  The socket
@@ -47,10 +47,10 @@ def shake_hands(
     return layer, early
 
 
-def _send(sock: socket.socket, layer: TlsLayer, deadline: float) -> None:
+def _send(sock: socket.socket, layer: ClientTlsLayer, deadline: float) -> None:
     """Send the handshake's own octets."""
     sock.settimeout(_left(deadline))
-    sock.sendall(layer.send(b""))
+    sock.sendall(b"".join(layer.send([])))
 
 
 def _left(deadline: float) -> float:

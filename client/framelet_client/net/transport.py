@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     import socket
 
     from framelet import Address
-    from framelet_client.tls import TlsLayer
+    from framelet_client.tls import ClientTlsLayer
 
 
 class OpenedConnection(NamedTuple):
     """A connected, non-blocking socket, its TLS if it has any, and what that has received early."""
 
     socket: socket.socket
-    tls: TlsLayer | None
+    tls: ClientTlsLayer | None
     early: bytes
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import logging
 import os
-import resource
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,37 +10,30 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from framelet import Address, AddressError, ConfigurationError, FrameletError, UnixAddress, reverse
-from framelet.address import DEFAULT_HOST, DEFAULT_PORT, TcpAddress, parse_port
+from framelet.address import DEFAULT_HOST, DEFAULT_PORT, TcpAddress
 from framelet_server.config import ServerLimits
 from framelet_server.layers.proxy_policy import ProxyPolicy
 from framelet_server.layers.tls import ServerTls
-from framelet_server.net.sockets import open_listeners
-from framelet_server.observe.http_endpoint import Endpoint
 from framelet_server.observe.logs import HUMAN, HUMAN_OF_SEVERAL, LogFormat, configure
 from framelet_server.pool.stop_policy import StopKind, StopPolicy
 from framelet_server.process.child import Child
-from framelet_server.process.run import end_process, serve
-from framelet_server.process.supervisor import Supervisor
-from framelet_server.process.systemd import Notifier, NotifyingObserver, inherited_sockets
-from framelet_server.server import Server, check_address, secured
-from framelet_server.service.executors import end_executor, make_executor
+from framelet_server.process.inherited import inherited_sockets
+from framelet_server.process.notify import Notifier, NotifyingObserver
+from framelet_server.server import Server, check_address
+from framelet_server.service.executors import make_executor
+
+from .loading import load_handler, parse_handle
+from .running import run_server, supervise
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Sequence
 
     from framelet_server.process.run import Reload
-    from framelet_server.service.handlers import Handler
 
 TOKEN_VARIABLE = "FRAMELET_STOP_TOKEN"  # noqa: S105 - the name of a variable, no secret
 
-_SPARE_DESCRIPTORS = 128
-"""Descriptors that the process needs beside those of its clients, the refused ones among them."""
-
 _ON_RELOAD: Reload | None = None
 """What SIGHUP is for where there is no certificate to reload: nothing."""
-
-_log = logging.getLogger("framelet_server")
 
 
 def _limit_options(command: click.Command) -> click.Command:
@@ -169,37 +158,35 @@ def command(  # noqa: PLR0913 - one parameter for each option
     tls = _tls(tls_cert, tls_key, tls_client_ca)
     relays = ProxyPolicy(proxy_from) if proxy_from else None
     notifier = Notifier.from_environment()
-    worker = None if inheritance is None else Child(inheritance)
-    sockets = inherited_sockets() if worker is None else worker.sockets
-    if sockets and worker is None and (host, port, unix) != (None, None, None):
+    child = None if inheritance is None else Child(inheritance)
+    sockets = inherited_sockets() if child is None else child.sockets
+    if sockets and child is None and (host, port, unix) != (None, None, None):
         raise click.UsageError("--host, --port and --unix cannot be combined with the sockets of LISTEN_FDS")
     address = None if sockets else check_address(_address(host, port, unix), tls)
     calling = make_executor(executor) if executor else None
-    if workers > 1 and worker is None:
-        return _supervise(address, sockets, workers, checked, notifier, tls)
+    if workers > 1 and child is None:
+        return supervise(address, sockets, children=workers, limits=checked, notifier=notifier, tls=tls)
     server = Server(
         address,
-        _load(handler) if handler else reverse,
+        load_handler(handler) if handler else reverse,
         sockets=sockets,
-        handlers=dict(_parse_handle(text) for text in handle),
+        handlers=dict(map(parse_handle, handle)),
         limits=checked,
         stop_policy=policy,
         tls=tls,
         proxy=relays,
-        drain_observer=worker or NotifyingObserver(notifier),
+        drain_observer=child or NotifyingObserver(notifier),
         executor=calling,
     )
-    endpoint = _endpoint(server, metrics)
-    _raise_descriptor_limit(limits["max_connections"])
-    on_reload = _ON_RELOAD if tls is None else tls.reload
-    with endpoint:
-        if worker is not None:
-            worker.serve(server, on_reload)
-        else:
-            serve(server, _announce, notifier, on_reload)
-    ended = calling is None or end_executor(calling)
-    if server.stuck or not ended:
-        end_process()
+    run_server(
+        server,
+        child=child,
+        notifier=notifier,
+        metrics=metrics,
+        max_connections=checked.max_connections,
+        executor=calling,
+        on_reload=_ON_RELOAD if tls is None else tls.reload,
+    )
     return 0
 
 
@@ -216,48 +203,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), 1)
     except (click.Abort, KeyboardInterrupt):
         return 130
-
-
-def _supervise(  # noqa: PLR0913, PLR0917 - what a supervisor needs to know, once
-    address: Address | None,
-    sockets: list[socket.socket],
-    workers: int,
-    limits: ServerLimits,
-    notifier: Notifier,
-    tls: ServerTls | None,
-) -> int:
-    """Have several processes serve; the exit status."""
-    supervisor = Supervisor(
-        _own_command(),
-        open_listeners(address, limits.backlog) if address else sockets,
-        owns_files=address is not None,
-        workers=workers,
-        limits=limits,
-        announce=lambda addresses: _announce([secured(found, tls) for found in addresses]),
-        notifier=notifier,
-    )
-    return supervisor.run()
-
-
-def _own_command() -> list[str]:
-    """What starts this program again with the same arguments, in the same way and with the same flags."""
-    arguments: list[str] = click.get_current_context().obj
-    flags = sys.orig_argv[1:]
-    if arguments and flags[-len(arguments) :] == arguments:
-        return [sys.executable, *flags]
-    return [sys.executable, "-m", "framelet_server", *arguments]  # called by another program
-
-
-def _announce(addresses: Sequence[Address]) -> None:
-    """Print the one line that says where the server listens, if stdout is open."""
-    if sys.stdout is None:
-        return
-    line = f"framelet-server listening on {', '.join(map(str, addresses))}\n"
-    try:
-        os.write(sys.stdout.fileno(), os.fsencode(line))  # so that nothing is left to fail at the end
-    except OSError as error:
-        message = f"cannot write to standard output: {error.strerror}"
-        raise FrameletError(message) from error
 
 
 def _complain(message: str, status: int) -> int:
@@ -279,46 +224,6 @@ def _tls(cert: str | None, key: str | None, client_ca: str | None) -> ServerTls 
             raise click.UsageError("--tls-key and --tls-client-ca go with --tls-cert")
         return None
     return ServerTls(cert, key, client_ca_file=client_ca)
-
-
-def _load(text: str) -> Handler:
-    """Import a handler; the working directory is searched first, as with ``python -m``."""
-    module_name, _, name = text.partition(":")
-    if not (module_name and name):
-        message = f"cannot load handler {text!r}: expected MODULE:FUNCTION"
-        raise click.UsageError(message)
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        found: Any = importlib.import_module(module_name)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a module may raise anything, or try to exit
-        message = f"cannot load handler {text!r}: {type(error).__name__}: {error}"
-        raise click.UsageError(message) from None
-    if not callable(found):
-        message = f"cannot load handler {text!r}: it is no function"
-        raise click.UsageError(message)
-    return found  # type: ignore[no-any-return]  # its signature shows when it is called
-
-
-def _endpoint(server: Server, where: str | None) -> contextlib.AbstractContextManager[object]:
-    """The endpoint for metrics, listening already where there is to be one."""
-    if where is None:
-        return contextlib.nullcontext()
-    host, _, port = where.rpartition(":")
-    endpoint = Endpoint(server, host.removeprefix("[").removesuffix("]") or DEFAULT_HOST, parse_port(port))
-    _log.info("metrics on http://%s/metrics", endpoint)
-    return endpoint
-
-
-def _parse_handle(text: str) -> tuple[int, Handler]:
-    number, _, handler = text.partition("=")
-    try:
-        return int(number, 0), _load(handler)
-    except ValueError:
-        message = f"--handle {text!r} names no type: expected a number, as in 0xC0=module:function"
-        raise click.UsageError(message) from None
 
 
 def _stop_policy(kind: StopKind, file: str | None, role: str | None) -> StopPolicy:
@@ -344,17 +249,3 @@ def _stop_policy(kind: StopKind, file: str | None, role: str | None) -> StopPoli
         message = f"--stop token needs a token, but {source} is empty"
         raise click.UsageError(message)
     return StopPolicy.with_token(token)
-
-
-def _raise_descriptor_limit(max_connections: int) -> None:
-    """Allow as many descriptors as the clients need, as far as the system lets us."""
-    wanted = max_connections + _SPARE_DESCRIPTORS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed < wanted:
-        _log.warning(
-            "%d connections are allowed, but the system allows %d descriptors", max_connections, allowed
-        )

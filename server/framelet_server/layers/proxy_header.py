@@ -1,29 +1,21 @@
 """The PROXY header, versions 1 and 2: what a relay says in front of the frames about who its client is.
 
-The addresses are read by the library proxy-protocol.  What it is given is checked here first: it takes
-unassigned families, ports such as ``+8_0`` and zones of any octets, it reads what follows a header as a part
-of it, and it checks the optional CRC only where another library happens to be installed, over extensions in
-another order than they came in.  So it gets the header's fixed part and the addresses; extensions (TLV) are
-skipped, the CRC among them.
+The form is that of HAProxy's document proxy-protocol.txt.  Extensions (TLV) are skipped, the CRC among them.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import re
 import socket
+import struct
 from typing import TYPE_CHECKING, Any
-
-from proxyprotocol.result import is_ipv4, is_ipv6
-from proxyprotocol.v1 import ProxyProtocolV1
-from proxyprotocol.v2 import ProxyProtocolV2
 
 from framelet_server.net.peer import Peer, peer_of
 from framelet_server.net.transport import LayerError
 
 if TYPE_CHECKING:
-    from proxyprotocol.result import ProxyResult
-
     Source = tuple[int, Any]
     """The family and the socket address of a client."""
 
@@ -32,9 +24,11 @@ _LINE_MOST = 107
 """Octets of the longest header of version 1, with its CR LF."""
 
 _LINE = re.compile(
-    rb"PROXY (UNKNOWN( .*)?|TCP[46]( [0-9A-Fa-f.:]+){2}( (0|[1-9][0-9]{0,4})){2})\r\n",
+    rb"PROXY (?:UNKNOWN(?: .*)?"
+    rb"|(TCP[46]) ([0-9A-Fa-f.:]+) ([0-9A-Fa-f.:]+) (0|[1-9][0-9]{0,4}) (0|[1-9][0-9]{0,4}))\r\n",
     re.DOTALL,
 )
+_PORT_MOST = 65_535
 
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _FIXED = 16
@@ -47,10 +41,13 @@ _LOCAL, _PROXY = 0x20, 0x21
 """Version and command: the relay speaks for itself, or for a client."""
 
 _UNSPECIFIED, _TCP4, _TCP6, _UNIX = 0x00, 0x11, 0x21, 0x31
-_ADDRESSES = {_UNSPECIFIED: 0, _TCP4: 12, _TCP6: 36, _UNIX: 216}
-"""Octets of addresses for each family and transport of a stream."""
-
-_VERSION_1, _VERSION_2 = ProxyProtocolV1(), ProxyProtocolV2()
+_ADDRESSES = {
+    _UNSPECIFIED: struct.Struct(""),
+    _TCP4: struct.Struct("!4s4sHH"),
+    _TCP6: struct.Struct("!16s16sHH"),
+    _UNIX: struct.Struct("108s108s"),
+}
+"""For each family and transport of a stream: the client's address, the relay's, and their ports if any."""
 
 
 class ProxyHeader:
@@ -127,13 +124,17 @@ def _size(start: bytearray) -> int:
         raise LayerError("its PROXY header has an unknown version or command")
     if length > _ADDRESSES_MOST:
         raise _too_long(_FIXED + _ADDRESSES_MOST)
-    if command == _PROXY and length < _ADDRESSES.get(family, length + 1):
-        raise LayerError("its PROXY header is malformed")
+    if command == _PROXY and (family not in _ADDRESSES or length < _ADDRESSES[family].size):
+        raise _malformed()
     return _FIXED + length
 
 
 def _too_long(most: int) -> LayerError:
     return LayerError(f"its PROXY header is longer than {most} octets")
+
+
+def _malformed() -> LayerError:
+    return LayerError("its PROXY header is malformed")
 
 
 def _source(header: bytes) -> Source | None:
@@ -142,26 +143,34 @@ def _source(header: bytes) -> Source | None:
     None stands for a connection of the relay's own, as for its health checks, and for an unknown client.
     """
     if header.startswith(_LINE_START):
-        result = _read_line(header)
-    else:
-        command, family = header[12], header[13]
-        if command == _LOCAL or family == _UNSPECIFIED:
-            return None
-        if family == _UNIX:
-            return socket.AF_UNIX, ""
-        fixed, addresses = header[:_FIXED], header[_FIXED : _FIXED + _ADDRESSES[family]]
-        result = _VERSION_2.unpack_data(_VERSION_2.unpack_header(fixed), fixed, addresses)
-    if is_ipv4(result):
-        return socket.AF_INET, result.peername
-    if is_ipv6(result):
-        return socket.AF_INET6, result.peername
-    return None
+        return _read_line(header)
+    command, family = header[12], header[13]
+    if command == _LOCAL or family == _UNSPECIFIED:
+        return None
+    if family == _UNIX:
+        return socket.AF_UNIX, ""  # a path says nothing about who it is
+    host, _, port, _ = _ADDRESSES[family].unpack_from(header, _FIXED)
+    ip = ipaddress.ip_address(host)
+    return socket.AF_INET if family == _TCP4 else socket.AF_INET6, (str(ip), port)
 
 
-def _read_line(header: bytes) -> ProxyResult:
+def _read_line(header: bytes) -> Source | None:
+    line = _LINE.fullmatch(header)
+    if line is None:
+        raise _malformed()
+    protocol, *fields = line.groups()
+    if protocol is None:
+        return None
+    family, kind = (
+        (socket.AF_INET, ipaddress.IPv4Address)
+        if protocol == b"TCP4"
+        else (socket.AF_INET6, ipaddress.IPv6Address)
+    )
     try:
-        if _LINE.fullmatch(header):
-            return _VERSION_1.unpack(header)
+        host, _ = (kind(text.decode()) for text in fields[:2])
     except ValueError:
-        pass
-    raise LayerError("its PROXY header is malformed")
+        raise _malformed() from None
+    port, other = map(int, fields[2:])
+    if max(port, other) > _PORT_MOST:
+        raise _malformed()
+    return family, (str(host), port)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from framelet import ConfigurationError
 from framelet_server.net.transport import LayerError
 
+from .proxy_header import ProxyHeader
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from framelet_server.net.peer import Peer
-
-    from .proxy_header import ProxyHeader
 
 
 class ProxyPolicy:
@@ -25,27 +25,19 @@ class ProxyPolicy:
     def __init__(self, sources: Iterable[str]) -> None:
         """``sources`` are addresses, networks such as ``10.0.0.0/8``, or ``unix`` for unix sockets.
 
-        Raises ConfigurationError for anything else, for none, and where the extra ``proxy`` is missing.
+        Raises ConfigurationError for anything else, and for none.
         """
         named = list(sources)
         self._unix = "unix" in named
         self._networks = [_network(source) for source in named if source != "unix"]
         if not named:
             raise ConfigurationError("no sources of PROXY headers are given: expected networks, or 'unix'")
-        try:
-            from .proxy_header import ProxyHeader  # noqa: PLC0415 - its library is an extra
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] != "proxyprotocol":
-                raise
-            message = "PROXY headers need the extra \"proxy\": pip install 'framelet[proxy]'"
-            raise ConfigurationError(message) from None
-        self._header = ProxyHeader
 
     def expect(self, peer: Peer) -> ProxyHeader:
         """The layer for a new connection; raises LayerError where its peer may not send the header."""
         if not self._trusts(peer):
             raise LayerError("PROXY headers are not accepted from there")
-        return self._header(peer)
+        return ProxyHeader(peer)
 
     def _trusts(self, peer: Peer) -> bool:
         if peer.ip is None:

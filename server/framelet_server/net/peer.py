@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _SITE = 64
-"""Bits of an IPv6 address that one customer has to itself: everything behind them counts as one host."""
+"""Leading bits of an IPv6 address that name one customer: addresses with the same count as one host."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class Peer:
 
     ``name`` is for the log; ``host`` is what limits per address count by, empty for a unix socket; ``local``
     says that the address cannot be another machine's; ``roles`` are those of a verified certificate; ``ip``
-    is the whole address, None for a unix socket; ``relay`` says that a relay speaks for itself, as it does
-    for its health checks.
+    is the whole address, None for a unix socket; ``relay`` marks a relay that speaks for itself, as in its
+    health checks.
     """
 
     name: str
@@ -59,12 +59,13 @@ def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 @functools.lru_cache(1024)
 def _known(text: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, str]:
-    """The address and the host; kept, as those who come often come from the same, and parsing takes time."""
+    """The address and the host; kept, as parsing takes time and many clients come from the same address."""
     ip = _ip(text)
     return ip, _host(ip)
 
 
-def _host(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    if ip.version == 4:  # noqa: PLR2004 - the name of the family
+def _host(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, bits: int = _SITE) -> str:
+    """What limits per address count by: an IPv4 address, or the network of an IPv6 address."""
+    if isinstance(ip, ipaddress.IPv4Address):
         return str(ip)
-    return str(ipaddress.ip_network((int(ip) >> _SITE << _SITE, _SITE)))
+    return str(ipaddress.IPv6Network((ip, bits), strict=False))

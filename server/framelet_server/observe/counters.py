@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ConnectionStats(NamedTuple):
-    """Frames and octets of one client; octets are those on the wire."""
+    """Frames and octets of one client, as they were on the wire."""
 
     frames: int
     answers: int
@@ -23,7 +23,7 @@ class ConnectionStats(NamedTuple):
 
     @classmethod
     def of(cls, connection: ServerConnection, transport: Transport) -> Self:
-        """What has been counted by now; may be called from any thread."""
+        """What has been counted so far; may be called from any thread."""
         return cls(
             connection.frames_received,
             connection.frames_sent,
@@ -34,23 +34,23 @@ class ConnectionStats(NamedTuple):
 
 
 class TotalStats:
-    """The sum of tallies; guarded by whoever has it."""
+    """The sum over many clients; it has no lock of its own."""
 
     def __init__(self) -> None:
         """Begin with nothing."""
         self.frames = self.answers = self.octets_in = self.octets_out = 0
         self.errors: Counter[ErrorCode] = Counter()
 
-    def add(self, tally: ConnectionStats) -> None:
+    def add(self, stats: ConnectionStats) -> None:
         """Add one client's."""
-        self.frames += tally.frames
-        self.answers += tally.answers
-        self.octets_in += tally.octets_in
-        self.octets_out += tally.octets_out
-        self.errors.update(tally.errors)
+        self.frames += stats.frames
+        self.answers += stats.answers
+        self.octets_in += stats.octets_in
+        self.octets_out += stats.octets_out
+        self.errors.update(stats.errors)
 
     def copy(self) -> TotalStats:
-        """The sum so far, to go on from."""
+        """The sum so far, to be added to without changing this one."""
         copy = TotalStats()
         copy.add(ConnectionStats(self.frames, self.answers, self.octets_in, self.octets_out, self.errors))
         return copy

@@ -1,4 +1,4 @@
-"""How long things take, counted by many threads without a lock."""
+"""How long things take: counted by many threads, each without waiting for another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 from bisect import bisect_left
 
 BOUNDS = tuple(digit * 10.0**power for power in range(-5, 2) for digit in (1, 2.5, 5))
-"""The upper bounds of the buckets, in seconds; above the last one there is one more bucket."""
+"""The upper bounds of the buckets, in seconds; one more bucket holds what is above the last bound."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,11 +16,11 @@ class Distribution:
     """How many things took how long, at one moment."""
 
     counts: tuple[int, ...]
-    """For each of ``BOUNDS``, those that took up to that many seconds and more than the bound before; at last
-    those that took longer than all."""
+    """For each of ``BOUNDS``, those that took at most that long, but longer than the bound before; the last
+    count is of those above all bounds."""
 
     seconds: float
-    """What all took together."""
+    """The sum of all their times."""
 
     @property
     def count(self) -> int:
@@ -28,13 +28,13 @@ class Distribution:
         return sum(self.counts)
 
     def cumulated(self) -> list[tuple[str, int]]:
-        """The buckets as Prometheus has them: an upper bound, and how many took up to that."""
+        """The buckets as Prometheus wants them: an upper bound, and how many took at most that long."""
         names = [*(f"{bound:g}" for bound in BOUNDS), "+Inf"]
         return list(zip(names, itertools.accumulate(self.counts), strict=True))
 
 
 class Cells:
-    """What one thread has counted; no other writes it."""
+    """What one thread has counted; no other thread writes it, so it needs no lock."""
 
     __slots__ = ("counts", "seconds")
 
@@ -45,7 +45,7 @@ class Cells:
 
 
 class Histogram:
-    """Each thread counts for itself; whoever asks adds up."""
+    """Each thread counts in cells of its own; ``read`` adds them up."""
 
     def __init__(self) -> None:
         """Begin with nothing counted."""
@@ -69,7 +69,7 @@ class Histogram:
         cells.seconds += seconds
 
     def read(self) -> Distribution:
-        """What was counted so far, give or take what is being counted now."""
+        """What was counted so far; what a thread counts at this moment may be missing."""
         with self._lock:
             cells = list(self._all)
         counts = map(sum, zip(*(cell.counts for cell in cells), strict=True))

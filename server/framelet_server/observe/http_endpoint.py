@@ -1,7 +1,7 @@
-"""A small HTTP endpoint beside a server: its metrics, whether it lives, and whether it is ready.
+"""A small HTTP endpoint beside a server: its metrics, whether it is alive, and whether it is ready.
 
-It runs on threads of its own, so that it answers while every worker is busy, and it never reads more of a
-request than its head.  It speaks to the operator's own machines: it knows no users and no TLS.
+It runs on threads of its own, so that it answers while every worker is busy, and it reads only the head of a
+request.  It is for the operator's own machines: it has neither users nor TLS.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import socketserver
 import threading
 from collections import OrderedDict
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from framelet_server.net.sockets import ListenError
 
-from .metrics import registry
+from .prometheus import HasMetrics, registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from framelet_server.server import Server
+    from .liveness import Health
 
 _log = logging.getLogger("framelet_server")
 
 _MOST = 32
-"""Requests at a time; one more has the oldest cut off, which is slow or silent by then."""
+"""Requests at a time.  When one more comes, the oldest is cut off: it is slow or silent by then."""
 
 _SILENCE = 5.0
 """Seconds that one read or write may take."""
@@ -36,10 +36,24 @@ _SILENCE = 5.0
 _TEXT = "text/plain; charset=utf-8"
 
 
+class Observed(HasMetrics, Protocol):
+    """What can be looked at through an endpoint: a server."""
+
+    @property
+    def started(self) -> bool:
+        """Whether it has numbers by now."""
+        ...
+
+    @property
+    def health(self) -> Health:
+        """Whether it is alive, and ready for new clients."""
+        ...
+
+
 class Endpoint:
     """Answers ``/metrics``, ``/healthz`` and ``/readyz`` for a server; for ``with``."""
 
-    def __init__(self, server: Server, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, server: Observed, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listen; port 0 is any free one.  Raises ListenError, or MissingExtraError without the extra."""
         pages = _pages(server)
         try:
@@ -56,7 +70,7 @@ class Endpoint:
         return _shown(*self.address)
 
     def __enter__(self) -> Self:
-        """Begin to answer."""
+        """Start answering."""
         self._thread.start()
         return self
 
@@ -66,7 +80,7 @@ class Endpoint:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Answer no more."""
+        """Stop answering."""
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
@@ -76,9 +90,9 @@ Page = tuple[HTTPStatus, str, bytes]
 """Status, type of content, content."""
 
 
-def _pages(server: Server) -> dict[str, Callable[[], Page]]:
+def _pages(server: Observed) -> dict[str, Callable[[], Page]]:
     found = registry(server)
-    from prometheus_client import exposition  # noqa: PLC0415 - an extra, and ``registry`` has said if it is missing
+    from prometheus_client import exposition  # noqa: PLC0415 - an extra, and ``registry`` says so if it is missing
 
     def metrics() -> Page:
         if not server.started:
@@ -121,7 +135,7 @@ class _HttpServer(socketserver.ThreadingTCPServer):
         self.address_family = family
         self.pages = pages
         self._open: OrderedDict[Any, None] = OrderedDict()
-        self._lock = threading.Lock()  # guards it
+        self._lock = threading.Lock()  # guards ``_open``
         super().__init__(name, _Request)
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as the base has it
@@ -134,13 +148,13 @@ class _HttpServer(socketserver.ThreadingTCPServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - as the base has it
-        """Forget it, and close."""
+        """Close it, and make room for another."""
         with self._lock:
             self._open.pop(request, None)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as the base has it
-        """What a client does is no news."""
+        """A client that fails is of interest at debug level alone."""
         del request
         _log.debug("metrics: %s: failed", client_address, exc_info=True)
 
@@ -177,5 +191,5 @@ class _Request(http.server.BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815 - the name that the base looks for
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name that the base has
-        """Requests are no news either."""
+        """Requests are of interest at debug level alone."""
         _log.debug("metrics: %s: " + format, self.address_string(), *args)

@@ -1,4 +1,4 @@
-"""Log lines that a client can cause, let through a few at a time."""
+"""Limits the log lines that a client can cause."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _log = logging.getLogger("framelet_server")
 
 
 class LogLimit:
-    """Logs up to a number of lines of each kind in a while, and says afterwards how many more there were.
+    """Logs a number of lines of each kind in a period, and says afterwards how many more there were.
 
-    Whoever can make a server log without end can fill its disk, and bury what matters.  All methods may be
-    called from any thread.
+    A client that could make a server log without end could fill its disk, and bury what matters.  All methods
+    may be called from any thread.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class LogLimit:
             _log.error(message, *args, exc_info=exc_info)
 
     def report(self, *, ending: bool = False) -> None:
-        """Say how many lines were not logged; to be called now and then, and with ``ending`` at last."""
+        """Say how many lines were not logged; called now and then, and with ``ending`` once at the end."""
         now = self._clock()
         with self._lock:
             over = [kind for kind, began in self._began.items() if ending or now - began >= self._seconds]

@@ -1,22 +1,15 @@
-"""The numbers of a server: a plain snapshot, and the same for Prometheus."""
+"""The numbers of a server at one moment, and what each of them is."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import field
-from typing import TYPE_CHECKING, Any
-
-from framelet.errors import importing_extra
-
-from .histogram import Distribution
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from prometheus_client import CollectorRegistry
-    from prometheus_client.core import Metric
-
-    from framelet_server.server import Server
+    from .histogram import Distribution
 
 
 def _counter(purpose: str, label: str = "") -> dict[str, str]:
@@ -94,52 +87,3 @@ def describe() -> list[MetricInfo]:
         )
         for found in dataclasses.fields(Metrics)
     ]
-
-
-def registry(server: Server) -> CollectorRegistry:
-    """A registry for Prometheus with the metrics of one server, each read when it is asked for.
-
-    Raises MissingExtraError without the package ``prometheus-client``.
-    """
-    with importing_extra("metrics", "prometheus_client", "metrics for Prometheus need"):
-        from prometheus_client import CollectorRegistry  # noqa: PLC0415 - an extra
-    found = CollectorRegistry()
-    found.register(_Collector(server))
-    return found
-
-
-class _Collector:
-    """Reads a server as Prometheus wants it."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-
-    def describe(self) -> list[Metric]:
-        """Nothing: the numbers cannot be read before the server is started."""
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        """One family for each metric."""
-        metrics = self._server.metrics()
-        for info in describe():
-            yield _family(info, getattr(metrics, info.name))
-
-
-def _family(info: MetricInfo, value: Any) -> Metric:  # noqa: ANN401 - as the field has it
-    from prometheus_client.core import (  # noqa: PLC0415 - an extra
-        CounterMetricFamily,
-        GaugeMetricFamily,
-        HistogramMetricFamily,
-    )
-
-    name = f"framelet_{info.name}"
-    if isinstance(value, Distribution):
-        return HistogramMetricFamily(name, info.purpose, buckets=value.cumulated(), sum_value=value.seconds)
-    if info.kind == "gauge":
-        return GaugeMetricFamily(name, info.purpose, value=float(value))
-    if not info.label:
-        return CounterMetricFamily(name, info.purpose, value=value)
-    family = CounterMetricFamily(name, info.purpose, labels=[info.label])
-    for label, count in value.items():
-        family.add_metric([label], count)
-    return family

@@ -5,8 +5,8 @@ The way of a drain, in the order of the methods below:
 1. ``begin``: a signal, the program, or a STOP (``stop_allowed``) asks for the end.  No client is accepted any
    more, and every channel is told; each answers what it has received, sends FIN, and says so by ``finished``.
 2. ``force``, at the drain timeout or a second signal: those that still have answers to send are cut off.
-3. ``_advance``, when nobody is waited for: the ``DrainObserver`` hears the counts, and calls ``_conclude`` with
-   those of all processes.
+3. ``_advance``, when nobody is waited for: the ``DrainObserver`` hears the counts, and calls ``_conclude``
+   with those of all processes.
 4. ``_conclude``: those whose STOP was allowed get STOPPED, as their last frame.
 5. ``_end``, when the last channel is ``closed``, or has lingered for too long: the workers go.
 

@@ -1,1 +1,1 @@
-"""Processes around a server: signals, supervision, service managers."""
+"""Processes around a server: signals, children, service managers."""

@@ -1,18 +1,17 @@
-"""A worker process: one of several that serve the same sockets, started and ended by a supervisor."""
+"""A child process: one of several that serve the same sockets, started and ended by a supervisor."""
 
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
-from framelet import ConfigurationError
 from framelet_server.pool.drain import DrainObserver
 
 from .control import ControlLine
-from .run import handle_signals, reload_safely, wait
-from .systemd import take_socket
+from .inherited import take_inheritance
+from .run import reload_safely, wait
+from .signals import handle_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,22 +24,12 @@ _log = logging.getLogger("framelet_server")
 
 
 class Child(DrainObserver):
-    """The supervisor as seen from a worker: it hears of this server's drain, and sums up all of them."""
+    """The process as a child of its supervisor, which adds up what all children count in a drain."""
 
     def __init__(self, inheritance: str) -> None:
-        """``inheritance`` is what the supervisor passed on: see ``inheritance_of``.
-
-        Raises ConfigurationError where that is not what a supervisor would have passed on.
-        """
-        try:
-            control, *listening = map(int, inheritance.split(","))
-            sock = socket.socket(fileno=control)
-            sock.set_inheritable(False)
-        except (ValueError, OSError):
-            message = f"{inheritance!r} was not passed on by a supervisor: --worker is for its use alone"
-            raise ConfigurationError(message) from None
-        self.sockets = [take_socket(number) for number in listening]
-        self._line = ControlLine(sock)
+        """``inheritance`` is what the supervisor passed on; raises as ``take_inheritance``."""
+        control, self.sockets = take_inheritance(inheritance)
+        self._line = ControlLine(control)
         self._lock = threading.Lock()  # guards the next two
         self._alone = False  # the supervisor is gone
         self._finish: Callable[[], None] | None = None  # sends STOPPED with our own numbers
@@ -49,9 +38,9 @@ class Child(DrainObserver):
     def serve(self, server: Server, on_reload: Reload | None = None) -> None:
         """Start a server that has this as its observer, and wait for its end.
 
-        SIGTERM and SIGINT drain this worker alone; the supervisor will replace it.
+        SIGTERM and SIGINT drain this child alone; the supervisor will replace it.
         """
-        # Without a supervisor any period does: the drain is about to begin.
+        # Without a supervisor the period does not matter: the drain is about to begin.
         (_, period), *others = self._line.receive() or [["watch", 1.0]]
         started = handle_signals(server, None, may_force=False)
         with server:
@@ -64,11 +53,11 @@ class Child(DrainObserver):
             wait(server)
 
     def stop_allowed(self, reason: str) -> None:
-        """All workers are to end."""
+        """All children are to end."""
         self._line.send("stop", reason)
 
     def drained(self, closed: int, cut: int, conclude: Callable[[int, int], None]) -> None:
-        """Report; STOPPED waits until all workers have, or the supervisor is gone."""
+        """Report; STOPPED waits until all children have, or the supervisor is gone."""
         with self._lock:
             alone = self._alone
             self._conclude = conclude
@@ -100,9 +89,3 @@ class Child(DrainObserver):
             finish = self._finish
         if finish is not None:
             finish()
-
-
-def inheritance_of(control: socket.socket, listening: list[socket.socket]) -> tuple[str, list[int]]:
-    """What a worker is told of its descriptors, and the descriptors."""
-    numbers = [sock.fileno() for sock in (control, *listening)]
-    return ",".join(map(str, numbers)), numbers

@@ -1,20 +1,20 @@
-"""The line between the supervisor and one of its workers, and what is said on it.
+"""The line between the supervisor and one of its children, and what is said on it.
 
 Each message is a JSON array on a line of its own.
 
 =================== ============ ==================================================================
 message             said by      meaning
 =================== ============ ==================================================================
-watch SECONDS       supervisor   the first of all: be heard of several times in so many seconds
-ready               worker       clients are served
-alive               worker       there is progress
-stop REASON         worker       a client's STOP was allowed
-drained CLOSED CUT  worker       its clients are gone, but for those whose STOP was allowed
+watch SECONDS       supervisor   comes first: say ``alive`` several times in so many seconds
+ready               child        clients are served
+alive               child        it makes progress
+stop REASON         child        a client's STOP was allowed
+drained CLOSED CUT  child        its clients are gone, except those whose STOP was allowed
 drain REASON        supervisor   begin to drain
-force              supervisor   cut the drain short
-drained CLOSED CUT  supervisor   the clients of all workers are gone: what STOPPED says
+force               supervisor   cut the drain short
+drained CLOSED CUT  supervisor   the clients of all children are gone: the numbers for STOPPED
 reload              supervisor   read again what can be read again
-reloaded            worker       that is done, well or not
+reloaded            child        done, or tried in vain
 =================== ============ ==================================================================
 
 The end of the stream says that the other process is gone.
@@ -37,7 +37,7 @@ class ControlLine:
     def __init__(self, sock: socket.socket) -> None:
         """Take over one of a pair of stream sockets."""
         self._sock = sock
-        self._lock = threading.Lock()  # against two messages in each other
+        self._lock = threading.Lock()  # so that messages do not mix
         self._received = bytearray()
 
     def fileno(self) -> int:
@@ -45,7 +45,7 @@ class ControlLine:
         return self._sock.fileno()
 
     def send(self, *message: object) -> None:
-        """Say something, without waiting; it is lost where the other process is gone, or takes nothing."""
+        """Send a message without waiting; it is lost where the other process is gone or does not read."""
         line = json.dumps(message).encode() + b"\n"
         with self._lock, contextlib.suppress(OSError):
             self._sock.send(line, socket.MSG_DONTWAIT)

@@ -1,14 +1,13 @@
 """Several processes on the same sockets: started, watched, replaced when they crash, and drained together.
 
-The supervisor serves no client and has one thread, which sleeps until a signal, a worker or a time wakes it.
-It holds the listening sockets, so that clients who connect while a worker is replaced wait instead of being
-refused.  A worker is the same command, started anew, so that nothing is shared that was not meant to be.
+The supervisor serves no client.  It has one thread, which sleeps until a signal, a child or a time wakes it.
+It holds the listening sockets, so clients that connect while a child is replaced wait instead of being
+refused.  A child is the same command, started anew, so nothing is shared by accident.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import math
 import selectors
@@ -21,64 +20,35 @@ from typing import TYPE_CHECKING
 from framelet import FrameletError
 from framelet_server.net.sockets import SocketFile, address_of
 
-from .child import inheritance_of
-from .control import ControlLine
+from .children import ChildProcess, Children, how_ended
+from .signals import ENDING, signals_as_octets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from framelet import Address
     from framelet_server.config import ServerLimits
 
-    from .systemd import Notifier
+    from .children import Place
+    from .notify import Notifier
 
 _log = logging.getLogger("framelet_server")
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 30.0
-"""Seconds before a crashed worker is replaced; doubled each time."""
-
-_SETTLED = 60.0
-"""Seconds after which a worker that crashes is taken for one that served well until then."""
-
 _SILENCE = 30.0
-"""Seconds without a sign of progress after which a worker is ended; a service manager may name others."""
+"""Seconds without progress after which a child is killed; a service manager may expect it sooner."""
 
 _TICKS = 4
 """Signs of life for the service manager in the time in which it expects one."""
 
 _LAST = 5.0
-"""Seconds, beyond all timeouts of a drain, before a worker that has not ended is made to."""
+"""Seconds, beyond all timeouts of a drain, before a child that has not ended is killed."""
 
 _EXPLAINED = (1, 2)
-"""Statuses with which a worker ends after it has said why it cannot serve."""
-
-_ENDING = (signal.SIGTERM, signal.SIGINT)
-_HEEDED = (*_ENDING, signal.SIGHUP, signal.SIGCHLD)
-
-
-@dataclasses.dataclass(eq=False)
-class _Process:
-    """A worker process; times are seconds on the monotonic clock."""
-
-    popen: subprocess.Popen[bytes]
-    line: ControlLine
-    began: float
-    heard: float = math.inf  # of a sign of progress; one that has yet to become ready owes none
-    ready: bool = False
-    drained: tuple[int, int] | None = None
-
-
-@dataclasses.dataclass(eq=False)
-class _Place:
-    """The place of one worker: the process that holds it, or when there will be one again."""
-
-    process: _Process | None = None
-    crashes: int = 0  # in a row
-    due: float = math.inf
+"""Statuses with which a child ends after it has said why it cannot serve."""
 
 
 class Supervisor:
-    """Keeps a number of workers at work until it is told to end, or one of them is."""
+    """Keeps a number of children running until it is told to end, or one of them is."""
 
     def __init__(  # noqa: PLR0913 - keywords
         self,
@@ -86,14 +56,14 @@ class Supervisor:
         sockets: Sequence[socket.socket],
         *,
         owns_files: bool,
-        workers: int,
+        children: int,
         limits: ServerLimits,
         announce: Callable[[Sequence[Address]], None],
         notifier: Notifier,
     ) -> None:
         """Take over listening sockets, and with ``owns_files`` also the files of unix sockets among them.
 
-        ``command`` starts a worker: behind it come ``--worker`` and what ``Child`` takes.  ``announce`` is
+        ``command`` starts a child: ``--worker`` and what ``Child`` takes are added to it.  ``announce`` is
         called when all are ready.
         """
         self._command = command
@@ -103,110 +73,90 @@ class Supervisor:
         self._announce = announce
         self._notifier = notifier
         self._addresses = [address_of(sock) for sock in sockets]
-        self._places = [_Place() for _ in range(workers)]
+        self._children = Children(children)
         self._selector = selectors.DefaultSelector()
         self._announced = False
         self._draining = False
-        self._reloading: set[_Process] = set()
+        self._reloading: set[ChildProcess] = set()
         self._concluded = False
         self._status = 0
-        self._closed = self._cut = 0  # by workers that have ended in this drain
-        self._give_up = math.inf  # when a drain is ended by force
+        self._give_up = math.inf  # when children that are left in a drain are killed
         self._next_sign = 0.0 if notifier.watchdog < math.inf else math.inf
         self._silence = min(notifier.watchdog, _SILENCE)
 
     def run(self) -> int:
         """Serve until a drain has ended; the exit status.
 
-        It is 0 behind a drain, and that of the first worker where that could not start: it has said why.
+        It is 0 after a drain, and that of the first child where that could not start: it has said why.
         """
-        with self._heeding_signals():
+        with signals_as_octets((*ENDING, signal.SIGHUP, signal.SIGCHLD)) as signals, self._selector:
+            self._selector.register(signals, selectors.EVENT_READ, lambda: self._on_signals(signals.recv(64)))
             try:
-                self._start(self._places[0])  # alone at first: what is wrong with all is said once
-                while not self._draining or self._processes():
+                self._start(self._children.places[0])  # alone at first: what is wrong with all is said once
+                while not self._draining or self._children.running():
                     self._wait()
-                    self._look()
+                    self._check()
             finally:
                 self._stop_listening()
                 self._abandon()
         return self._status
 
-    def _processes(self) -> list[_Process]:
-        return [place.process for place in self._places if place.process is not None]
-
     def _abandon(self) -> None:
-        """See off workers that are left after a failure: they drain when their line ends."""
+        """After a failure, end the children that are left: they drain when their line ends."""
         self._limit(self._limits.drain_timeout)
-        for process in self._processes():
-            process.line.close()
-        for process in self._processes():
+        for child in self._children.running():
+            child.line.close()
+        for child in self._children.running():
             try:
-                process.popen.wait(self._give_up - time.monotonic())
+                child.popen.wait(self._give_up - time.monotonic())
             except subprocess.TimeoutExpired:
-                process.popen.kill()
-                process.popen.wait()
+                child.popen.kill()
+                child.popen.wait()
 
     # What happens.
 
-    @contextlib.contextmanager
-    def _heeding_signals(self) -> Iterator[None]:
-        """Have signals wake the selector, as octets that are their numbers."""
-        receiver, sender = socket.socketpair()
-        with receiver, sender, self._selector:
-            receiver.settimeout(0)
-            sender.settimeout(0)
-            signal.set_wakeup_fd(sender.fileno())
-            for number in _HEEDED:
-                signal.signal(number, lambda *_: None)
-            self._selector.register(receiver, selectors.EVENT_READ, lambda: self._heed(receiver.recv(64)))
-            try:
-                yield
-            finally:
-                signal.set_wakeup_fd(-1)
-
     def _wait(self) -> None:
-        """Sleep until something happens or is due, and see to what happened."""
-        dues = [self._give_up, self._next_sign, *(place.due for place in self._places)]
+        """Sleep until something happens or is due, and handle what happened."""
+        dues = [self._give_up, self._next_sign, *(place.due for place in self._children.places)]
         if not self._draining:
-            dues += [process.heard + self._silence for process in self._processes()]
+            dues += [child.heard + self._silence for child in self._children.running()]
         pause = min(dues) - time.monotonic()
         for key, _ in self._selector.select(None if pause == math.inf else max(0.0, pause)):
             key.data()
 
-    def _heed(self, numbers: bytes) -> None:
+    def _on_signals(self, numbers: bytes) -> None:
         for number in numbers:
-            if number in _ENDING and self._draining:
+            if number in ENDING and self._draining:
                 self._force()
-            elif number in _ENDING:
+            elif number in ENDING:
                 self._begin_drain(signal.Signals(number).name)
             elif number == signal.SIGHUP:
                 self._reload()
 
-    def _hear(self, process: _Process) -> None:
-        """Take what a worker says."""
-        messages = process.line.receive()
+    def _on_messages(self, child: ChildProcess) -> None:
+        messages = child.line.receive()
         if messages is None:
-            self._selector.unregister(process.line)  # it ends; how, its process will tell
+            self._selector.unregister(child.line)  # it is ending; its status will tell how
             return
         for name, *values in messages:
-            process.heard = time.monotonic()
+            child.heard = time.monotonic()
             if name == "ready":
-                process.ready = True
-                _log.info("worker %d serves", process.popen.pid)
-                self._advance()
+                child.ready = True
+                _log.info("child %d serves", child.pid)
+                self._on_ready()
             elif name == "stop":
                 self._begin_drain(*values)
             elif name == "reloaded":
-                self._reloaded(process)
+                self._on_reloaded(child)
             elif name == "drained":
-                process.drained = (values[0], values[1])
+                child.drained = (values[0], values[1])
 
-    def _look(self) -> None:
-        """See to what is due, and to workers that have ended."""
+    def _check(self) -> None:
+        """Do what is due, and see which children have ended."""
         now = time.monotonic()
-        for place in self._places:
-            if place.process is not None:
-                self._look_at(place, place.process, now)
+        for place in self._children.places:
+            if place.child is not None:
+                self._check_child(place, place.child, now)
             elif place.due <= now:
                 self._start(place)
         if now >= self._next_sign:
@@ -216,101 +166,75 @@ class Supervisor:
             self._conclude()
         if now >= self._give_up:
             self._give_up = math.inf
-            for process in self._processes():
-                _log.error("worker %d has not ended in time and is killed", process.popen.pid)
-                process.popen.kill()
+            for child in self._children.running():
+                _log.error("child %d has not ended in time and is killed", child.pid)
+                child.popen.kill()
 
-    def _look_at(self, place: _Place, process: _Process, now: float) -> None:
-        if (status := process.popen.poll()) is not None:
+    def _check_child(self, place: Place, child: ChildProcess, now: float) -> None:
+        if (status := child.popen.poll()) is not None:
             with contextlib.suppress(KeyError):
-                self._hear(process)  # its last words
-                self._selector.unregister(process.line)
-            process.line.close()
-            place.process = None
-            self._ended(place, process, status)
-        elif now >= process.heard + self._silence and not self._draining:
-            _log.error("worker %d makes no progress and is killed", process.popen.pid)
-            process.heard = math.inf
-            process.popen.kill()
+                self._on_messages(child)  # the last ones
+                self._selector.unregister(child.line)
+            child.line.close()
+            place.child = None
+            self._on_end(place, child, status)
+        elif now >= child.heard + self._silence and not self._draining:
+            _log.error("child %d makes no progress and is killed", child.pid)
+            child.heard = math.inf
+            child.popen.kill()
 
-    # Workers.
+    # Children.
 
-    def _start(self, place: _Place) -> None:
-        """Start a process: the same command, with the sockets and the line handed down."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            inheritance, numbers = inheritance_of(theirs, self._sockets)
-            try:
-                popen = subprocess.Popen(  # noqa: S603 - our own command
-                    [*self._command, "--worker", inheritance],
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=numbers,
-                    process_group=0,  # so that Ctrl-C reaches the supervisor alone
-                )
-            except OSError as error:
-                ours.close()
-                message = f"cannot start a worker: {error.strerror}"
-                if not self._announced:
-                    raise FrameletError(message) from error
-                _log.error(message)
-                self._put_off(place)
-                return
-        ours.settimeout(0)
-        process = _Process(popen, ControlLine(ours), began=time.monotonic())
-        process.line.send("watch", self._silence)
-        self._selector.register(process.line, selectors.EVENT_READ, lambda: self._hear(process))
-        place.process, place.due = process, math.inf
-
-    def _ended(self, place: _Place, process: _Process, status: int) -> None:
-        """A worker has ended: with all, or it is to be replaced, or there is no point in it."""
-        self._reloaded(process)
-        if self._draining:
-            if process.drained is not None:
-                self._closed += process.drained[0]
-                self._cut += process.drained[1]
-            elif process.ready:
-                _log.error(
-                    "worker %d ended in the drain, %s; its clients are not counted",
-                    process.popen.pid,
-                    _how(status),
-                )
+    def _start(self, place: Place) -> None:
+        """Start a child; where the system refuses, try again later, unless it is the very start."""
+        try:
+            child = ChildProcess.start(self._command, self._sockets, self._silence)
+        except OSError as error:
+            message = f"cannot start a child: {error.strerror}"
+            if not self._announced:
+                raise FrameletError(message) from error
+            _log.error(message)
+            place.crashed()
             return
-        if process.drained is not None and status == 0:
-            _log.info("worker %d has drained and is replaced", process.popen.pid)
-            self._start(place)
-        elif not self._announced:
-            self._status = status if status in _EXPLAINED else 1
-            if status not in _EXPLAINED:
-                _log.error("a worker ended before all were ready: %s", _how(status))
-            self._begin_drain("a worker could not start")
-        else:
-            if time.monotonic() - process.began >= _SETTLED:
-                place.crashes = 0
-            self._put_off(place)
-            pause = place.due - time.monotonic()
-            _log.error(
-                "worker %d ended, %s; replaced in %.1f seconds", process.popen.pid, _how(status), pause
-            )
-        self._tell_status()
+        self._selector.register(child.line, selectors.EVENT_READ, lambda: self._on_messages(child))
+        place.take(child)
 
-    def _put_off(self, place: _Place) -> None:
-        pause = min(_FIRST_PAUSE * 2**place.crashes, _LONGEST_PAUSE)
-        place.crashes += 1
-        place.due = time.monotonic() + pause
-
-    def _advance(self) -> None:
-        """Another worker is ready: start the others behind the first, or say that all are there."""
+    def _on_ready(self) -> None:
+        """Another child is ready: start the others after the first, or say that all are ready."""
         if self._draining:
             return
         if not self._announced:
-            absent = [place for place in self._places if place.process is None]
+            absent = [place for place in self._children.places if place.child is None]
             for place in absent:
                 self._start(place)
-            if absent or not all(process.ready for process in self._processes()):
+            if absent or not all(child.ready for child in self._children.running()):
                 return
             self._announced = True
             self._announce(self._addresses)
             self._notifier.ready(self._describe())
+        self._tell_status()
+
+    def _on_end(self, place: Place, child: ChildProcess, status: int) -> None:
+        """A child has ended: in the drain of all, or it is replaced, or none can start."""
+        self._on_reloaded(child)
+        if self._draining:
+            if child.drained is not None:
+                self._children.ended_in_drain(child.drained)
+            elif child.ready:
+                how = how_ended(status)
+                _log.error("child %d ended in the drain, %s; its clients are not counted", child.pid, how)
+            return
+        if child.drained is not None and status == 0:
+            _log.info("child %d has drained and is replaced", child.pid)
+            self._start(place)
+        elif not self._announced:
+            self._status = status if status in _EXPLAINED else 1
+            if status not in _EXPLAINED:
+                _log.error("a child ended before all were ready: %s", how_ended(status))
+            self._begin_drain("a child could not start")
+        else:
+            pause = place.crashed(child)
+            _log.error("child %d ended, %s; replaced in %.1f seconds", child.pid, how_ended(status), pause)
         self._tell_status()
 
     # The end.
@@ -319,16 +243,15 @@ class Supervisor:
         if self._draining:
             return
         self._draining = True
-        _log.info("draining all workers: %s", reason)
+        _log.info("draining all children: %s", reason)
         self._notifier.stopping(reason)
         self._stop_listening()
         self._limit(self._limits.drain_timeout)
-        for place in self._places:
-            place.due = math.inf
-        for process in self._processes():
-            process.line.send("drain", reason)
-            if not process.ready:
-                process.popen.terminate()  # it may be far from hearing
+        self._children.start_no_more()
+        for child in self._children.running():
+            child.line.send("drain", reason)
+            if not child.ready:
+                child.popen.terminate()  # it may be long before it reads its line
 
     def _stop_listening(self) -> None:
         while self._files:
@@ -338,40 +261,35 @@ class Supervisor:
 
     def _force(self) -> None:
         self._limit(0.0)
-        for process in self._processes():
-            process.line.send("force")
+        self._children.send("force")
 
     def _limit(self, timeout: float) -> None:
-        """Bound the rest of the drain; each worker keeps to this by itself, unless it is stuck."""
+        """Bound the rest of the drain; each child keeps to this by itself, unless it is stuck."""
         self._give_up = min(self._give_up, time.monotonic() + timeout + self._limits.linger_timeout + _LAST)
 
     def _conclude(self) -> None:
-        """When no worker has clients left, have those told who asked for the stop (REQ-STOP-8)."""
-        living = self._processes()
-        counts = [process.drained for process in living if process.drained is not None]
-        if not self._concluded and len(counts) == len(living):
+        """When no child has clients left, have those told that asked for the stop (REQ-STOP-8)."""
+        totals = self._children.totals()
+        if totals is not None and not self._concluded:
             self._concluded = True
-            closed = self._closed + sum(count[0] for count in counts)
-            cut = self._cut + sum(count[1] for count in counts)
-            _log.info("drained all workers: %d connections closed, %d cut off", closed, cut)
-            for process in living:
-                process.line.send("drained", closed, cut)
+            _log.info("drained all children: %d connections closed, %d cut off", *totals)
+            self._children.send("drained", *totals)
 
-    # Words.
+    # Reloading, and what the service manager hears.
 
     def _reload(self) -> None:
-        """Have all workers reload; those that start later read what is new anyway."""
-        ready = {process for process in self._processes() if process.ready}
+        """Have all children reload; those that start later read what is new anyway."""
+        ready = {child for child in self._children.running() if child.ready}
         if ready and self._announced and not self._draining:
             self._reloading = ready
             self._notifier.reloading()
-            for process in ready:
-                process.line.send("reload")
+            for child in ready:
+                child.line.send("reload")
 
-    def _reloaded(self, process: _Process) -> None:
-        """When the last worker has reloaded, or has ended, say so."""
-        if process in self._reloading:
-            self._reloading.remove(process)
+    def _on_reloaded(self, child: ChildProcess) -> None:
+        """When the last child has reloaded, or has ended, say so."""
+        if child in self._reloading:
+            self._reloading.remove(child)
             if not self._reloading:
                 self._notifier.ready(self._describe())
 
@@ -380,11 +298,6 @@ class Supervisor:
             self._notifier.status(self._describe())
 
     def _describe(self) -> str:
-        ready = sum(process.ready for process in self._processes())
+        ready = sum(child.ready for child in self._children.running())
         where = ", ".join(map(str, self._addresses))
-        return f"{ready} of {len(self._places)} workers serve on {where}"
-
-
-def _how(status: int) -> str:
-    """How a process ended, in words."""
-    return f"status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
+        return f"{ready} of {len(self._children.places)} children serve on {where}"

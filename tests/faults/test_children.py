@@ -63,7 +63,7 @@ def refuses_connections(address: str) -> bool:
 
 
 class Pool:
-    """Two workers with a handler that says which one it is in, and a client of each."""
+    """Two children with a handler that says which one it is in, and a client of each."""
 
     def __init__(self, server: Command, connect: Connect) -> None:
         self.server = server
@@ -77,30 +77,30 @@ class Pool:
         return self._connect(self.address)
 
     def find_all(self) -> None:
-        """Connect until there is a client of two workers that live."""
+        """Connect until there is a client of two children that live."""
         self.peers = {pid: peer for pid, peer in self.peers.items() if lives(pid)}
         deadline = time.monotonic() + 20
         while len(self.peers) < 2:
-            assert time.monotonic() < deadline, "one worker takes no client"
+            assert time.monotonic() < deadline, "one child takes no client"
             peer = self.connect()
             pid = int(peer.ask("pid"))
             if pid not in self.peers:
                 self.peers[pid] = peer
             elif len(self.others) < 100:
                 self.others.append(peer)
-            else:  # a new worker takes its time to start
+            else:  # a new child takes its time to start
                 peer.close()
 
     def is_draining(self) -> bool:
         """Whether the supervisor has begun to drain; not asked by connecting, as clients are counted."""
-        return any("draining all workers" in line for line in self.server.errors)
+        return any("draining all children" in line for line in self.server.errors)
 
     @property
     def clients(self) -> int:
         return len(self.peers) + len(self.others)
 
     def kill(self) -> None:
-        """End the workers that are left."""
+        """End the children that are left."""
         for pid in self.peers:
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 if b"several:handler" in Path(f"/proc/{pid}/cmdline").read_bytes():
@@ -113,7 +113,7 @@ class Pool:
 
 @pytest.fixture
 def pool(command: Start, connect: Connect, tmp_path: Path) -> Iterator[Callable[..., Pool]]:
-    """Start two workers; they end with the test, also where it has failed."""
+    """Start two children; they end with the test, also where it has failed."""
     (tmp_path / "several.py").write_text(HANDLER)
     pools: list[Pool] = []
 
@@ -133,20 +133,20 @@ def pool(command: Start, connect: Connect, tmp_path: Path) -> Iterator[Callable[
 
 
 class TestCrashes:
-    """A worker that is gone or stuck is replaced, and the others serve on."""
+    """A child that is gone or stuck is replaced, and the others serve on."""
 
-    def test_a_killed_worker_is_replaced_while_the_other_serves(
+    def test_a_killed_child_is_replaced_while_the_other_serves(
         self, pool: Callable[..., Pool], until: Any
     ) -> None:
-        workers = pool()
-        first, second = workers.peers
+        children = pool()
+        first, second = children.peers
         # Load on the one that stays: its client sees nothing of it all.
         served: list[int] = []
         ended = threading.Event()
 
         def load() -> None:
             while not ended.is_set():
-                served.append(int(workers.peers[second].ask("pid")))
+                served.append(int(children.peers[second].ask("pid")))
 
         thread = threading.Thread(target=load)
         thread.start()
@@ -156,142 +156,142 @@ class TestCrashes:
                 until(lambda pid=first: not lives(pid))
                 before = len(served)
                 for _ in range(20):
-                    assert workers.connect().ask("ab") == "ba"
+                    assert children.connect().ask("ab") == "ba"
                 until(lambda count=before: len(served) > count + 100)
-                peer = workers.peers.pop(first)
+                peer = children.peers.pop(first)
                 with pytest.raises((AssertionError, ConnectionError)):
                     peer.ask("ab")
-                workers.find_all()
-                (first,) = workers.peers.keys() - {second}
+                children.find_all()
+                (first,) = children.peers.keys() - {second}
         finally:
             ended.set()
             thread.join(20)
         assert set(served) == {second}
-        workers.server.process.terminate()
-        status, log = workers.server.finish()
+        children.server.process.terminate()
+        status, log = children.server.finish()
         assert status == 0
-        pauses = re.findall(r"worker \d+ ended, killed by SIGKILL; replaced in ([0-9.]+) seconds", log)
+        pauses = re.findall(r"child \d+ ended, killed by SIGKILL; replaced in ([0-9.]+) seconds", log)
         assert pauses == ["0.1", "0.2"]  # longer each time
 
-    def test_a_worker_without_progress_is_killed_and_replaced(
+    def test_a_child_without_progress_is_killed_and_replaced(
         self, pool: Callable[..., Pool], until: Any
     ) -> None:
-        workers = pool(env={"WATCHDOG_USEC": "1000000"})
-        first = next(iter(workers.peers))
+        children = pool(env={"WATCHDOG_USEC": "1000000"})
+        first = next(iter(children.peers))
         os.kill(first, signal.SIGSTOP)
         until(lambda: not lives(first))
-        workers.find_all()
-        workers.server.process.terminate()
-        status, log = workers.server.finish()
+        children.find_all()
+        children.server.process.terminate()
+        status, log = children.server.finish()
         assert status == 0
-        assert f"worker {first} makes no progress and is killed" in log
+        assert f"child {first} makes no progress and is killed" in log
 
-    def test_one_worker_can_be_drained_and_is_replaced(self, pool: Callable[..., Pool], until: Any) -> None:
-        workers = pool()
-        first, second = workers.peers
+    def test_one_child_can_be_drained_and_is_replaced(self, pool: Callable[..., Pool], until: Any) -> None:
+        children = pool()
+        first, second = children.peers
         os.kill(first, signal.SIGTERM)
-        assert workers.peers[first].receive() is None
-        workers.peers[first].close()
+        assert children.peers[first].receive() is None
+        children.peers[first].close()
         until(lambda: not lives(first))
-        assert workers.peers[second].ask("ab") == "ba"
-        workers.find_all()
-        workers.server.process.terminate()
-        status, log = workers.server.finish()
+        assert children.peers[second].ask("ab") == "ba"
+        children.find_all()
+        children.server.process.terminate()
+        status, log = children.server.finish()
         assert status == 0
-        assert f"worker {first} has drained and is replaced" in log
+        assert f"child {first} has drained and is replaced" in log
 
-    def test_workers_drain_when_the_supervisor_is_killed(
+    def test_children_drain_when_the_supervisor_is_killed(
         self, pool: Callable[..., Pool], tmp_path: Path, until: Any
     ) -> None:
-        workers = pool()
-        first = next(iter(workers.peers))
-        workers.peers[first].request("block")
+        children = pool()
+        first = next(iter(children.peers))
+        children.peers[first].request("block")
         until((tmp_path / "blocked").exists)
         # STOPPED waits for a sum that nobody will make any more.
-        workers.server.process.kill()
-        until(lambda: refuses_connections(workers.address))
+        children.server.process.kill()
+        until(lambda: refuses_connections(children.address))
         (tmp_path / "opened").touch()
-        assert workers.peers[first].replies(1) == ["kcolb"]
-        for peer in workers.peers.values():
+        assert children.peers[first].replies(1) == ["kcolb"]
+        for peer in children.peers.values():
             assert peer.receive() is None
-        workers.close()
-        until(lambda: not any(lives(pid) for pid in workers.peers))
+        children.close()
+        until(lambda: not any(lives(pid) for pid in children.peers))
 
     def test_a_supervisor_that_is_killed_in_a_drain_leaves_nobody_waiting(
         self, pool: Callable[..., Pool], tmp_path: Path, until: Any
     ) -> None:
-        workers = pool()
-        first, second = workers.peers
-        workers.peers[first].request("block")
+        children = pool()
+        first, second = children.peers
+        children.peers[first].request("block")
         until((tmp_path / "blocked").exists)
-        workers.peers[second].send(STOP)
-        until(workers.is_draining)
-        workers.server.process.kill()
-        (frame,) = workers.peers[second].rest()
+        children.peers[second].send(STOP)
+        until(children.is_draining)
+        children.server.process.kill()
+        (frame,) = children.peers[second].rest()
         assert frame.type == FrameType.STOPPED  # with the numbers of its own process alone
         (tmp_path / "opened").touch()
-        assert workers.peers[first].replies(1) == ["kcolb"]
-        workers.close()
-        until(lambda: not any(lives(pid) for pid in workers.peers))
+        assert children.peers[first].replies(1) == ["kcolb"]
+        children.close()
+        until(lambda: not any(lives(pid) for pid in children.peers))
 
 
 class TestStop:
     """One STOP ends all, and STOPPED speaks for all."""
 
     @pytest.mark.req("REQ-STOP-6", "REQ-STOP-7", "REQ-STOP-8")
-    def test_stopped_comes_when_the_clients_of_all_workers_are_gone(
+    def test_stopped_comes_when_the_clients_of_all_children_are_gone(
         self, pool: Callable[..., Pool], tmp_path: Path, until: Any
     ) -> None:
-        workers = pool()
-        first, second = workers.peers
-        workers.peers[first].request("block")
+        children = pool()
+        first, second = children.peers
+        children.peers[first].request("block")
         until((tmp_path / "blocked").exists)
-        stopper = workers.peers[second]
+        stopper = children.peers[second]
         stopper.send(STOP)
-        until(workers.is_draining)
+        until(children.is_draining)
         stopper.sock.settimeout(0.2)
         with pytest.raises(TimeoutError):
-            stopper.receive()  # the other worker still has an answer to give
+            stopper.receive()  # the other child still has an answer to give
         stopper.sock.settimeout(20)
         (tmp_path / "opened").touch()
-        assert workers.peers[first].replies(1) == ["kcolb"]
-        assert workers.peers[first].receive() is None
-        assert stopper.rest() == [stopped(workers.clients - 1)]
-        workers.close()
-        status, log = workers.server.finish()
+        assert children.peers[first].replies(1) == ["kcolb"]
+        assert children.peers[first].receive() is None
+        assert stopper.rest() == [stopped(children.clients - 1)]
+        children.close()
+        status, log = children.server.finish()
         assert status == 0
-        assert f"drained all workers: {workers.clients - 1} connections closed, 0 cut off" in log
+        assert f"drained all children: {children.clients - 1} connections closed, 0 cut off" in log
 
     @pytest.mark.req("REQ-STOP-8", "REQ-STOP-11", "REQ-STOP-12")
-    def test_what_is_cut_off_in_one_worker_is_counted_for_the_stopper_in_another(
+    def test_what_is_cut_off_in_one_child_is_counted_for_the_stopper_in_another(
         self, pool: Callable[..., Pool], tmp_path: Path, until: Any
     ) -> None:
-        workers = pool("--drain-timeout", "0.3")
-        first, second = workers.peers
-        workers.peers[first].request("block")
+        children = pool("--drain-timeout", "0.3")
+        first, second = children.peers
+        children.peers[first].request("block")
         until((tmp_path / "blocked").exists)
-        workers.peers[second].send(STOP)
-        assert workers.peers[second].rest() == [stopped(workers.clients - 2, 1)]
-        workers.close()
-        assert workers.server.finish()[0] == 0  # although the handler never returns
+        children.peers[second].send(STOP)
+        assert children.peers[second].rest() == [stopped(children.clients - 2, 1)]
+        children.close()
+        assert children.server.finish()[0] == 0  # although the handler never returns
 
     @pytest.mark.req("REQ-STOP-8")
-    def test_a_worker_that_is_killed_in_the_drain_holds_nothing_up(
+    def test_a_child_that_is_killed_in_the_drain_holds_nothing_up(
         self, pool: Callable[..., Pool], tmp_path: Path, until: Any
     ) -> None:
-        workers = pool("--drain-timeout", "1000")
-        first, second = workers.peers
-        workers.peers[first].request("block")
+        children = pool("--drain-timeout", "1000")
+        first, second = children.peers
+        children.peers[first].request("block")
         until((tmp_path / "blocked").exists)
-        workers.peers[second].send(STOP)
-        until(workers.is_draining)
+        children.peers[second].send(STOP)
+        until(children.is_draining)
         os.kill(first, signal.SIGKILL)
-        (frame,) = workers.peers[second].rest()
+        (frame,) = children.peers[second].rest()
         assert frame.type == FrameType.STOPPED
-        workers.close()
-        status, log = workers.server.finish()
+        children.close()
+        status, log = children.server.finish()
         assert status == 0
-        assert f"worker {first} ended in the drain, killed by SIGKILL; its clients are not counted" in log
+        assert f"child {first} ended in the drain, killed by SIGKILL; its clients are not counted" in log
 
 
 class TestSignals:
@@ -300,37 +300,37 @@ class TestSignals:
     @pytest.mark.req("REQ-STOP-6", "REQ-STOP-7")
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_everything_received_is_answered(self, pool: Callable[..., Pool], number: signal.Signals) -> None:
-        workers = pool()
+        children = pool()
         texts = [f"request {number}" for number in range(1_000)]
-        peers = [*workers.peers.values(), *(workers.connect() for _ in range(6))]
+        peers = [*children.peers.values(), *(children.connect() for _ in range(6))]
         for peer in peers:
             assert peer.ask("ab") == "ba"
         for peer in peers:
             peer.request(*texts)
             peer.await_receipt()
-        workers.server.process.send_signal(number)
+        children.server.process.send_signal(number)
         for peer in peers:
             assert peer.replies(1_000) == [text[::-1] for text in texts]
             assert peer.receive() is None
             peer.close()
-        workers.close()
-        assert workers.server.finish()[0] == 0
+        children.close()
+        assert children.server.finish()[0] == 0
 
     def test_a_second_signal_hastens(self, pool: Callable[..., Pool], tmp_path: Path, until: Any) -> None:
-        workers = pool("--drain-timeout", "1000")
-        for peer in workers.peers.values():
+        children = pool("--drain-timeout", "1000")
+        for peer in children.peers.values():
             peer.request("block")
             until((tmp_path / "blocked").exists)
             (tmp_path / "blocked").unlink()
-        workers.server.process.terminate()
-        until(workers.is_draining)
-        until(lambda: refuses_connections(workers.address))
-        workers.server.process.terminate()
-        status, log = workers.server.finish()
+        children.server.process.terminate()
+        until(children.is_draining)
+        until(lambda: refuses_connections(children.address))
+        children.server.process.terminate()
+        status, log = children.server.finish()
         assert status == 0
         assert log.count("1 handlers have not returned") == 2
 
-    def test_a_worker_that_does_not_end_in_time_is_killed(self, tmp_path: Path, connect: Connect) -> None:
+    def test_a_child_that_does_not_end_in_time_is_killed(self, tmp_path: Path, connect: Connect) -> None:
         program = (
             "import sys\nfrom framelet_server.cli import command as cli\n"
             "from framelet_server.process import supervisor\n"
@@ -358,18 +358,18 @@ class TestSignals:
             finally:
                 process.kill()
         assert process.returncode == 0
-        assert f"worker {stuck} has not ended in time and is killed" in log
+        assert f"child {stuck} has not ended in time and is killed" in log
         assert not lives(stuck)
 
 
 class TestStarting:
-    """Workers that cannot start, or whose start fails half-way."""
+    """Children that cannot start, or whose start fails half-way."""
 
     @pytest.mark.parametrize(
         ("arguments", "status", "words"),
         [
             (("--handler", "no_such_module:f"), 2, "no_such_module"),
-            (("--handler", "leaving:f"), 1, "a worker ended before all were ready: status 9"),
+            (("--handler", "leaving:f"), 1, "a child ended before all were ready: status 9"),
             (("--unix", "no/such/folder/x"), 1, "No such file or directory"),
             (("--max-body", "1"), 2, "max_body is 1"),
         ],

@@ -1,8 +1,6 @@
-"""What a service manager hands to a service, and what it wants to hear: sd_listen_fds(3) and sd_notify(3).
+"""What a service manager wants to hear of a service: sd_notify(3).
 
-Both are a few environment variables and one datagram, kept stable for programs that do without the library.
-Each reader takes its variables out of the environment, so that no process started later takes them for its
-own.
+A few environment variables and a datagram; the manual page invites programs to write it themselves.
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from framelet import ConfigurationError
-from framelet_server.net.sockets import check_listening
 from framelet_server.pool.drain import DrainObserver
 
 if TYPE_CHECKING:
@@ -24,63 +21,15 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("framelet_server")
 
-_FIRST = 3
-"""The first descriptor that is handed over (SD_LISTEN_FDS_START)."""
-
 _PATIENCE = 1.0
 """Seconds for the manager to take a message."""
 
 
-def inherited_sockets(environment: MutableMapping[str, str] = os.environ) -> list[socket.socket]:
-    """The listening sockets that were handed to this process; none, where they were meant for another.
-
-    Raises ConfigurationError that names the descriptor that is no listening stream socket.
-    """
-    for_process = environment.pop("LISTEN_PID", "")
-    count = environment.pop("LISTEN_FDS", "")
-    names = environment.pop("LISTEN_FDNAMES", "").split(":")
-    if not count:
-        return []
-    if for_process != str(os.getpid()):
-        _log.info("LISTEN_FDS is ignored: it is meant for process %s", for_process or "of no number")
-        return []
-    if not (count.isascii() and count.isdigit()):
-        message = f"LISTEN_FDS is {count!r}: expected a number of descriptors"
-        raise ConfigurationError(message)
-    sockets: list[socket.socket] = []
-    try:
-        for index in range(int(count)):
-            name = names[index] if index < len(names) else ""
-            sockets.append(take_socket(_FIRST + index, f" ({name})" if name else ""))
-    except ConfigurationError:
-        for sock in sockets:
-            sock.close()
-        raise
-    _log.info("%d sockets were handed over by LISTEN_FDS", len(sockets))
-    return sockets
-
-
-def take_socket(number: int, called: str = "") -> socket.socket:
-    """The listening socket of a descriptor, not to be inherited further; raises ConfigurationError."""
-    try:
-        os.set_inheritable(number, False)  # noqa: FBT003 - the function takes nothing else
-        sock = socket.socket(fileno=number)
-    except OSError as error:
-        message = f"file descriptor {number}{called} was handed over, but is no socket: {error.strerror}"
-        raise ConfigurationError(message) from None
-    try:
-        check_listening(sock)
-    except ConfigurationError:
-        sock.detach()  # not ours to close
-        raise
-    return sock
-
-
 class Notifier:
-    """Tells the service manager how things stand; where there is none, nobody."""
+    """Tells the service manager, if there is one, how the service is."""
 
     def __init__(self, address: str = "", watchdog: float = math.inf) -> None:
-        """``address`` is that of a unix datagram socket, a path or ``@`` with a name of Linux's.
+        """``address`` is of a unix datagram socket: a path, or ``@`` and an abstract name; empty for none.
 
         ``watchdog`` is the number of seconds in which the manager expects a sign of life.
         """
@@ -90,7 +39,10 @@ class Notifier:
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str] = os.environ) -> Self:
-        """As NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID say; raises ConfigurationError."""
+        """As NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID say; raises ConfigurationError.
+
+        They are taken out of the environment, so that no process started later takes them for its own.
+        """
         address = environment.pop("NOTIFY_SOCKET", "")
         microseconds = environment.pop("WATCHDOG_USEC", "")
         for_process = environment.pop("WATCHDOG_PID", str(os.getpid()))
@@ -132,7 +84,7 @@ class Notifier:
             with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as sock:
                 sock.settimeout(_PATIENCE)
                 sock.sendto("\n".join(assignments).encode(), address)
-        except OSError as error:  # no reason to end: the manager decides what its silence means
+        except OSError as error:  # not fatal: the manager decides what our silence means
             if not self._failed:
                 _log.warning("cannot notify the service manager: %s", error.strerror or error)
             self._failed = True
@@ -148,5 +100,5 @@ class NotifyingObserver(DrainObserver):
         self._notifier = notifier
 
     def drain_began(self, reason: str) -> None:
-        """Say so."""
+        """Tell it."""
         self._notifier.stopping(reason)

@@ -1,0 +1,131 @@
+"""Runs what the command line asked for: one server, a child of a supervisor, or the supervisor."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import resource
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from framelet import Address, FrameletError
+from framelet.address import DEFAULT_HOST, parse_port
+from framelet_server.net.sockets import open_listeners
+from framelet_server.observe.http_endpoint import Endpoint
+from framelet_server.process.run import end_process, serve
+from framelet_server.process.supervisor import Supervisor
+from framelet_server.server import secured
+from framelet_server.service.executors import end_executor
+
+if TYPE_CHECKING:
+    import concurrent.futures
+    import socket
+    from collections.abc import Sequence
+
+    from framelet_server.config import ServerLimits
+    from framelet_server.layers.tls import ServerTls
+    from framelet_server.process.child import Child
+    from framelet_server.process.notify import Notifier
+    from framelet_server.process.run import Reload
+    from framelet_server.server import Server
+
+_SPARE_DESCRIPTORS = 128
+"""Descriptors that the process needs beside those of its clients, the refused ones among them."""
+
+_log = logging.getLogger("framelet_server")
+
+
+def run_server(  # noqa: PLR0913 - keywords
+    server: Server,
+    *,
+    child: Child | None,
+    notifier: Notifier,
+    metrics: str | None,
+    max_connections: int,
+    executor: concurrent.futures.Executor | None,
+    on_reload: Reload | None,
+) -> None:
+    """Serve until a drain has ended; ``metrics`` is where to answer HTTP.
+
+    The process is a child of a supervisor if ``child`` says so.  It ends here if a handler never returns.
+    """
+    endpoint = _endpoint(server, metrics)
+    _raise_descriptor_limit(max_connections)
+    with endpoint:
+        if child is not None:
+            child.serve(server, on_reload)
+        else:
+            serve(server, _announce, notifier, on_reload)
+    ended = executor is None or end_executor(executor)
+    if server.stuck or not ended:
+        end_process()
+
+
+def supervise(  # noqa: PLR0913 - keywords
+    address: Address | None,
+    sockets: list[socket.socket],
+    *,
+    children: int,
+    limits: ServerLimits,
+    notifier: Notifier,
+    tls: ServerTls | None,
+) -> int:
+    """Serve by several processes until a drain has ended; the exit status."""
+    supervisor = Supervisor(
+        _own_command(),
+        open_listeners(address, limits.backlog) if address else sockets,
+        owns_files=address is not None,
+        children=children,
+        limits=limits,
+        announce=lambda addresses: _announce([secured(found, tls) for found in addresses]),
+        notifier=notifier,
+    )
+    return supervisor.run()
+
+
+def _own_command() -> list[str]:
+    """What starts this program again with the same arguments, in the same way and with the same flags."""
+    arguments: list[str] = click.get_current_context().obj
+    flags = sys.orig_argv[1:]
+    if arguments and flags[-len(arguments) :] == arguments:
+        return [sys.executable, *flags]
+    return [sys.executable, "-m", "framelet_server", *arguments]  # called by another program
+
+
+def _announce(addresses: Sequence[Address]) -> None:
+    """Print the one line that says where the server listens, if stdout is open."""
+    if sys.stdout is None:
+        return
+    line = f"framelet-server listening on {', '.join(map(str, addresses))}\n"
+    try:
+        os.write(sys.stdout.fileno(), os.fsencode(line))  # so that nothing is left to fail at the end
+    except OSError as error:
+        message = f"cannot write to standard output: {error.strerror}"
+        raise FrameletError(message) from error
+
+
+def _raise_descriptor_limit(max_connections: int) -> None:
+    """Allow as many descriptors as the clients need, as far as the system lets us."""
+    wanted = max_connections + _SPARE_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        _log.warning(
+            "%d connections are allowed, but the system allows %d descriptors", max_connections, allowed
+        )
+
+
+def _endpoint(server: Server, where: str | None) -> contextlib.AbstractContextManager[object]:
+    """The endpoint for metrics, listening already where there is to be one."""
+    if where is None:
+        return contextlib.nullcontext()
+    host, _, port = where.rpartition(":")
+    endpoint = Endpoint(server, host.removeprefix("[").removesuffix("]") or DEFAULT_HOST, parse_port(port))
+    _log.info("metrics on http://%s/metrics", endpoint)
+    return endpoint
