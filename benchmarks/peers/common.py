@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 WINDOW = 1_000
 """Requests that a pipelining client keeps under way."""
@@ -17,25 +18,47 @@ REQUEST, REPLY = 1, 2
 HEADER = 5
 
 
+REVERSE, OWN = "reverse", "own"
+"""The handlers: the one that comes with Framelet, and one as a user writes it."""
+
+
+def reverse(text: str) -> str:
+    """What Framelet does as it comes."""
+    return text[::-1]
+
+
+def own(text: str) -> str:
+    """A handler of one's own."""
+    return text.upper()
+
+
+HANDLERS: dict[str, Callable[[str], str]] = {REVERSE: reverse, OWN: own}
+
+
 @dataclass(frozen=True)
 class Options:
     """How a peer is to serve."""
 
+    handler_name: str = REVERSE
+    """One of ``HANDLERS``."""
     threads: int | None = None
     """Where it has a pool; None: as it comes."""
     delay: float = 0.0
     """Seconds that its handler blocks."""
     busy_poll: float | None = None
     """Seconds that Framelet's worker stays awake; None: as it comes."""
+    tls: str | None = None
+    """The file of Framelet's certificate and key, where it is to speak TLS."""
 
     def handler(self) -> Callable[[str], str]:
-        """The work: text in, reversed text out."""
+        """The work: text in, text out."""
+        handle = HANDLERS[self.handler_name]
         if not self.delay:
-            return reverse
+            return handle
 
         def slow(text: str) -> str:
             time.sleep(self.delay)
-            return text[::-1]
+            return handle(text)
 
         return slow
 
@@ -46,11 +69,6 @@ class Exchange:
 
     seconds: float
     replies: list[str]
-
-
-def reverse(text: str) -> str:
-    """The work."""
-    return text[::-1]
 
 
 def announce(port: int) -> None:

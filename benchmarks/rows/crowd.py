@@ -13,13 +13,15 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from benchmarks.peers import PEERS
+from benchmarks.peers.common import REVERSE
 from benchmarks.processes import BenchmarkError, raise_descriptors, serve
 from benchmarks.suite import Row
-from benchmarks.work import FRAMINGS, ascii_text
+from benchmarks.work import ascii_text, exchange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from benchmarks.processes import ServerProcess
     from benchmarks.suite import Bench
 
 GROUP = "Idle connections"
@@ -39,9 +41,9 @@ class Crowd:
     """Of the active connection, as parts of its speed without the others."""
 
 
-def crowd_peers(bench: Bench) -> dict[str, str]:
+def crowd_peers(bench: Bench, handler: str = REVERSE) -> dict[str, str]:
     """Those that need no thread for a connection."""
-    return {peer.name: peer.title for peer in bench.raw_peers() if peer.crowd}
+    return bench.titles(handler, lambda peer: peer.framing and peer.crowd)
 
 
 @contextlib.contextmanager
@@ -57,7 +59,7 @@ def idle_connections(port: int, count: int, request: bytes, reply: bytes) -> Ite
 
 
 @cache
-def crowd(bench: Bench, name: str) -> Crowd:
+def crowd(bench: Bench, name: str, handler: str) -> Crowd:
     """Measure one peer, for both rows."""
     count = IDLE
     if (descriptors := raise_descriptors()) < count + SPARE:
@@ -66,36 +68,37 @@ def crowd(bench: Bench, name: str) -> Crowd:
         )
         raise BenchmarkError(message)
     text = ascii_text(SMALL)
-    request, reply = FRAMINGS[PEERS[name].framing or "framelet"](text)
+    request, reply = exchange(PEERS[name].framing or "framelet", text, handler)
+
+    def rate(server: ServerProcess) -> float:
+        return bench.load(name, text, handler=handler, server=server).rate
+
     try:
-        with serve(PEERS[name]) as alone, serve(PEERS[name]) as crowded:
+        with serve(PEERS[name], handler=handler) as alone, serve(PEERS[name], handler=handler) as crowded:
             for server in (alone, crowded):
-                bench.load(name, text, server=server)
+                rate(server)
             before = crowded.memory()
             with idle_connections(crowded.port, count, request, reply):
                 memory = (crowded.memory() - before) / count
-                speeds = [
-                    bench.load(name, text, server=crowded).rate / bench.load(name, text, server=alone).rate
-                    for _ in range(bench.rounds)
-                ]
+                speeds = [rate(crowded) / rate(alone) for _ in range(bench.rounds)]
     except OSError as error:
         message = f"{count:,} idle connections: {error}"
         raise BenchmarkError(message) from error
     return Crowd(memory, speeds)
 
 
-def memory_of_each(bench: Bench, name: str) -> list[float]:
+def memory_of_each(bench: Bench, name: str, *, handler: str = REVERSE) -> list[float]:
     """Octets."""
-    return [crowd(bench, name).memory]
+    return [crowd(bench, name, handler).memory]
 
 
-def speed_of_active(bench: Bench, name: str) -> list[float]:
+def speed_of_active(bench: Bench, name: str, *, handler: str = REVERSE) -> list[float]:
     """Parts of the speed without a crowd."""
-    return crowd(bench, name).speeds
+    return crowd(bench, name, handler).speeds
 
 
 CROWD_ROWS = (
-    Row(
+    *Row(
         "idle-memory",
         GROUP,
         f"memory of the process for each of {IDLE:,} idle connections",
@@ -103,13 +106,15 @@ CROWD_ROWS = (
         crowd_peers,
         collect=memory_of_each,
         less=True,
-    ),
-    Row(
+        warm=False,
+    ).twice(),
+    *Row(
         "idle-speed",
         GROUP,
         f"ping-pong of one connection among {IDLE:,}: part of its speed alone",
         "ratio",
         crowd_peers,
         collect=speed_of_active,
-    ),
+        warm=False,
+    ).twice(),
 )
