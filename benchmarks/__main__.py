@@ -27,7 +27,7 @@ from .native import CompilerError
 from .page import PAGE, ROUNDS_PAGE, PageError, regenerated, rounds_page, table, targets_section
 from .peers import BEFORE, FRAMELET, LIMIT, LOOP, PEERS, before
 from .processes import CORES, BenchmarkError, raise_descriptors
-from .results import Results, amount, times
+from .results import Results, amount
 from .rows import QUICK, ROWS
 from .suite import Bench, measured
 
@@ -171,8 +171,7 @@ def show(row: Measured) -> None:
     lines = []
     for name in row.values:
         ratio = row.ratio(name, row.reference)
-        spread = f"{times(ratio.median)} ({times(ratio.least)} to {times(ratio.most)})" if ratio else ""
-        lines.append((row.titles[name], amount(row.median(name)), spread))
+        lines.append((row.titles[name], amount(row.median(name)), ratio.text if ratio else ""))
     reference = row.titles.get(row.reference or "", "")
     print(f"\n{row.title}" + (" (less is better)" if row.less else ""))
     print(

@@ -15,7 +15,7 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from framelet import TcpAddress, TlsAddress
 from framelet_server import Server, ServerLimits, ServerTls
@@ -67,7 +67,7 @@ class CallCounter:
         """So far, in all threads."""
         return self._calls.total()
 
-    def __enter__(self) -> CallCounter:
+    def __enter__(self) -> Self:
         """Count in threads that start from now on."""
         threading.setprofile(self._choose)
         return self
@@ -76,12 +76,12 @@ class CallCounter:
         """New threads are not counted any more."""
         threading.setprofile(None)
 
-    def _choose(self, frame: FrameType, event: str, argument: object) -> None:
+    def _choose(self, _frame: FrameType, _event: str, _argument: object) -> None:
         """The first event of a thread: only a worker is counted from then on."""
         worker = threading.current_thread().name.startswith(WORKERS)
         sys.setprofile(self._count if worker else None)
 
-    def _count(self, frame: FrameType, event: str, argument: object) -> None:
+    def _count(self, _frame: FrameType, event: str, _argument: object) -> None:
         if event == "call":
             self._calls[threading.get_ident()] += 1
 

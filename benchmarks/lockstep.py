@@ -40,7 +40,8 @@ class Lockstep:
                 sock = socket.create_connection((HOST, port), PATIENCE)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if authority is not None:
-                    sock = ssl.create_default_context(cafile=authority).wrap_socket(sock, server_hostname=HOST)
+                    context = ssl.create_default_context(cafile=authority)
+                    sock = context.wrap_socket(sock, server_hostname=HOST)
                 self._socks.append(self._stack.enter_context(sock))
             failed.pop_all()
 

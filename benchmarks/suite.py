@@ -25,7 +25,11 @@ Measure = Callable[..., float]
 """From a bench and the name of an entry to its value; of a row that is there twice, with ``handler`` too."""
 
 _OWN = "-own"
-"""What the names of rows with an own handler end with."""
+
+
+def own_name(name: str) -> str:
+    """The name of the row that does the same with an own handler."""
+    return name + _OWN
 
 
 class Bench:
@@ -78,9 +82,7 @@ class Bench:
 
     def titles(self, handler: str, wanted: Callable[[Peer], object]) -> dict[str, str]:
         """Names and titles of the peers that are wanted and can call the handler."""
-        return {
-            peer.name: peer.title for peer in self.peers if handler in peer.handlers and wanted(peer)
-        }
+        return {peer.name: peer.title for peer in self.peers if handler in peer.handlers and wanted(peer)}
 
     def variants(self, titles: dict[str, str]) -> dict[str, str]:
         """Entries that stand for variants of Framelet: none where it is not measured."""
@@ -130,7 +132,7 @@ class Row:
             if (function := getattr(self, name)) is not None
         }
         title = f"{self.title}, own handler"
-        return self, replace(self, name=f"{self.name}{_OWN}", title=title, **changes)
+        return self, replace(self, name=own_name(self.name), title=title, **changes)
 
     @property
     def work(self) -> str:

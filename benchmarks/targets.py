@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .calls import CASES
 from .peers import BEFORE, FRAMELET, LIMIT, LOOP, PEERS
-from .results import Ratio, amount, times
+from .results import Ratio, amount
 from .rows.clients import BOUND
 from .rows.servers import PASSES, SERVER_ROWS
 
@@ -63,6 +63,7 @@ class Target:
 
 _THREADS = ("ping-pong-1", "ping-pong-64", "pipelined-1", "pipelined-16", "ascii-1m")
 _OWN = tuple(row.name for row in SERVER_ROWS if row.name != row.work and not row.less)
+_CHURN = "connect, one request, close, either handler"
 
 TARGETS = (
     *(Target("calls", ITSELF, at_most=case.at_most, entry=name) for name, case in CASES.items()),
@@ -75,18 +76,32 @@ TARGETS = (
     Target("ping-pong-64-own", LOOP, at_least=0.75),
     Target("clients-blocking", BOUND, at_least=0.97),
     # Either handler.
-    Target(("churn", "churn-own"), "asyncio_protocol", at_least=1, title="connections, either handler"),
-    Target(("churn", "churn-own"), "uvloop_protocol", title="connections, either handler"),
+    Target(("churn", "churn-own"), "asyncio_protocol", at_least=1, title=_CHURN),
+    Target(("churn", "churn-own"), "uvloop_protocol", title=_CHURN),
     Target(
-        ("size-16384", "size-16384-own"), "uvloop_protocol", at_least=1, title="16 KiB, either handler"
+        ("size-16384", "size-16384-own"),
+        "uvloop_protocol",
+        at_least=1,
+        title="bodies of 16 KiB, either handler",
     ),
     Target(
-        ("idle-memory", "idle-memory-own"), ITSELF, at_most=1500, title="idle connection, either handler"
+        ("idle-memory", "idle-memory-own"),
+        ITSELF,
+        at_most=1500,
+        title="memory of an idle connection, either handler",
     ),
     Target(
-        ("idle-speed", "idle-speed-own"), ITSELF, at_least=0.95, title="among 10,000 idle ones, either handler"
+        ("idle-speed", "idle-speed-own"),
+        ITSELF,
+        at_least=0.95,
+        title="among 10,000 idle ones, either handler",
     ),
-    Target(("sparse", "sparse-own"), BEFORE, at_most=1.1, title="50 requests/s, either handler"),
+    Target(
+        ("sparse", "sparse-own"),
+        BEFORE,
+        at_most=1.1,
+        title="processor time of sparse requests, either handler",
+    ),
     Target(
         tuple(f"threads-{name}{kind}" for kind in ("", "-own") for name in _THREADS),
         "1",
@@ -155,8 +170,9 @@ def _of_row(target: Target, row: Measured, results: Results) -> Verdict | None:
     what, ratio = _ratio(target, row, results)
     if ratio is None:
         return None
-    spread = f"{times(ratio.median)} ({times(ratio.least)} to {times(ratio.most)}){found_in}"
-    return Verdict(target, title, f"ratio to {what}", spread, target.met_by(ratio.median), ratio.median)
+    return Verdict(
+        target, title, f"ratio to {what}", ratio.text + found_in, target.met_by(ratio.median), ratio.median
+    )
 
 
 def _ratio(target: Target, row: Measured, results: Results) -> tuple[str, Ratio | None]:

@@ -16,12 +16,12 @@ import importlib.metadata
 import importlib.util
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .common import OWN, REVERSE
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import ModuleType
 
 

@@ -1,9 +1,10 @@
 """Run one side of a peer::
 
-python -m benchmarks.peers serve NAME [--handler reverse|own] [--threads N] [--delay S] [--busy-poll S] [--tls PEM]
-python -m benchmarks.peers ask NAME PORT --work ping-pong|pipelined|parallel --count N [--handler NAME] [--clients N]
+python -m benchmarks.peers serve NAME [--handler reverse|own] [OPTIONS of the server]
+python -m benchmarks.peers ask NAME PORT --work WORK --count N [--handler reverse|own] [--clients N]
 
-The server prints ``listening PORT``; the client one line of JSON, or why it failed on standard error.
+WORK is one of ping-pong, pipelined, parallel.  The server prints ``listening PORT``; the client one line of
+JSON, or why it failed on standard error.
 """  # noqa: D400, D415 - the first line introduces the usage
 
 from __future__ import annotations

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 WINDOW = 1_000
 """Requests that a pipelining client keeps under way."""
@@ -18,8 +17,8 @@ REQUEST, REPLY = 1, 2
 HEADER = 5
 
 
-REVERSE, OWN = "reverse", "own"
-"""The handlers: the one that comes with Framelet, and one as a user writes it."""
+REVERSE, OWN, ECHO = "reverse", "own", "echo"
+"""The handlers: the one that comes with Framelet, one as a user writes it, and none, for the limit."""
 
 
 def reverse(text: str) -> str:
@@ -32,7 +31,7 @@ def own(text: str) -> str:
     return text.upper()
 
 
-HANDLERS: dict[str, Callable[[str], str]] = {REVERSE: reverse, OWN: own}
+HANDLERS: dict[str, Callable[[str], str]] = {REVERSE: reverse, OWN: own, ECHO: str}
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class Connection:
             self.received += data
             data = self.received
         unpack, pack, handle = HEADER.unpack_from, HEADER.pack, self.handle
-        replies = []
+        replies: list[bytes] = []
         start, body, size = 0, HEADER.size, len(data)
         while body <= size and (end := body + unpack(data, start)[1]) <= size:
             answer = handle(data[body:end].decode()).encode()

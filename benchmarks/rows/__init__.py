@@ -8,7 +8,7 @@ from .clients import CLIENT_ROWS
 from .codec import CODEC_ROWS
 from .commands import COMMAND_ROWS
 from .costs import COST_ROWS
-from .crowd import CROWD_ROWS
+from .quiet import QUIET_ROWS
 from .servers import SERVER_ROWS
 from .variants import VARIANT_ROWS
 
@@ -19,8 +19,8 @@ ROWS: dict[str, Row] = {
     row.name: row
     for row in (
         *SERVER_ROWS,
+        *QUIET_ROWS,
         *COST_ROWS,
-        *CROWD_ROWS,
         *VARIANT_ROWS,
         *CLIENT_ROWS,
         *COMMAND_ROWS,

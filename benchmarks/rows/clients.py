@@ -29,7 +29,7 @@ def all_peers(bench: Bench, handler: str = REVERSE) -> dict[str, str]:
 
 def blocking_peers(bench: Bench) -> dict[str, str]:
     """Those whose handlers may block side by side, and what they cannot exceed."""
-    return bench.titles(OWN, lambda peer: peer.blocks) | {BOUND: f"{CLIENTS} of {BLOCKED * 1000:g} ms"}
+    return bench.titles(OWN, lambda peer: peer.blocks) | {BOUND: "the bound"}
 
 
 def rate(bench: Bench, name: str, work: str, *, handler: str = REVERSE) -> float:

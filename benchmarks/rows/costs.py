@@ -1,7 +1,4 @@
-"""What a request costs: Python calls, processor time where requests are few, and TLS.
-
-A client in this process asks, so that it can pace itself and speak TLS.
-"""
+"""What a request costs: the Python calls for it, and TLS."""
 
 from __future__ import annotations
 
@@ -12,20 +9,19 @@ from typing import TYPE_CHECKING
 
 from benchmarks.calls import CASES
 from benchmarks.lockstep import Lockstep
-from benchmarks.peers import FRAMELET, LOOP, PEERS
+from benchmarks.peers import FRAMELET
 from benchmarks.peers.common import REVERSE
 from benchmarks.processes import CORES, pinned, run
 from benchmarks.suite import Row
 from benchmarks.work import ascii_text, exchange
 
-from .servers import RATE, SMALL, raw_peers
+from .servers import RATE, SMALL
 
 if TYPE_CHECKING:
     from benchmarks.suite import Bench
 
-GROUP = "What a request costs"
-SPARSE_RATE, SPARSE_SECONDS = 50, 2
-"""Requests for each second on one connection, and for how long."""
+CALLS_GROUP = "Python calls for one request"
+TLS_GROUP = "With TLS and without"
 TLS_CONNECTIONS = 8
 
 
@@ -35,24 +31,9 @@ def call_cases(bench: Bench) -> dict[str, str]:
 
 
 def call_count(_: Bench, name: str) -> float:
-    """Exact, but for how the octets of a window happen to arrive."""
+    """Hardly any noise: a window may arrive in one piece or two."""
     calls: float = json.loads(run([sys.executable, "-m", "benchmarks.calls", name]))[name]
     return calls
-
-
-def sparse_cost(bench: Bench, name: str, *, handler: str = REVERSE) -> float:
-    """Processor time of the server for each request, in microseconds; what it does meanwhile is in it."""
-    server = bench.server(name, handler=handler)
-    octets = exchange(PEERS[name].framing or "framelet", ascii_text(SMALL), handler)
-    count = SPARSE_RATE * SPARSE_SECONDS
-    with pinned(CORES.load), Lockstep(server.port, octets) as client:
-        client.round()
-        before, due = server.cpu(), time.perf_counter()
-        for _ in range(count):
-            client.round()
-            due += 1 / SPARSE_RATE
-            time.sleep(max(0.0, due - time.perf_counter()))
-        return (server.cpu() - before) / count * 1e6
 
 
 def tls_variants(bench: Bench, handler: str = REVERSE) -> dict[str, str]:
@@ -80,7 +61,7 @@ def tls_rate(bench: Bench, name: str, *, handler: str = REVERSE) -> float:
 COST_ROWS = (
     Row(
         "calls",
-        GROUP,
+        CALLS_GROUP,
         "Python calls of the workers for one request",
         "calls",
         call_cases,
@@ -90,20 +71,8 @@ COST_ROWS = (
         warm=False,
     ),
     *Row(
-        "sparse",
-        GROUP,
-        f"{SPARSE_RATE} requests/s on one connection: processor time of the server for each",
-        "µs",
-        raw_peers,
-        sparse_cost,
-        less=True,
-        reference=LOOP,
-        rounds=3,
-        warm=False,
-    ).twice(),
-    *Row(
         "tls",
-        GROUP,
+        TLS_GROUP,
         f"{TLS_CONNECTIONS} connections, ping-pong in step, by a Python client",
         RATE,
         tls_variants,

@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks.peers import LOOP
-from benchmarks.peers.common import HANDLERS, REVERSE
+from benchmarks.peers import LIMIT, LOOP
+from benchmarks.peers.common import ECHO, HANDLERS, REVERSE
 from benchmarks.processes import CORES, Shape, pinned
 from benchmarks.suite import Row
 from benchmarks.work import MEBI, ascii_text, mixed_text
@@ -25,7 +25,7 @@ SIZES = (0, 16, 64, 256, 1024, 16_384)
 CHURNING = 16
 """Connections at once in the row with one request for each."""
 PASSES = "passes"
-"""The bound for large texts: what CPython takes to decode, handle and encode them."""
+"""The bound for large texts in Python: the transport of the limit, and the three passes of CPython."""
 
 
 def raw_peers(bench: Bench, handler: str = REVERSE) -> dict[str, str]:
@@ -35,7 +35,10 @@ def raw_peers(bench: Bench, handler: str = REVERSE) -> dict[str, str]:
 
 def with_passes(bench: Bench, handler: str = REVERSE) -> dict[str, str]:
     """The same, and the bound."""
-    return raw_peers(bench, handler) | {PASSES: "three passes of CPython"}
+    titles = raw_peers(bench, handler)
+    if any(peer.name == LIMIT for peer in bench.peers):
+        titles[PASSES] = "echo in C and three passes of CPython"
+    return titles
 
 
 def rate(bench: Bench, name: str, shape: Shape, *, octets: int = SMALL, handler: str = REVERSE) -> float:
@@ -49,29 +52,25 @@ def latency(bench: Bench, name: str, *, handler: str = REVERSE) -> float:
 
 
 def throughput(
-    bench: Bench,
-    name: str,
-    text: Callable[[int], str],
-    octets: int,
-    shape: Shape,
-    *,
-    handler: str = REVERSE,
+    bench: Bench, name: str, text: Callable[[], str], shape: Shape, *, handler: str = REVERSE
 ) -> float:
     """Megaoctets of request bodies for each second."""
+    size = len(text().encode()) / 1e6
     if name == PASSES:
-        return passes(text(octets), HANDLERS[handler], bench.seconds)
-    return bench.load(name, text(octets), shape, handler=handler).rate * octets / 1e6
+        echo = bench.load(LIMIT, text(), shape, handler=ECHO).rate
+        return size / (1 / echo + passes(text(), HANDLERS[handler], bench.seconds))
+    return bench.load(name, text(), shape, handler=handler).rate * size
 
 
 def passes(text: str, handle: Callable[[str], str], seconds: float) -> float:
-    """Megaoctets that this process decodes, handles and encodes for each second, on the servers' core."""
+    """Seconds that this process takes to decode, handle and encode a text, on the core of the servers."""
     body, count = text.encode(), 0
     with pinned(CORES.server):
         started = time.perf_counter()
         while (taken := time.perf_counter() - started) < seconds:
             handle(body.decode()).encode()
             count += 1
-    return count * len(body) / taken / 1e6
+    return taken / count
 
 
 def _row(name: str, title: str, unit: str, measure: Measure) -> Row:
@@ -86,18 +85,16 @@ PING_PONG_1 = replace(
 )
 PING_PONG_64 = _row("ping-pong-64", "64 connections, ping-pong", RATE, partial(rate, shape=MANY))
 PIPELINED_1 = _row("pipelined-1", "1 connection, 1,000 in flight", RATE, partial(rate, shape=DEEP))
-PIPELINED_16 = _row(
-    "pipelined-16", "16 connections, 256 in flight on each", RATE, partial(rate, shape=BROAD)
-)
+PIPELINED_16 = _row("pipelined-16", "16 connections, 256 in flight on each", RATE, partial(rate, shape=BROAD))
 ASCII_1M = _row(
-    "ascii-1m", "1 MiB of ASCII", "MB/s", partial(throughput, text=ascii_text, octets=MEBI, shape=ONE)
+    "ascii-1m", "1 MiB of ASCII", "MB/s", partial(throughput, text=partial(ascii_text, MEBI), shape=ONE)
 )
 MIXED_1M = replace(
     _row(
         "mixed-1m",
         "1 MiB of mixed scripts",
         "MB/s",
-        partial(throughput, text=mixed_text, octets=MEBI, shape=ONE),
+        partial(throughput, text=partial(mixed_text, MEBI), shape=ONE),
     ),
     entries=with_passes,
 )
@@ -106,7 +103,7 @@ ASCII_64M = replace(
         "ascii-64m",
         "64 MiB of ASCII",
         "MB/s",
-        partial(throughput, text=ascii_text, octets=64 * MEBI, shape=Shape(count=1, patience=60)),
+        partial(throughput, text=partial(ascii_text, 64 * MEBI), shape=Shape(count=1, patience=60)),
     ),
     rounds=3,
     warm=False,

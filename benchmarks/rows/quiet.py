@@ -1,4 +1,4 @@
-"""Ten thousand idle connections: what each costs in memory, and what all cost the one that is active.
+"""Ten thousand idle connections, and one with few requests: what they cost in memory and processor time.
 
 Not all peers can hold theirs at the same time, so each has its turn; the two servers of one peer, with idle
 connections and without, are measured in turns.
@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from benchmarks.peers import PEERS
+from benchmarks.lockstep import Lockstep
+from benchmarks.peers import LOOP, PEERS
 from benchmarks.peers.common import REVERSE
-from benchmarks.processes import BenchmarkError, raise_descriptors, serve
+from benchmarks.processes import CORES, BenchmarkError, pinned, raise_descriptors, serve
 from benchmarks.suite import Row
 from benchmarks.work import ascii_text, exchange
+
+from .servers import SMALL, raw_peers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,9 +28,10 @@ if TYPE_CHECKING:
     from benchmarks.processes import ServerProcess
     from benchmarks.suite import Bench
 
-GROUP = "Idle connections"
+GROUP = "Idle connections, and few requests"
 IDLE = 10_000
-SMALL = 64
+SPARSE_RATE, SPARSE_SECONDS = 50, 2
+"""Requests for each second on one connection, and for how long."""
 SPARE = 200
 """Descriptors that are left for everything else."""
 
@@ -97,7 +102,22 @@ def speed_of_active(bench: Bench, name: str, *, handler: str = REVERSE) -> list[
     return crowd(bench, name, handler).speeds
 
 
-CROWD_ROWS = (
+def sparse_cost(bench: Bench, name: str, *, handler: str = REVERSE) -> float:
+    """Processor time of the server for each request, in microseconds; what it does meanwhile is in it."""
+    server = bench.server(name, handler=handler)
+    octets = exchange(PEERS[name].framing or "framelet", ascii_text(SMALL), handler)
+    count = SPARSE_RATE * SPARSE_SECONDS
+    with pinned(CORES.load), Lockstep(server.port, octets) as client:
+        client.round()
+        before, due = server.cpu(), time.perf_counter()
+        for _ in range(count):
+            client.round()
+            due += 1 / SPARSE_RATE
+            time.sleep(max(0.0, due - time.perf_counter()))
+        return (server.cpu() - before) / count * 1e6
+
+
+QUIET_ROWS = (
     *Row(
         "idle-memory",
         GROUP,
@@ -115,6 +135,18 @@ CROWD_ROWS = (
         "ratio",
         crowd_peers,
         collect=speed_of_active,
+        warm=False,
+    ).twice(),
+    *Row(
+        "sparse",
+        GROUP,
+        f"{SPARSE_RATE} requests/s on one connection: processor time of the server for each",
+        "µs",
+        raw_peers,
+        sparse_cost,
+        less=True,
+        reference=LOOP,
+        rounds=3,
         warm=False,
     ).twice(),
 )
