@@ -46,18 +46,25 @@ class Lockstep:
             failed.pop_all()
 
     def round(self) -> None:
-        """Ask on all connections, then take all replies; raises BenchmarkError at a wrong one."""
-        for sock in self._socks:
-            sock.sendall(self._requests)
-        for sock in self._socks:
-            received = b""
-            while len(received) < len(self._replies):
-                data = sock.recv(len(self._replies) - len(received))
-                if not data:
-                    raise BenchmarkError("the server closed a connection with replies outstanding")
-                received += data
-            if received != self._replies:
-                raise BenchmarkError("a reply is wrong")
+        """Ask on all connections, then take all replies; raises BenchmarkError unless they are right."""
+        try:
+            for sock in self._socks:
+                sock.sendall(self._requests)
+            for sock in self._socks:
+                self._take_replies(sock)
+        except OSError as error:
+            message = f"a connection failed: {error}"
+            raise BenchmarkError(message) from error
+
+    def _take_replies(self, sock: socket.socket) -> None:
+        received = b""
+        while len(received) < len(self._replies):
+            data = sock.recv(len(self._replies) - len(received))
+            if not data:
+                raise BenchmarkError("the server closed a connection with replies outstanding")
+            received += data
+        if received != self._replies:
+            raise BenchmarkError("a reply is wrong")
 
     def close(self) -> None:
         """Close all connections."""

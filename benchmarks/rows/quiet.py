@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 GROUP = "Idle connections, and few requests"
 IDLE = 10_000
-SPARSE_RATE, SPARSE_SECONDS = 50, 2
+SPARSE_RATE, SPARSE_SECONDS = 50, 2.0
 """Requests for each second on one connection, and for how long."""
 SPARE = 200
 """Descriptors that are left for everything else."""
@@ -106,7 +106,7 @@ def sparse_cost(bench: Bench, name: str, *, handler: str = REVERSE) -> float:
     """Processor time of the server for each request, in microseconds; what it does meanwhile is in it."""
     server = bench.server(name, handler=handler)
     octets = exchange(PEERS[name].framing or "framelet", ascii_text(SMALL), handler)
-    count = SPARSE_RATE * SPARSE_SECONDS
+    count = round(SPARSE_RATE * SPARSE_SECONDS)
     with pinned(CORES.load), Lockstep(server.port, octets) as client:
         client.round()
         before, due = server.cpu(), time.perf_counter()
