@@ -109,8 +109,8 @@ def own_section(results: Results) -> str:
         ratios = [own.times_better(own.values[FRAMELET], other) for other in others]
         rows.append((row.title, *(ratio.text if ratio else "" for ratio in ratios)))
     note = (
-        "Every peer calls the same function, which returns `text.upper()`. How many times as good as each of\n"
-        "them Framelet is; below 1 it is behind."
+        "Every peer calls the same function, which returns `text.upper()`. How many times as good as each\n"
+        "of them Framelet is; below 1 it is behind."
     )
     return f"{note}\n\n{table(head, rows)}" if rows else "Not measured.\n"
 

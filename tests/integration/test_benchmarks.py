@@ -154,9 +154,12 @@ def test_the_load_generator_asks_exactly_as_often_as_it_is_told(tmp_path: Path) 
 
 def test_clients_in_step_notice_a_wrong_reply() -> None:
     octets = exchange("framelet", TEXT, REVERSE)
-    with wrong_server(GOOD[:-1] + b"?") as port, Lockstep(port, octets, 2) as clients:
-        with pytest.raises(BenchmarkError, match="a reply is wrong"):
-            clients.round()
+    with (
+        wrong_server(GOOD[:-1] + b"?") as port,
+        Lockstep(port, octets, 2) as clients,
+        pytest.raises(BenchmarkError, match="a reply is wrong"),
+    ):
+        clients.round()
 
 
 def test_clients_in_step_notice_an_end() -> None:
