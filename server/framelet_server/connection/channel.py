@@ -50,10 +50,10 @@ class Channel:
 
     __slots__ = (
         "__weakref__",
-        "_accounted",
         "_context",
         "_outcome",
         "_reported",
+        "accounted",
         "closed",
         "cut",
         "kept",
@@ -71,7 +71,7 @@ class Channel:
         """Take over a connected, non-blocking socket; the caller owns the channel until ``begin``."""
         self.session = Session(context, sock, peer, layers)
         self._context = context
-        self._accounted = 0  # octets that the memory budget knows of
+        self.accounted = 0  # octets that the memory budget knows of
         self._reported = False  # whether the drain knows that the last octet was sent
         self._outcome = (0, 0)  # what STOPPED is to say
         self.stopper = False  # its STOP was allowed
@@ -154,7 +154,7 @@ class Channel:
 
     def release_at_rest(self) -> None:
         """Let go with nothing to wait for but the next frame; or as ``release`` does, with more to do."""
-        if self._accounted:
+        if self.accounted:
             self._account()
         with self.lock:
             if not (self.notes or self.timer is None or self.closed):
@@ -306,8 +306,8 @@ class Channel:
     def _account(self) -> None:
         """Tell the memory budget what is held for this client now."""
         held = 0 if self.closed else self.session.held
-        if held != self._accounted:
-            self._accounted = held
+        if held != self.accounted:
+            self.accounted = held
             self._context.memory.note(self, held)
 
     # Deadlines.

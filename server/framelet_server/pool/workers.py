@@ -202,10 +202,14 @@ class Workers:
                 except Exception as error:  # noqa: BLE001 - it costs this client alone
                     channel.fail(error)
                     continue
-                if at_rest:
-                    channel.release_at_rest()
-                else:
+                if not at_rest:
                     channel.release()
+                    continue
+                with channel.lock:
+                    if channel.kept and context.keep_armed and not (channel.notes or channel.accounted):
+                        channel.owned = False
+                        continue
+                channel.release_at_rest()
             owner = channel = None  # type: ignore[assignment]  # a client that goes must not stay in memory
             worker.turn_began = math.inf
 
