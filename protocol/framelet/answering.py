@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from . import codec
+from . import codec, grammar
 from .connection import LARGE, Connection
 from .errors import AnswerTooLargeError, ConnectionStateError
 from .limits import MAX_LENGTH, ConnectionLimits
@@ -75,6 +75,19 @@ class AnsweringConnection(Connection):
         self._oldest()
         self._count(code)
         self._answer(_ERROR, error_body(code, text))
+
+    def allow_stop(self) -> None:
+        """Accept the STOP just received: nothing after it is taken any more (REQ-STOP-10)."""
+        if not self._owed or self._owed[-1] != _STOP:
+            raise ConnectionStateError("no STOP is waiting for a decision")
+        self._move(Trigger.STOP_ALLOWED)
+
+    def send_stopped(self, closed: int, cut: int) -> None:
+        """Answer the STOP that was allowed, as the last frame (REQ-STOP-8)."""
+        if self._oldest() != _STOP or self._state is not State.DRAINING:
+            raise ConnectionStateError("the oldest unanswered frame is not a STOP that was allowed")
+        body = grammar.StoppedBody.build({"closed": str(closed), "cut": str(cut)})
+        self._answer(FrameType.STOPPED, body)
 
     def replies_to_send(  # noqa: C901, PLR0912 - one function: a call would take as long as a reply
         self, texts: Sequence[str], now: float

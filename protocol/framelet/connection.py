@@ -165,6 +165,13 @@ class Connection:
             raise ConnectionStateError(message)
         self._enter(states.TRANSITIONS[self._role][self._state][trigger])
 
+    def _break_off(self) -> None:
+        """Move to where a fault leads, and read no further: what comes cannot be told apart any more."""
+        self._move(Trigger.FAULT)
+        self._decoder.clear()
+        self._frame_started = None
+        self._taking = self._reading = False
+
     def _write(self, frame_type: int, body: bytes) -> None:
         """Queue a frame."""
         length = len(body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from . import codec, grammar, states
+from . import codec, states
 from .answering import AnsweringConnection
 from .connection import LARGE, REFUSALS, refusal, text_of
 from .errors import (
@@ -190,19 +190,6 @@ class ServerConnection(AnsweringConnection):
         if self._closing_since is not None:
             self._closing_since = now
 
-    def allow_stop(self) -> None:
-        """Accept the STOP just received: nothing behind it is taken any more (REQ-STOP-10)."""
-        if not self._owed or self._owed[-1] != _STOP:
-            raise ConnectionStateError("no STOP is waiting for a decision")
-        self._move(Trigger.STOP_ALLOWED)
-
-    def send_stopped(self, closed: int, cut: int) -> None:
-        """Answer the STOP that was allowed, as the last frame (REQ-STOP-8)."""
-        if self._oldest() != _STOP or self._state is not State.DRAINING:
-            raise ConnectionStateError("the oldest unanswered frame is not a STOP that was allowed")
-        body = grammar.StoppedBody.build({"closed": str(closed), "cut": str(cut)})
-        self._answer(FrameType.STOPPED, body)
-
     def drain(self) -> None:
         """Take no frame beyond those received in full so far; ask for events until there are none."""
         self._draining = True
@@ -305,13 +292,6 @@ class ServerConnection(AnsweringConnection):
         self._break_off()
         self._settle()
         return FrameRefused(error)
-
-    def _break_off(self) -> None:
-        """Read no further: where a frame was refused there is no telling where the next one begins."""
-        self._frame_started = None
-        self._move(Trigger.FAULT)
-        self._decoder.clear()
-        self._taking = self._reading = False
 
 
 def _text_of_request(frame_type: int, body: bytes) -> str | None:
