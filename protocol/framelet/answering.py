@@ -106,27 +106,27 @@ class AnsweringConnection(Connection):
         if count and not (self._owed or self._output_size) and self._state is _OPEN:
             # As a rule nothing goes out before these answers, all are text, and none is large.  They are made
             # here then, without a call for each of them, in a tenth of the time.
-            largest, before = min(self._limits.max_body, LARGE - 1), -1
-            header: Any = b""
+            before = -1
             try:
                 if count == 1:
-                    if len(texts[0]) <= largest:  # else it is not worth a try
+                    if len(texts[0]) < LARGE:  # else it is not worth a try
                         only = str.encode(texts[0])
-                        if len(only) <= largest:
+                        if len(only) < LARGE:
                             octets = _PACK(_REPLY, len(only)) + only
                 else:
                     # ASCII has as many octets as characters: it is encoded once, after all was joined.  Only
                     # for str itself, as a subclass may have another idea of its length.
                     at_once = "".join(texts).isascii() and {*map(type, texts)} == _ONLY_STR
                     pieces: list[Any] = []
+                    header: str | bytes = b""
                     append = pieces.append
                     for body in texts if at_once else map(str.encode, texts):
                         size = len(body)
                         if size != before:
-                            if size > largest:
+                            if size >= LARGE:
                                 break
-                            header = _PACK(_REPLY, size)
-                            header, before = header.decode("latin-1") if at_once else header, size
+                            packed = _PACK(_REPLY, size)
+                            header, before = packed.decode("latin-1") if at_once else packed, size
                         append(header)
                         append(body)
                     else:

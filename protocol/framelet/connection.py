@@ -26,6 +26,7 @@ from .errors import (
     UnexpectedTypeError,
     UnknownTypeError,
 )
+from .limits import MIN_MAX_BODY
 from .registry import Role, TypeRange, type_kinds
 from .states import Action, State, Trigger
 
@@ -35,8 +36,11 @@ if TYPE_CHECKING:
     from .errors import ProtocolError
     from .limits import ClientConnectionLimits, ConnectionLimits
 
-LARGE = 65_536
-"""Octets from which copying a body costs more than sending it as a piece of its own."""
+LARGE = MIN_MAX_BODY
+"""Octets from which copying a body costs more than sending it as a piece of its own.
+
+Smaller ones are allowed by every limit that a server or a client may have.
+"""
 
 
 class Connection:
