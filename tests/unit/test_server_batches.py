@@ -73,6 +73,57 @@ def test_what_comes_after_a_batch_waits_for_its_answers(server: Server) -> None:
     assert [kind for kind, _ in server.answers()] == [ERROR, REPLY, REPLY]
 
 
+def owe_by_event(server: Server) -> None:
+    server.receive(encode(REQUEST))
+
+
+def have_output(server: Server) -> None:
+    server.receive(encode(PING))
+
+
+def have_a_frame(server: Server) -> None:
+    server.receive_data(encode(PING), 0.0)
+
+
+def have_a_refused_frame(server: Server) -> None:
+    server.receive_data(b"\x01\xff\xff\xff\xff", 0.0)
+
+
+def have_a_batch(server: Server) -> None:
+    server.receive_requests(THREE, 0.0)
+
+
+def drain(server: Server) -> None:
+    server.drain()
+
+
+@pytest.mark.req("REQ-ORDER-2")
+@pytest.mark.parametrize(
+    "prepare", [owe_by_event, have_output, have_a_frame, have_a_refused_frame, have_a_batch, drain]
+)
+def test_requests_come_as_events_where_something_is_before_them(
+    make_server: Callable[..., Server], prepare: Callable[[Server], None]
+) -> None:
+    server, plain = make_server(), make_server()
+    for each in (server, plain):
+        prepare(each)
+    assert not server.batch_ready
+    owed = server.owes
+    assert server.receive_requests(THREE + encode(REQUEST)[:3], 0.0) == []
+    plain.receive_data(THREE + encode(REQUEST)[:3], 0.0)
+    assert server.owes == owed
+    assert repr(server.events()) == repr(plain.events())
+    assert server.data_to_send(0.0) == plain.data_to_send(0.0)
+
+
+@pytest.mark.req("REQ-CLOSE-1")
+def test_there_is_no_batch_after_the_end_of_the_input(server: Server) -> None:
+    server.receive_eof()
+    assert not server.batch_ready
+    with pytest.raises(ConnectionStateError, match="after the end of the stream"):
+        server.receive_requests(THREE, 0.0)
+
+
 @pytest.mark.parametrize("cut", [1, 4, 5, 6, 65_541, MEBI + 4])
 def test_a_frame_that_had_begun_comes_whatever_its_size(make_server: Callable[..., Server], cut: int) -> None:
     server = make_server(ConnectionLimits())
@@ -122,6 +173,25 @@ def test_nothing_happens_where_one_reply_cannot_be_sent(
     with pytest.raises(error, match=words):
         server.send_reply(text)
     assert server.owes == 3
+
+
+class Odd(str):
+    """A str with an idea of its own of what it is."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return 1
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:  # noqa: ARG002
+        return b"x"
+
+
+@pytest.mark.parametrize("texts", [["ab"], ["ab", "cd"], ["ab", "é"], ["a" * 65_536]])
+def test_a_subclass_of_str_is_sent_as_a_str(server: Server, texts: list[str]) -> None:
+    server.receive_requests(THREE, 0.0)
+    expected = b"".join(encode(REPLY, text.encode()) for text in texts)
+    assert b"".join(server.replies_to_send([Odd(text) for text in texts], 0.0)) == expected
 
 
 def test_more_replies_than_requests_are_refused(server: Server) -> None:

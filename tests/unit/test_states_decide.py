@@ -149,6 +149,36 @@ def test_a_batch_has_no_requests_where_the_table_does_not_serve_them(
     assert (server.events(), server.answers()) == ([], [(FrameType.PONG, "")])
 
 
+@pytest.mark.req("REQ-STATE-1")
+def test_a_frame_that_comes_before_the_drain_is_noticed_is_taken_where_the_table_says_so(
+    change: Callable[..., None], make_server: Callable[..., Server]
+) -> None:
+    change(SERVER, DRAINING, FrameType.PING, Action.SERVE)
+    server = make_server()
+    server.receive(encode(FrameType.REQUEST) + encode(FrameType.PING)[:3])
+    server.drain()
+    assert server.receive(encode(FrameType.PING)[3:]) == []
+    assert (server.state, server.owes) == (DRAINING, 2)
+
+
+@pytest.mark.req("REQ-ERROR-7", "REQ-STATE-1")
+def test_nothing_is_taken_after_a_fault_whatever_the_table_says(
+    change: Callable[..., None], make_server: Callable[..., Server]
+) -> None:
+    change(SERVER, DRAINING, FrameType.PING, Action.SERVE)
+    server = make_server()
+    server.receive(encode(FrameType.REQUEST) + encode(0x00), encode(FrameType.PING))
+    assert (server.state, server.owes, server.input_size) == (DRAINING, 2, 0)
+
+
+def test_what_is_not_taken_is_not_kept(make_server: Callable[..., Server]) -> None:
+    server = make_server()
+    server.receive_data(encode(FrameType.STOP) + encode(FrameType.REQUEST, b"x" * 1_000), 0.0)
+    server.next_event()
+    server.allow_stop()
+    assert (server.events(), server.input_size) == ([], 0)
+
+
 CLIENT_STATES: dict[str, tuple[State, Callable[[Client], object]]] = {
     "open": (OPEN, lambda _: None),
     "draining": CLIENT_WAYS["draining"],
