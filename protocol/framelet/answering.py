@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from . import codec
+from . import codec, grammar
 from .connection import LARGE, Connection
 from .errors import AnswerTooLargeError, ConnectionStateError
 from .limits import MAX_LENGTH, ConnectionLimits
@@ -76,6 +76,19 @@ class AnsweringConnection(Connection):
         self._count(code)
         self._answer(_ERROR, error_body(code, text))
 
+    def allow_stop(self) -> None:
+        """Accept the STOP just received: nothing after it is taken any more (REQ-STOP-10)."""
+        if not self._owed or self._owed[-1] != _STOP:
+            raise ConnectionStateError("no STOP is waiting for a decision")
+        self._move(Trigger.STOP_ALLOWED)
+
+    def send_stopped(self, closed: int, cut: int) -> None:
+        """Answer the STOP that was allowed, as the last frame (REQ-STOP-8)."""
+        if self._oldest() != _STOP or self._state is not State.DRAINING:
+            raise ConnectionStateError("the oldest unanswered frame is not a STOP that was allowed")
+        body = grammar.StoppedBody.build({"closed": str(closed), "cut": str(cut)})
+        self._answer(FrameType.STOPPED, body)
+
     def replies_to_send(  # noqa: C901, PLR0912 - one function: a call would take as long as a reply
         self, texts: Sequence[str], now: float
     ) -> list[bytes]:
@@ -93,27 +106,27 @@ class AnsweringConnection(Connection):
         if count and not (self._owed or self._output_size) and self._state is _OPEN:
             # As a rule nothing goes out before these answers, all are text, and none is large.  They are made
             # here then, without a call for each of them, in a tenth of the time.
-            largest, before = min(self._limits.max_body, LARGE - 1), -1
-            header: Any = b""
+            before = -1
             try:
                 if count == 1:
-                    if len(texts[0]) <= largest:  # else it is not worth a try
+                    if len(texts[0]) < LARGE:  # else it is not worth a try
                         only = str.encode(texts[0])
-                        if len(only) <= largest:
+                        if len(only) < LARGE:
                             octets = _PACK(_REPLY, len(only)) + only
                 else:
                     # ASCII has as many octets as characters: it is encoded once, after all was joined.  Only
                     # for str itself, as a subclass may have another idea of its length.
                     at_once = "".join(texts).isascii() and {*map(type, texts)} == _ONLY_STR
                     pieces: list[Any] = []
+                    header: str | bytes = b""
                     append = pieces.append
                     for body in texts if at_once else map(str.encode, texts):
                         size = len(body)
                         if size != before:
-                            if size > largest:
+                            if size >= LARGE:
                                 break
-                            header = _PACK(_REPLY, size)
-                            header, before = header.decode("latin-1") if at_once else header, size
+                            packed = _PACK(_REPLY, size)
+                            header, before = packed.decode("latin-1") if at_once else packed, size
                         append(header)
                         append(body)
                     else:

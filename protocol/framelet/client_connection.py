@@ -322,11 +322,11 @@ class ClientConnection(Connection):
             self._waiting_since = self._idle_since if awaited else None
 
     def _fail(self, error: FrameletError) -> ConnectionFailed:
-        self._move(Trigger.FAULT)
+        self._break_off()
         return ConnectionFailed(error, len(self._awaited))
 
     def _end_of_input(self) -> InputEnded | None:
-        if self._state is State.CLOSED:
+        if not self._may(Trigger.INPUT_ENDED):
             return None
         error = TruncatedFrameError() if self._taking and self._decoder.inside_frame else None
         self._move(Trigger.INPUT_ENDED)

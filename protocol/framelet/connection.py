@@ -26,6 +26,7 @@ from .errors import (
     UnexpectedTypeError,
     UnknownTypeError,
 )
+from .limits import MIN_MAX_BODY
 from .registry import Role, TypeRange, type_kinds
 from .states import Action, State, Trigger
 
@@ -35,8 +36,11 @@ if TYPE_CHECKING:
     from .errors import ProtocolError
     from .limits import ClientConnectionLimits, ConnectionLimits
 
-LARGE = 65_536
-"""Octets from which copying a body costs more than sending it as a piece of its own."""
+LARGE = MIN_MAX_BODY
+"""Octets from which copying a body costs more than sending it as a piece of its own.
+
+Smaller ones are allowed by every limit that a server or a client may have.
+"""
 
 
 class Connection:
@@ -164,6 +168,13 @@ class Connection:
             message = f"{trigger.name} cannot happen to a {self._role.value} that is {self._state.value}"
             raise ConnectionStateError(message)
         self._enter(states.TRANSITIONS[self._role][self._state][trigger])
+
+    def _break_off(self) -> None:
+        """Move to where a fault leads, and read no further: what comes cannot be told apart any more."""
+        self._move(Trigger.FAULT)
+        self._decoder.clear()
+        self._frame_started = None
+        self._taking = self._reading = False
 
     def _write(self, frame_type: int, body: bytes) -> None:
         """Queue a frame."""

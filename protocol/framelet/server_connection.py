@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from . import codec, grammar, states
+from . import codec, states
 from .answering import AnsweringConnection
 from .connection import LARGE, REFUSALS, refusal, text_of
 from .errors import (
@@ -58,16 +58,10 @@ class ServerConnection(AnsweringConnection):
     @property
     def at_rest(self) -> bool:
         """Whether nothing is under way: no frame that has begun or waits, no answer, no end."""
-        return not (
-            self._batch
-            or self._owed
-            or self._output_size
-            or self._frame_started is not None
-            or self._decoder.frames
-            or self._decoder.refused
-            or self._events
-            or self._input_ended
-            or self._state is not State.OPEN
+        return (
+            self._state is State.OPEN
+            and not (self._batch or self._owed or self._output_size or self._events or self._input_ended)
+            and not (self._decoder.frames or self._decoder.refused or self._frame_started is not None)
         )
 
     @property
@@ -77,14 +71,9 @@ class ServerConnection(AnsweringConnection):
 
     @property
     def batch_ready(self) -> bool:
-        """Whether ``receive_requests`` may give requests: frames are taken, and nothing comes before them.
-
-        A client that takes smaller bodies than this server has its requests as events, because a reply may be
-        too large for it.
-        """
+        """Whether ``receive_requests`` may give requests: they are served, and nothing comes before them."""
         return (
             self._batching
-            and self._peer_max_body >= self._limits.max_body
             and not (self._batch or self._owed or self._output_size or self._events)
             and not (self._decoder.frames or self._decoder.refused)
         )
@@ -118,7 +107,9 @@ class ServerConnection(AnsweringConnection):
                 return happened
         return None
 
-    def receive_requests(self, data: bytes, now: float) -> list[str]:
+    def receive_requests(  # noqa: C901 - one function: a call would take as long as a request
+        self, data: bytes, now: float
+    ) -> list[str]:
         """Take in octets as ``receive_data`` does, and return the texts of the REQUESTs that come first.
 
         They are owed from then on: answer them by ``replies_to_send``, ``send_reply`` or ``send_error``, or
@@ -129,11 +120,10 @@ class ServerConnection(AnsweringConnection):
         """
         texts: list[str] = []
         self.clean = False
-        decoder, max_body, start, total = self._decoder, self._limits.max_body, 0, len(data)
+        decoder, start, total = self._decoder, 0, len(data)
         # This is ``batch_ready``: there is no call here in the ordinary case, for any number of requests.
         if (
             not self._batching
-            or self._peer_max_body < max_body
             or self._batch
             or self._owed
             or self._output_size
@@ -145,32 +135,33 @@ class ServerConnection(AnsweringConnection):
         self._idle_since = now
         if self._frame_started is not None:
             start = self._receive_to_boundary(data, now)
-            if decoder.frames and (text := _text_of_request(*decoder.frames[0])) is not None:
-                decoder.pop()
-                self.frames_received -= 1  # it is counted with the others
-                texts.append(text)
-            else:
+            if not decoder.frames or (text := _text_of_request(*decoder.frames[0])) is None:
                 if start < total:
                     self.receive_data(data[start:], now)
                 return texts
-        unpack, append, last = _UNPACK, texts.append, total - _HEADER_SIZE
-        largest = max_body if max_body < LARGE else LARGE - 1
-        # Where all is ASCII it is decoded once, and each text is a slice of that.
-        whole = data.decode("ascii") if data.isascii() else None
-        while start <= last:
+            decoder.pop()
+            self.frames_received -= 1  # it is counted with the others
+            texts.append(text)
+        last = total - _HEADER_SIZE
+        if start <= last:
+            unpack, append = _UNPACK, texts.append
             frame_type, length = unpack(data, start)
-            body = start + _HEADER_SIZE
-            end = body + length
-            if frame_type != _REQUEST or end > total or length > largest:
-                break
-            if whole is not None:
-                append(whole[body:end])
-            else:
-                try:
-                    append(data[body:end].decode())
-                except UnicodeDecodeError:
+            end = start + _HEADER_SIZE + length
+            # Where more may follow and all is ASCII, it is decoded once, and each text is a slice of that.
+            decoded = data.decode("ascii") if end < last and data.isascii() else None
+            while frame_type == _REQUEST and end <= total and length < LARGE:
+                if decoded is not None:
+                    append(decoded[start + _HEADER_SIZE : end])
+                else:
+                    try:
+                        append(data[start + _HEADER_SIZE : end].decode())
+                    except UnicodeDecodeError:
+                        break
+                start = end
+                if start > last:
                     break
-            start = end
+                frame_type, length = unpack(data, start)
+                end = start + _HEADER_SIZE + length
         self._batch = len(texts)
         self.frames_received += len(texts)
         if start < total:
@@ -197,19 +188,6 @@ class ServerConnection(AnsweringConnection):
         super().resume(now)
         if self._closing_since is not None:
             self._closing_since = now
-
-    def allow_stop(self) -> None:
-        """Accept the STOP just received: nothing behind it is taken any more (REQ-STOP-10)."""
-        if not self._owed or self._owed[-1] != _STOP:
-            raise ConnectionStateError("no STOP is waiting for a decision")
-        self._move(Trigger.STOP_ALLOWED)
-
-    def send_stopped(self, closed: int, cut: int) -> None:
-        """Answer the STOP that was allowed, as the last frame (REQ-STOP-8)."""
-        if self._oldest() != _STOP or self._state is not State.DRAINING:
-            raise ConnectionStateError("the oldest unanswered frame is not a STOP that was allowed")
-        body = grammar.StoppedBody.build({"closed": str(closed), "cut": str(cut)})
-        self._answer(FrameType.STOPPED, body)
 
     def drain(self) -> None:
         """Take no frame beyond those received in full so far; ask for events until there are none."""
@@ -313,13 +291,6 @@ class ServerConnection(AnsweringConnection):
         self._break_off()
         self._settle()
         return FrameRefused(error)
-
-    def _break_off(self) -> None:
-        """Read no further: where a frame was refused there is no telling where the next one begins."""
-        self._frame_started = None
-        self._move(Trigger.FAULT)
-        self._decoder.clear()
-        self._taking = self._reading = False
 
 
 def _text_of_request(frame_type: int, body: bytes) -> str | None:

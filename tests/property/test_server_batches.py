@@ -345,6 +345,9 @@ STEPS = st.builds(Step, SIZES, st.sampled_from([0, 0, 1, 2, 9]), st.booleans(), 
     encode(REQUEST, b"ab") + encode(HELLO, b"framelet/1 max-body=65536"),
     [Step(99, events_first=True, then="eof")],
 )
+@example(encode(REQUEST, b"&ab") * 3, [Step(99, answers=9)])
+@example(encode(APPLICATION) + encode(REQUEST, b"ab") * 2, [Step(5), Step(99, answers=1)])
+@example(encode(REQUEST, b"ab") * 3, [Step(7, then="drain"), Step(99)])
 @example(encode(REQUEST, b"ab" * 50_000), [Step(4), Step(9_000)])
 @example(encode(REQUEST, b"\xff" * 70_000), [Step(4), Step(9_000)])
 def test_a_batch_is_served_as_by_events(wire: bytes, steps: list[Step]) -> None:

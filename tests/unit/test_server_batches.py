@@ -1,0 +1,307 @@
+"""The batch call of a server's end by examples; tests/property holds it to the events."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import tracemalloc
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from framelet import (
+    AnswerTooLargeError,
+    ConfigurationError,
+    ConnectionLimits,
+    ConnectionStateError,
+    ErrorCode,
+    FrameType,
+    IllFormedTextError,
+    RequestReceived,
+    ServerConnection,
+    State,
+    StopReceived,
+    encode,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType as StackFrame
+
+    from tests.unit.conftest import Server
+
+REQUEST, REPLY, STOP, STOPPED, ERROR, PING, PONG, HELLO = (int(kind) for kind in FrameType)
+MEBI = 1_048_576
+THREE = encode(REQUEST, b"1") + encode(REQUEST, b"2") + encode(REQUEST, "drei €".encode())
+
+
+def test_the_requests_of_a_read_come_and_are_answered_at_once(server: Server) -> None:
+    assert server.batch_ready
+    assert server.receive_requests(THREE, 1.0) == ["1", "2", "drei €"]
+    assert (server.owes, server.frames_received, server.needs_events) == (3, 3, False)
+    assert (server.batch_ready, server.at_rest, server.next_deadline()) == (False, False, None)
+    octets = encode(REPLY, b"a") + encode(REPLY, "€".encode()) + encode(REPLY)
+    assert server.replies_to_send(["a", "€", ""], 2.0) == [octets]
+    assert (server.owes, server.frames_sent, server.idle_deadline) == (0, 3, 2.0 + 300.0)
+    assert server.batch_ready
+    assert server.at_rest
+
+
+def test_some_may_be_answered_before_the_others(server: Server) -> None:
+    server.receive_requests(THREE, 0.0)
+    assert server.replies_to_send([], 0.0) == []
+    assert server.replies_to_send(["a"], 0.0) == [encode(REPLY, b"a")]
+    server.send_error(ErrorCode.HANDLER_FAILED, "no")
+    assert server.replies_to_send(["c"], 0.0) == [encode(ERROR, b"450 no") + encode(REPLY, b"c")]
+    assert server.owes == 0
+
+
+@pytest.mark.req("REQ-ORDER-2")
+def test_what_comes_after_a_batch_waits_for_its_answers(server: Server) -> None:
+    wire = THREE + encode(PING, b"x") + encode(STOP) + encode(REQUEST, b"4")
+    assert server.receive_requests(wire, 0.0) == ["1", "2", "drei €"]
+    assert server.needs_events
+    assert server.next_event() == StopReceived("")
+    assert (server.owes, server.data_to_send(0.0)) == (5, b"")
+    assert server.receive_requests(encode(REQUEST, b"5"), 0.0) == []
+    assert server.events() == [RequestReceived("4"), RequestReceived("5")]
+    replies = b"".join(encode(REPLY, text) for text in (b"a", b"b", b"c"))
+    assert server.replies_to_send(["a", "b", "c"], 0.0) == [replies + encode(PONG, b"x")]
+    server.send_error(ErrorCode.STOP_REFUSED)
+    server.send_reply("d")
+    server.send_reply("e")
+    assert [kind for kind, _ in server.answers()] == [ERROR, REPLY, REPLY]
+
+
+def owe_by_event(server: Server) -> None:
+    server.receive(encode(REQUEST))
+
+
+def have_output(server: Server) -> None:
+    server.receive(encode(PING))
+
+
+def have_a_frame(server: Server) -> None:
+    server.receive_data(encode(PING), 0.0)
+
+
+def have_a_refused_frame(server: Server) -> None:
+    server.receive_data(b"\x01\xff\xff\xff\xff", 0.0)
+
+
+def have_a_batch(server: Server) -> None:
+    server.receive_requests(THREE, 0.0)
+
+
+def drain(server: Server) -> None:
+    server.drain()
+
+
+@pytest.mark.req("REQ-ORDER-2")
+@pytest.mark.parametrize(
+    "prepare", [owe_by_event, have_output, have_a_frame, have_a_refused_frame, have_a_batch, drain]
+)
+def test_requests_come_as_events_where_something_is_before_them(
+    make_server: Callable[..., Server], prepare: Callable[[Server], None]
+) -> None:
+    server, plain = make_server(), make_server()
+    for each in (server, plain):
+        prepare(each)
+    assert not server.batch_ready
+    owed = server.owes
+    assert server.receive_requests(THREE + encode(REQUEST)[:3], 0.0) == []
+    plain.receive_data(THREE + encode(REQUEST)[:3], 0.0)
+    assert server.owes == owed
+    assert repr(server.events()) == repr(plain.events())
+    assert server.data_to_send(0.0) == plain.data_to_send(0.0)
+
+
+@pytest.mark.req("REQ-CLOSE-1")
+def test_there_is_no_batch_after_the_end_of_the_input(server: Server) -> None:
+    server.receive_eof()
+    assert not server.batch_ready
+    with pytest.raises(ConnectionStateError, match="after the end of the stream"):
+        server.receive_requests(THREE, 0.0)
+
+
+@pytest.mark.parametrize("cut", [1, 4, 5, 6, 65_541, MEBI + 4])
+def test_a_frame_that_had_begun_comes_whatever_its_size(make_server: Callable[..., Server], cut: int) -> None:
+    server = make_server(ConnectionLimits())
+    wire = encode(REQUEST, b"a" * MEBI) + THREE + encode(REQUEST)[:2]
+    assert server.receive_requests(wire[:cut], 0.0) == []
+    assert server.receive_requests(wire[cut:], 0.0) == ["a" * MEBI, "1", "2", "drei €"]
+    assert (server.needs_events, server.input_size) == (False, 2)
+
+
+def test_a_large_frame_that_is_whole_comes_as_an_event(server: Server) -> None:
+    wire = encode(REQUEST, b"1") + encode(REQUEST, b"a" * 65_536) + encode(REQUEST, b"3")
+    assert server.receive_requests(wire, 0.0) == ["1"]
+    assert server.needs_events
+    assert server.events() == [RequestReceived("a" * 65_536), RequestReceived("3")]
+
+
+def test_a_large_reply_is_a_piece_of_its_own(make_server: Callable[..., Server]) -> None:
+    server, text = make_server(ConnectionLimits()), "a" * MEBI
+    server.receive_requests(THREE, 0.0)
+    header = encode(REPLY, text.encode())[:5]
+    assert server.replies_to_send(["x", text, "y"], 0.0) == [
+        encode(REPLY, b"x") + header,
+        text.encode(),
+        encode(REPLY, b"y"),
+    ]
+
+
+@pytest.mark.req("REQ-TEXT-1", "REQ-HELLO-5")
+@pytest.mark.parametrize(
+    ("text", "error", "words"),
+    [
+        ("a" + chr(0xD800), IllFormedTextError, "lone surrogate at index 1"),
+        ("a" * 65_537, AnswerTooLargeError, "65537 octets exceeds the maximum of 65536"),
+        ("€" * 21_846, AnswerTooLargeError, "65538 octets exceeds"),
+        (b"a", ConfigurationError, "a text is a str, not bytes"),
+        (None, ConfigurationError, "a text is a str, not NoneType"),
+    ],
+)
+@pytest.mark.parametrize("others", [([], []), (["a"], ["b"]), (["€"], []), ([], ["€"])])
+def test_nothing_happens_where_one_reply_cannot_be_sent(
+    server: Server, text: Any, error: type[Exception], words: str, others: tuple[list[str], list[str]]
+) -> None:
+    server.receive_requests(THREE, 0.0)
+    with pytest.raises(error, match=words):
+        server.replies_to_send([*others[0], text, *others[1]], 1.0)
+    assert (server.owes, server.output_size, server.frames_sent) == (3, 0, 0)
+    with pytest.raises(error, match=words):
+        server.send_reply(text)
+    assert server.owes == 3
+
+
+class Odd(str):
+    """A str with an idea of its own of what it is."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return 1
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:  # noqa: ARG002
+        return b"x"
+
+
+@pytest.mark.parametrize("texts", [["ab"], ["ab", "cd"], ["ab", "é"], ["a" * 65_536]])
+def test_a_subclass_of_str_is_sent_as_a_str(server: Server, texts: list[str]) -> None:
+    server.receive_requests(THREE, 0.0)
+    expected = b"".join(encode(REPLY, text.encode()) for text in texts)
+    assert b"".join(server.replies_to_send([Odd(text) for text in texts], 0.0)) == expected
+
+
+def test_more_replies_than_requests_are_refused(server: Server) -> None:
+    server.receive_requests(THREE, 0.0)
+    with pytest.raises(ConnectionStateError, match="4 replies for a batch of 3 requests"):
+        server.replies_to_send(["a"] * 4, 0.0)
+    assert server.owes == 3
+    server.receive(encode(REQUEST))
+    with pytest.raises(ConnectionStateError):  # that one is not of the batch
+        server.replies_to_send(["a"] * 4, 0.0)
+
+
+def test_requests_that_are_returned_come_again_before_all_others(server: Server) -> None:
+    server.receive_requests(THREE + encode(REQUEST, b"\xff") + encode(PING), 0.0)
+    before = server.input_size
+    server.return_requests(["2", "drei €"])
+    assert (server.owes, server.needs_events) == (1, True)
+    assert server.input_size == before + len(THREE) - 6
+    assert server.next_event() == RequestReceived("2")
+    assert server.next_event() == RequestReceived("drei €")
+    assert len(server.events()) == 1
+    server.replies_to_send(["a"], 0.0)
+    server.send_reply("b")
+    server.send_reply("c")
+    assert [kind for kind, _ in server.answers()] == [REPLY, REPLY, ERROR, PONG]
+
+
+@pytest.mark.parametrize("behind", [encode(PING), encode(REQUEST, b"\xff"), encode(STOP), encode(0x00)])
+def test_nothing_is_returned_once_a_later_frame_was_taken(server: Server, behind: bytes) -> None:
+    server.receive_requests(THREE + behind, 0.0)
+    server.events()
+    with pytest.raises(ConnectionStateError, match="before the next event"):
+        server.return_requests(["drei €"])
+
+
+def test_a_failure_drops_what_a_batch_is_owed(server: Server) -> None:
+    server.receive_requests(THREE, 0.0)
+    server.fail(ErrorCode.OVERLOADED)
+    assert (server.owes, server.state) == (0, State.CLOSING)
+    assert server.answers() == [(ERROR, 509)]
+    with pytest.raises(ConnectionStateError):
+        server.replies_to_send(["a"], 0.0)
+    with pytest.raises(ConnectionStateError):
+        server.return_requests(["1"])
+
+
+@pytest.mark.req("REQ-CLOSE-1")
+def test_a_batch_is_answered_after_the_end_of_the_input(server: Server) -> None:
+    server.receive_requests(THREE, 0.0)
+    assert len(server.end()) == 1
+    assert (server.state, server.finished) == (State.DRAINING, False)
+    server.replies_to_send(["a", "b", "c"], 0.0)
+    assert (server.state, server.finished) == (State.CLOSED, True)
+
+
+# What it costs.
+
+
+def python_calls(action: Callable[[], object]) -> int:
+    """How many Python functions an action calls, itself included."""
+    calls = 0
+
+    def count(_frame: StackFrame, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    previous = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        action()
+    finally:
+        sys.setprofile(previous)
+    return calls
+
+
+@pytest.mark.parametrize("body", [b"abc", "€".encode()], ids=["ASCII", "mixed"])
+@pytest.mark.parametrize("count", [1, 2, 500])
+def test_a_batch_takes_one_call_in_and_one_out(server: Server, count: int, body: bytes) -> None:
+    wire, texts = encode(REQUEST, body) * count, [body.decode()] * count
+    assert python_calls(lambda: server.receive_requests(wire, 0.0)) == 2  # with the lambda
+    assert python_calls(lambda: server.replies_to_send(texts, 0.0)) == 2
+
+
+def test_an_idle_connection_is_small_also_after_use() -> None:
+    limits, count = ConnectionLimits(), 100
+    connections: list[Any] = [None] * count
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(count):
+            connection = ServerConnection(limits, now=0.0)
+            hello = encode(HELLO, b"framelet/1")
+            for wire in (THREE + encode(PING), encode(REQUEST)[:3], encode(REQUEST)[3:] + hello):
+                texts = connection.receive_requests(wire, 0.0)
+                while connection.next_event() is not None:
+                    pass
+                connection.replies_to_send(texts, 0.0)
+                connection.data_to_send(0.0)
+            connections[number] = connection
+        gc.collect()
+        used = tracemalloc.get_traced_memory()[0] / count
+    finally:
+        tracemalloc.stop()
+    assert used < 500
+
+
+def test_the_size_of_what_waits_is_counted_and_not_summed_up(server: Server) -> None:
+    server.receive_data(encode(REQUEST, b"abc") * 1_000 + encode(REQUEST)[:3], 0.0)
+    for left in range(1_000, 0, -1):
+        assert server.input_size == 8 * left + 3
+        assert python_calls(lambda: server.input_size) < 5
+        server.next_event()
+    assert server.input_size == 3
