@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 class State(enum.Enum):
     """Where a connection is in its life, as one end sees it."""
 
+    # That of Enum is a Python function: a connection made 46 calls to it.  Members are singletons.
+    __hash__ = object.__hash__
+
     OPEN = "open"
     DRAINING = "draining"
     CLOSING = "closing"
@@ -43,6 +46,8 @@ MEANINGS: Mapping[Role, Mapping[State, str]] = {
 
 class Trigger(enum.Enum):
     """What moves a connection from state to state, apart from ordinary frames."""
+
+    __hash__ = object.__hash__  # as that of State
 
     INPUT_ENDED = "end of the peer's stream"
     FAULT = "a fault of the peer or of the program, or a deadline"
