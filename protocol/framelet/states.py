@@ -1,7 +1,9 @@
 """The states of a connection and what each does with each frame: tables of data (section 15).
 
 ``ACTIONS`` and ``TRANSITIONS`` are the only place where this is decided.  The connections look it up here,
-and the tables in the specification are written from here.
+and the tables in the specification are written from here; tests change each cell and see the connection
+follow.  One thing is no cell: after a fault nothing more is read, because there is no telling where the next
+frame begins.
 """
 
 from __future__ import annotations
