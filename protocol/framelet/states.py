@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class State(enum.Enum):
     """Where a connection is in its life, as one end sees it."""
 
+    __hash__ = object.__hash__  # in C: that of Enum is a Python function, and these are looked up a lot
+
     OPEN = "open"
     DRAINING = "draining"
     CLOSING = "closing"
@@ -45,6 +47,8 @@ MEANINGS: Mapping[Role, Mapping[State, str]] = {
 
 class Trigger(enum.Enum):
     """What moves a connection from state to state, apart from ordinary frames."""
+
+    __hash__ = object.__hash__
 
     INPUT_ENDED = "end of the peer's stream"
     FAULT = "a fault of the peer or of the program, or a deadline"
