@@ -16,7 +16,15 @@ OURS = {
 }
 MOST_LINES, MOST_MODULES = 400, 15
 
-ROOMS: dict[str, dict[str, set[str]]] = {}
+# The protocol has no folders: each of its modules builds on those before it.
+PROTOCOL = (
+    *("registry", "errors", "limits", "address", "grammar", "codec", "reversal", "states", "events"),
+    *("connection", "client_connection", "own_answers", "answering", "server_connection"),
+)
+
+ROOMS: dict[str, dict[str, set[str]]] = {
+    "framelet": {name: set(PROTOCOL[:number]) for number, name in enumerate(PROTOCOL)},
+}
 """For each package, its rooms, and the rooms that each may import beside itself.
 
 A module at the top of a package is a room of its own; a room that is not named may import all of its package.
