@@ -37,7 +37,7 @@ class ServerConnection(AnsweringConnection):
     RequestReceived, ApplicationReceived and StopReceived, oldest first.
 
     Most of what comes is REQUESTs, many in a read.  They need no events: ``receive_requests`` gives the texts
-    of all that a read holds, and ``replies_to_send`` takes all the replies, at a tenth of the cost::
+    of all that a read holds, and ``replies_to_send`` takes all the replies, seven times faster::
 
         texts = connection.receive_requests(sock.recv(65536), now)
         sock.sendall(b"".join(connection.replies_to_send([handler(text) for text in texts], now)))
