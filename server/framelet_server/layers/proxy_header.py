@@ -5,7 +5,6 @@ The form is that of HAProxy's document proxy-protocol.txt.  Extensions (TLV) are
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
 import re
 import socket
@@ -101,7 +100,7 @@ class ProxyHeader:
 
     def _client(self, source: Source | None) -> Peer:
         if source is None:
-            return dataclasses.replace(self.relay, host=self._sender.host)
+            return self.relay._replace(host=self._sender.host)
         client = peer_of(*source)
         return client._replace(name=f"{client.name} via {self._sender.name}", local=False)
 
