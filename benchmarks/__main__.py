@@ -1,9 +1,10 @@
 """Measure Framelet beside its peers and the limit::
 
-    python -m benchmarks                       all rows; writes results/full.json, plots and the page
+    python -m benchmarks                       all rows; writes results/full.json, plots and the pages
     python -m benchmarks --quick               about a minute; writes results/quick.json
-    python -m benchmarks --rows churn,send --peers framelet,limit --rounds 3
-    python -m benchmarks --page                plots and page anew, from results/full.json
+    python -m benchmarks --rows churn-own,send --peers framelet,limit --rounds 3
+    python -m benchmarks --rows sparse --before ../old    beside Framelet of another checkout, in turns
+    python -m benchmarks --page                plots and pages anew, from results/full.json
 
 Exits with 1 where something could not be measured, wrong replies among it, and 2 for wrong usage.
 """  # noqa: D400, D415 - the first line introduces the usage
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import itertools
 import json
 import signal
 import sys
@@ -22,10 +24,10 @@ from typing import TYPE_CHECKING
 from . import plots
 from .machine import machine, versions
 from .native import CompilerError
-from .page import PAGE, PageError, regenerated, table, targets_section
-from .peers import FRAMELET, LIMIT, PEERS
+from .page import PAGE, ROUNDS_PAGE, PageError, regenerated, rounds_page, table, targets_section
+from .peers import BEFORE, FRAMELET, LIMIT, LOOP, PEERS, before
 from .processes import CORES, BenchmarkError, raise_descriptors
-from .results import Results, amount, times
+from .results import Results, amount
 from .rows import QUICK, ROWS
 from .suite import Bench, measured
 
@@ -64,12 +66,15 @@ def options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a few rows, short rounds: about a minute")
     parser.add_argument("--rows", type=listed(ROWS), help=f"some of: {', '.join(ROWS)}")
     parser.add_argument("--peers", type=listed(PEERS), help=f"some of: {', '.join(PEERS)}")
+    parser.add_argument("--before", type=Path, help="another checkout whose Framelet is measured, too")
     parser.add_argument("--rounds", type=positive(int), help=f"of each row; {ROUNDS}")
     parser.add_argument("--seconds", type=positive(float), help=f"for each measurement; {SECONDS}")
     parser.add_argument("--json", type=Path, help="where the results go")
-    parser.add_argument("--page", action="store_true", help="only write plots and page anew")
+    parser.add_argument("--page", action="store_true", help="only write plots and pages anew")
     given = parser.parse_args()
-    given.complete = not (given.quick or given.rows or given.peers or given.json)
+    if given.before and not (given.before / "server" / "framelet_server").is_dir():
+        parser.error(f"--before {given.before}: not a checkout of Framelet")
+    given.complete = not (given.quick or given.rows or given.peers or given.before or given.json)
     given.rounds = given.rounds or (QUICK_ROUNDS if given.quick else ROUNDS)
     given.seconds = given.seconds or (QUICK_SECONDS if given.quick else SECONDS)
     given.rows = given.rows or (QUICK if given.quick else tuple(ROWS))
@@ -118,15 +123,19 @@ def measure(given: argparse.Namespace) -> int:
     for title, why in skipped.items():
         print(f"{title} is skipped: {why}")
     peers = [name for name in wanted if not PEERS[name].missing]
-    if given.peers is None and {FRAMELET, LIMIT} - set(peers):
-        raise BenchmarkError("Framelet and the limit are what everything is compared with")
+    if given.peers is None and {FRAMELET, LIMIT, LOOP} - set(peers):
+        raise BenchmarkError("Framelet, the limit and the bare loop are what everything is compared with")
+    if given.before:
+        PEERS[BEFORE] = before(given.before.resolve())
+        peers.insert(1, BEFORE)
     began = time.monotonic()
     outcomes = []
     with Bench(peers, given.seconds, given.rounds) as bench:
-        for name in given.rows:
-            outcome = measured(ROWS[name], bench)
-            outcomes.append(outcome.as_json())
-            show(Results.from_json(blank(outcomes[-1:])).rows[0])
+        for _, names in itertools.groupby(given.rows, key=lambda name: ROWS[name].work):
+            found = [outcome.as_json() for outcome in measured(bench, *(ROWS[name] for name in names))]
+            outcomes += found
+            for row in Results.from_json(blank(found)).rows:
+                show(row)
     run = {
         "machine": machine(),
         "versions": versions(PEERS[name] for name in peers),
@@ -162,8 +171,7 @@ def show(row: Measured) -> None:
     lines = []
     for name in row.values:
         ratio = row.ratio(name, row.reference)
-        spread = f"{times(ratio.median)} ({times(ratio.least)} to {times(ratio.most)})" if ratio else ""
-        lines.append((row.titles[name], amount(row.median(name)), spread))
+        lines.append((row.titles[name], amount(row.median(name)), ratio.text if ratio else ""))
     reference = row.titles.get(row.reference or "", "")
     print(f"\n{row.title}" + (" (less is better)" if row.less else ""))
     print(
@@ -174,14 +182,15 @@ def show(row: Measured) -> None:
 
 
 def publish(results: Results) -> None:
-    """Write plots and page."""
+    """Write plots and pages."""
     if plots.available():
         for file in plots.draw(results, RESULTS):
             print(file)
     else:
         print("no plots: matplotlib is not installed (pip install 'framelet[bench]')")
     PAGE.write_text(regenerated(PAGE.read_text(encoding="utf-8"), results), encoding="utf-8")
-    print(PAGE)
+    ROUNDS_PAGE.write_text(rounds_page(results), encoding="utf-8")
+    print(PAGE, ROUNDS_PAGE, sep="\n")
 
 
 if __name__ == "__main__":

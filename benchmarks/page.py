@@ -1,14 +1,21 @@
-"""The page of figures, written from the results of a run; what people wrote around it stays."""
+"""The pages of figures, written from the results of a run; what people wrote around them stays.
+
+``docs/performance.md`` has what decides; ``benchmarks/ROUNDS.md`` has every row and the spread of its rounds.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from .peers import FRAMELET, LIMIT, PEERS
+from .peers import BEFORE, FRAMELET, LIMIT, LOOP, PEERS
 from .plots import PLOTS
 from .processes import ROOT
 from .results import amount, times
+from .rows.costs import TLS_GROUP
+from .rows.quiet import GROUP as QUIET
+from .rows.servers import GROUP as SERVERS
+from .suite import own_name
 from .targets import verdicts
 
 if TYPE_CHECKING:
@@ -17,6 +24,11 @@ if TYPE_CHECKING:
     from .results import Measured, Results
 
 PAGE = ROOT / "docs" / "performance.md"
+ROUNDS_PAGE = ROOT / "benchmarks" / "ROUNDS.md"
+MAIN = (SERVERS, QUIET, TLS_GROUP)
+"""The groups that stand on the page itself."""
+OWN_BESIDE = (LOOP, "asyncio_protocol", "uvloop_protocol")
+"""The peers whose own handlers Framelet's is compared with, row by row."""
 SHOWN = 4
 """Peers that are named in a row in which Framelet is behind."""
 BEGIN, END = "<!-- begin measured -->", "<!-- end measured -->"
@@ -36,15 +48,34 @@ def regenerated(page: str, results: Results) -> str:
 
 
 def measured_part(results: Results) -> str:
-    """Everything that a run can say."""
-    sections = [
+    """What a run says on the page itself."""
+    shown = [(name, results.groups[name]) for name in MAIN if name in results.groups]
+    return sections(
+        ("How it was measured", method_section(results)),
+        ("An own handler", own_section(results)),
+        *((name, group_section(rows, "../benchmarks/results")) for name, rows in shown),
         ("Targets", targets_section(results)),
         ("Where Framelet is behind", losing_section(results)),
-        *((group, group_section(rows)) for group, rows in results.groups.items()),
-        ("How it was measured", method_section(results)),
+    )
+
+
+def rounds_page(results: Results) -> str:
+    """The whole of the other page."""
+    text = sections(
+        *(
+            (group, group_section(rows, "results"))
+            for group, rows in results.groups.items()
+            if group not in MAIN
+        ),
         ("All figures", all_figures(results)),
-    ]
-    return "\n".join(f"## {title}\n\n{text}" for title, text in sections)
+        ("Peers and versions", peers_section(results)),
+    )
+    return f"# All rounds\n\nWritten by `make bench`, with [performance](../docs/performance.md).\n\n{text}"
+
+
+def sections(*parts: tuple[str, str]) -> str:
+    """Titles and texts."""
+    return "\n".join(f"## {title}\n\n{text}" for title, text in parts)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -58,10 +89,30 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def targets_section(results: Results) -> str:
     """Met or missed."""
     found = verdicts(results)
-    met = sum(verdict.met for verdict in found)
-    rows = ((v.title, v.what, v.target.bound, v.value, "met" if v.met else "**missed**") for v in found)
+    judged = [verdict.met for verdict in found if verdict.met is not None]
+    words = {True: "met", False: "**missed**", None: "reported"}
+    rows = ((v.title, v.what, v.target.bound, v.value, words[v.met]) for v in found)
     head = ("work", "what", "target", "measured (all rounds)", "")
-    return f"{met} of {len(found)} are met.\n\n{table(head, rows)}"
+    note = "Of several rows the one is shown that is furthest from the target."
+    return f"{sum(judged)} of {len(judged)} are met. {note}\n\n{table(head, rows)}"
+
+
+def own_section(results: Results) -> str:
+    """How Framelet stands with an own handler, in every row of the servers."""
+    head = ("work", "its own reversal", *(PEERS[name].title for name in OWN_BESIDE))
+    rows = []
+    for row in results.groups.get(SERVERS, ()):
+        own = results.by_name.get(own_name(row.name))
+        if own is None or FRAMELET not in own.values:
+            continue
+        others = [row.values.get(FRAMELET, ()), *(own.values.get(name, ()) for name in OWN_BESIDE)]
+        ratios = [own.times_better(own.values[FRAMELET], other) for other in others]
+        rows.append((row.title, *(ratio.text if ratio else "" for ratio in ratios)))
+    note = (
+        "Every peer calls the same function, which returns `text.upper()`. How many times as good as each\n"
+        "of them Framelet is; below 1 it is behind."
+    )
+    return f"{note}\n\n{table(head, rows)}" if rows else "Not measured.\n"
 
 
 def losing_section(results: Results) -> str:
@@ -79,7 +130,7 @@ def losing_rows(results: Results) -> Iterator[tuple[str, str, str, str]]:
         if FRAMELET not in row.values:
             continue
         ours = row.median(FRAMELET)
-        others = row.values.keys() & PEERS.keys() - {LIMIT}
+        others = row.values.keys() & PEERS.keys() - {LIMIT, BEFORE}
         ahead = [name for name in others if row.better(row.median(name), ours)]
         ahead.sort(key=row.median, reverse=not row.less)
         if ahead:
@@ -89,14 +140,15 @@ def losing_rows(results: Results) -> Iterator[tuple[str, str, str, str]]:
             yield row.title, row.unit, amount(ours), ", ".join(names)
 
 
-def group_section(rows: Sequence[Measured]) -> str:
-    """One table: a row for each entry, a column for each work, or the other way where that is narrower."""
+def group_section(rows: Sequence[Measured], plots: str) -> str:
+    """One table, a column for each entry, and the plots, which are in that folder."""
     titles = {name: title for row in rows for name, title in row.titles.items()}
-    lines = ((row.title, row.unit, *(cell(row, name) for name in titles)) for row in rows)
+    lines = (
+        (row.title, row.unit + ", less is better" * row.less, *(cell(row, name) for name in titles))
+        for row in rows
+    )
     note = "".join(
-        f"\n![{plot.title}](../benchmarks/results/{plot.file})\n"
-        for plot in PLOTS
-        if plot.group == rows[0].group
+        f"\n![{plot.title}]({plots}/{plot.file})\n" for plot in PLOTS if plot.group == rows[0].group
     )
     return f"{reference_note(rows)}\n\n{table(('work', 'unit', *titles.values()), lines)}{note}"
 
@@ -104,16 +156,11 @@ def group_section(rows: Sequence[Measured]) -> str:
 def reference_note(rows: Sequence[Measured]) -> str:
     """What the ratios in brackets are to."""
     references = {row.titles.get(row.reference or "") for row in rows} - {None}
-    less = [row.title for row in rows if row.less]
     note = "Medians"
     if len(references) == 1:
         note += f"; in brackets the median of the ratios to {references.pop()} in the same round"
     elif references:
         note += "; in brackets the median of the ratios to " + " or ".join(sorted(map(str, references)))
-    if less and len(less) == len(rows):
-        note += "; less is better"
-    elif less:
-        note += f"; less is better for: {'; '.join(less)}"
     return note + "."
 
 
@@ -130,31 +177,31 @@ def cell(row: Measured, name: str) -> str:
 
 
 def method_section(results: Results) -> str:
-    """Machine, versions, and how."""
+    """How, and on what machine."""
     method = results.method
     text = f"""\
 `make bench` measured all of this in one run, which took {method["minutes"]:.0f} minutes on {method["date"]}.
 
 - Servers run on one core ({method["server core"]}), the load generator and the clients on another
   ({method["load core"]}).
-- Entries of a row take turns: every round goes over all of them before the next begins. There are
-  {method["rounds"]} rounds (no more than 3 of rows that take long), of about {method["seconds"]:g} seconds
-  each, behind one that is not counted.
-- A figure is the median of the rounds. A ratio is made within each round; its spread is the smallest and the
-  largest of them.
+- All entries of a row, with either handler, take turns: each round measures all of them once. There are
+  {method["rounds"]} rounds (at most 3 for rows that take long) of about {method["seconds"]:g} seconds, after
+  a first one that is not counted.
+- A figure is the median of the rounds. A ratio is made within each round; the figures in brackets after a
+  ratio are the smallest and the largest.
 - Every octet of every reply is compared with what it must be.
-- All peers do the same work: decode UTF-8, reverse the text, encode it. Texts of 64 octets unless the row
-  says otherwise; mixed scripts are words of random lengths in eight scripts, one to four octets for each
-  character.
-- Each is written as its documentation suggests, and to its advantage: no delay on sockets where it lets one
-  choose, no compression, octets instead of pickles, answers of one turn joined.
-- The limit is a server in C with one thread and epoll, which validates and reverses octet by octet. The load
-  generator, in C as well, keeps a window of requests under way on each connection.
-- Framelet's server runs as it comes, with its default number of threads.
+- Texts have 64 octets unless the row says otherwise. Mixed scripts are words of random lengths in eight
+  scripts, with one to four octets for each character.
+- All rounds, the rows end to end, by threads and by `busy_poll`, the commands, the codec, the peers and their
+  versions: [benchmarks/ROUNDS.md](../benchmarks/ROUNDS.md).
 
 """
-    text += table(("machine", ""), results.machine.items()) + "\n"
-    text += table(("version", ""), results.versions.items()) + "\n"
+    return text + table(("machine", ""), results.machine.items())
+
+
+def peers_section(results: Results) -> str:
+    """Versions, and how each client works."""
+    text = table(("version", ""), results.versions.items()) + "\n"
     clients = ((peer.title, peer.pipelining, peer.note) for peer in PEERS.values())
     text += "How each client keeps many requests under way, end to end:\n\n"
     text += table(("peer", "pipelined by", "what explains its figures"), clients)
@@ -175,7 +222,7 @@ def all_figures(results: Results) -> str:
                     row.titles[name],
                     f"{amount(row.median(name))} {row.unit}",
                     f"{amount(min(values))} to {amount(max(values))}",
-                    f"{times(ratio.median)} ({times(ratio.least)} to {times(ratio.most)})" if ratio else "",
+                    ratio.text if ratio else "",
                 )
             )
         lines += ((row.title, row.titles[name], "failed", why, "") for name, why in row.failed.items())

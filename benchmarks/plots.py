@@ -7,10 +7,11 @@ import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .peers import FRAMELET, LIMIT
+from .peers import FRAMELET, LIMIT, LOOP
 from .rows.clients import GROUP as CLIENTS
 from .rows.servers import GROUP as SERVERS
-from .rows.servers import SIZES, THREADS, THREADS_GROUP
+from .rows.servers import SIZES
+from .rows.variants import THREADS, THREADS_GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from .results import Measured, Results
 
-OURS, THEIRS, BOUND = "#1b6ca8", "#b8c4cc", "#d9822b"
+OURS, THEIRS, BOUND, PYTHON_BOUND = "#1b6ca8", "#b8c4cc", "#d9822b", "#e8b96a"
 SHADES = ("#2e8b57", "#8e6bbf", "#b03a5b", "#7f7f7f", "#8c6d1f")
 """Of peers that are drawn as lines."""
 
@@ -35,8 +36,8 @@ class Plot:
 
 
 def color(name: str) -> str:
-    """Framelet, the limit, and the others."""
-    return {FRAMELET: OURS, LIMIT: BOUND}.get(name, THEIRS)
+    """Framelet, the limit, the bare loop, and the others."""
+    return {FRAMELET: OURS, LIMIT: BOUND, LOOP: PYTHON_BOUND}.get(name, THEIRS)
 
 
 def bars(pyplot: Any, rows: Sequence[Measured]) -> Any:  # noqa: ANN401 - matplotlib is optional
@@ -46,7 +47,7 @@ def bars(pyplot: Any, rows: Sequence[Measured]) -> Any:  # noqa: ANN401 - matplo
     across = 2
     down = -(-len(rows) // across)
     entries = max(len(row.values) for row in rows)
-    figure, axes = pyplot.subplots(down, across, figsize=(11, down * (0.9 + 0.26 * entries)), squeeze=False)
+    figure, axes = pyplot.subplots(down, across, figsize=(11, down * (1.05 + 0.26 * entries)), squeeze=False)
     for axis in axes.flat[len(rows) :]:
         axis.axis("off")
     for axis, row in zip(axes.flat, rows, strict=False):
@@ -65,7 +66,7 @@ def bars(pyplot: Any, rows: Sequence[Measured]) -> Any:  # noqa: ANN401 - matplo
             height=0.7,
         )
         axis.invert_yaxis()
-        axis.set_title(f"{row.title}, {row.unit}" + (" (less is better)" if row.less else ""), fontsize=9)
+        axis.set_title(f"{row.title}\n{row.unit}" + (" (less is better)" if row.less else ""), fontsize=9)
         axis.tick_params(labelsize=8)
         axis.set_xlim(0)
         axis.xaxis.set_major_locator(pyplot.MaxNLocator(5))
@@ -75,7 +76,7 @@ def bars(pyplot: Any, rows: Sequence[Measured]) -> Any:  # noqa: ANN401 - matplo
 
 
 def servers(pyplot: Any, results: Results) -> Any:  # noqa: ANN401 - matplotlib is optional
-    """Everything that the load generator drives, but for the sizes."""
+    """Everything that the load generator drives, but for the sizes: left reversal, right an own handler."""
     rows = [row for row in results.groups.get(SERVERS, ()) if not row.name.startswith("size-")]
     return bars(pyplot, rows)
 
@@ -86,8 +87,9 @@ def clients(pyplot: Any, results: Results) -> Any:  # noqa: ANN401 - matplotlib 
 
 
 def sizes(pyplot: Any, results: Results) -> Any:  # noqa: ANN401 - matplotlib is optional
-    """Requests for each second by the size of the body."""
-    rows = {size: results.by_name[f"size-{size}"] for size in SIZES if f"size-{size}" in results.by_name}
+    """Requests for each second by the size of the body, with an own handler."""
+    names = {size: f"size-{size}-own" for size in SIZES}
+    rows = {size: results.by_name[name] for size, name in names.items() if name in results.by_name}
     if len(rows) < len(SIZES):
         return None
     figure, axis = pyplot.subplots(figsize=(8, 4.5))
@@ -95,8 +97,8 @@ def sizes(pyplot: Any, results: Results) -> Any:  # noqa: ANN401 - matplotlib is
     shades = iter(SHADES)
     for name, title in rows[SIZES[0]].titles.items():
         if all(name in row.values for row in rows.values()):
-            width = 2.5 if name in {FRAMELET, LIMIT} else 1.2
-            shade = color(name) if name in {FRAMELET, LIMIT} else next(shades, THEIRS)
+            width = 2.5 if name in {FRAMELET, LOOP} else 1.2
+            shade = color(name) if name in {FRAMELET, LOOP} else next(shades, THEIRS)
             medians = [row.median(name) for row in rows.values()]
             axis.plot(places, medians, label=title, linewidth=width, color=shade, marker="o", markersize=3)
     axis.set_yscale("log")
@@ -138,7 +140,7 @@ def threads(pyplot: Any, results: Results) -> Any:  # noqa: ANN401 - matplotlib 
 
 PLOTS = (
     Plot("servers.svg", "Servers under the load generator", SERVERS, servers),
-    Plot("sizes.svg", "Speed by the size of the body", SERVERS, sizes),
+    Plot("sizes.svg", "Speed by the size of the body, own handler", SERVERS, sizes),
     Plot("threads.svg", "Speed by the number of threads", THREADS_GROUP, threads),
     Plot("clients.svg", "End to end", CLIENTS, clients),
 )

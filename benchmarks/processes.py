@@ -10,16 +10,18 @@ import select
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from .native import program
-from .work import FRAMINGS
+from .peers.common import REVERSE
+from .work import exchange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from .peers import Peer
 
@@ -72,13 +74,18 @@ def raise_descriptors() -> int:
 class ServerProcess:
     """A server that serves until the context is left."""
 
-    def __init__(self, command: Sequence[str | Path], name: str) -> None:
+    def __init__(self, command: Sequence[str | Path], name: str, environment: Mapping[str, str]) -> None:
         """Start it; raises BenchmarkError unless it listens in time."""
         self.name = name
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         with pinned(CORES.server):
             self._process = subprocess.Popen(
-                command, cwd=ROOT, stdout=subprocess.PIPE, stderr=self._errors, stdin=subprocess.DEVNULL
+                command,
+                cwd=ROOT,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                stdin=subprocess.DEVNULL,
             )
         try:
             self.port = self._announced()
@@ -121,9 +128,8 @@ class ServerProcess:
         raise BenchmarkError(message)
 
     def cpu(self) -> float:
-        """Seconds of processor time that it has used."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime; see proc(5)
+        """Seconds of processor time that it has used, to the nanosecond: /proc counts in ticks of 10 ms."""
+        return time.clock_gettime(~self.pid << 3 | 2)  # what clock_getcpuclockid(3) makes of a process
 
     def close(self) -> None:
         """End it; one that does not want to is killed."""
@@ -146,20 +152,26 @@ class ServerProcess:
         self.close()
 
 
-def serve(peer: Peer, **options: float) -> ServerProcess:
+def serve(peer: Peer, **options: object) -> ServerProcess:
     """A server of that kind."""
-    command = [sys.executable, "-m", "benchmarks.peers", "serve", peer.name]
+    command = [sys.executable, "-m", "benchmarks.peers", "serve", peer.module]
     for name, value in options.items():
         command += [f"--{name.replace('_', '-')}", str(value)]
-    return ServerProcess(command, peer.title)
+    return ServerProcess(command, peer.title, peer.environment)
 
 
-def run(command: Sequence[str | Path]) -> str:
+def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> str:
     """What a program on the core of the load prints; raises BenchmarkError with what it complains of."""
     try:
         with pinned(CORES.load):
             outcome = subprocess.run(
-                command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=RUN_TIMEOUT
+                command,
+                cwd=ROOT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=RUN_TIMEOUT,
             )
     except subprocess.TimeoutExpired:
         message = f"no end after {RUN_TIMEOUT:g} seconds: {' '.join(map(str, command))}"
@@ -192,9 +204,9 @@ class WireFiles:
         self._folder = folder
         self.of = cache(self._write)
 
-    def _write(self, framing: str, text: str) -> tuple[Path, Path]:
+    def _write(self, framing: str, text: str, handler: str = REVERSE) -> tuple[Path, Path]:
         files = []
-        for octets in FRAMINGS[framing](text):
+        for octets in exchange(framing, text, handler):
             file = self._folder / str(len(list(self._folder.iterdir())))
             file.write_bytes(octets)
             files.append(file)
@@ -229,11 +241,11 @@ def load(files: tuple[Path, Path], port: int, shape: Shape, seconds: float) -> L
     return Load(found["seconds"], found["count"], found["p50"])
 
 
-def ask(peer: Peer, port: int, work: str, count: int, clients: int = 1) -> float:
+def ask(peer: Peer, port: int, work: str, count: int, clients: int = 1, handler: str = REVERSE) -> float:  # noqa: PLR0913, PLR0917
     """Seconds that a peer's own client takes for so many requests; raises BenchmarkError at a wrong reply."""
-    command = [sys.executable, "-m", "benchmarks.peers", "ask", peer.name, str(port)]
-    command += ["--work", work, "--count", str(count), "--clients", str(clients)]
-    seconds: float = json.loads(run(command))["seconds"]
+    command = [sys.executable, "-m", "benchmarks.peers", "ask", peer.module, str(port)]
+    command += ["--work", work, "--count", str(count), "--clients", str(clients), "--handler", handler]
+    seconds: float = json.loads(run(command, peer.environment))["seconds"]
     return seconds
 
 

@@ -27,6 +27,11 @@ class Ratio:
         ratios = [a / b for a, b in zip(ours, theirs, strict=False) if b]
         return cls(statistics.median(ratios), min(ratios), max(ratios)) if ratios else None
 
+    @property
+    def text(self) -> str:
+        """For people."""
+        return f"{times(self.median)} ({times(self.least)} to {times(self.most)})"
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -66,6 +71,10 @@ class Measured:
     def ratio(self, entry: str, other: str | None) -> Ratio | None:
         """Of two entries; None where one was not measured."""
         return Ratio.of(self.values.get(entry, ()), self.values.get(other or "", ()))
+
+    def times_better(self, ours: Sequence[float], theirs: Sequence[float]) -> Ratio | None:
+        """How many times as good as others we are, round by round."""
+        return Ratio.of(theirs, ours) if self.less else Ratio.of(ours, theirs)
 
     def better(self, a: float, b: float) -> bool:
         """Whether a is ahead of b."""

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from .peers import PEERS
+from .certificates import Certificate
+from .peers import FRAMELET, PEERS
+from .peers.common import OWN, REVERSE
 from .processes import BenchmarkError, ServerProcess, Shape, WireFiles, calibrated, load, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from .peers import Peer
     from .processes import Load
 
-    Measure = Callable[["Bench", str], float]
+Measure = Callable[..., float]
+"""From a bench and the name of an entry to its value; of a row that is there twice, with ``handler`` too."""
+
+_OWN = "-own"
+
+
+def own_name(name: str) -> str:
+    """The name of the row that does the same with an own handler."""
+    return name + _OWN
 
 
 class Bench:
@@ -35,7 +46,12 @@ class Bench:
         self._servers: dict[tuple[object, ...], ServerProcess] = {}
         self._counts: dict[tuple[object, ...], int] = {}
 
-    def server(self, name: str, **options: float) -> ServerProcess:
+    @cached_property
+    def certificate(self) -> Certificate:
+        """For servers that speak TLS."""
+        return Certificate.issue(self.folder)
+
+    def server(self, name: str, **options: object) -> ServerProcess:
         """The server of that kind, started now unless it runs already."""
         key = (name, *sorted(options.items()))
         if key not in self._servers:
@@ -43,11 +59,18 @@ class Bench:
         return self._servers[key]
 
     def load(
-        self, name: str, text: str, shape: Shape | None = None, *, server: ServerProcess | None = None
+        self,
+        name: str,
+        text: str,
+        shape: Shape | None = None,
+        *,
+        handler: str = REVERSE,
+        server: ServerProcess | None = None,
     ) -> Load:
         """One run of the load generator against a peer."""
-        files = self.files.of(PEERS[name].framing or "framelet", text)
-        return load(files, (server or self.server(name)).port, shape or Shape(), self.seconds)
+        files = self.files.of(PEERS[name].framing or "framelet", text, handler)
+        server = server or self.server(name, handler=handler)
+        return load(files, server.port, shape or Shape(), self.seconds)
 
     def count(
         self, key: tuple[object, ...], measure: Callable[[int], float], *, first: int, step: int = 1
@@ -57,9 +80,13 @@ class Bench:
             self._counts[key] = calibrated(measure, self.seconds, first=first, step=step)
         return self._counts[key]
 
-    def raw_peers(self) -> list[Peer]:
-        """Those that the load generator can drive."""
-        return [peer for peer in self.peers if peer.framing]
+    def titles(self, handler: str, wanted: Callable[[Peer], object]) -> dict[str, str]:
+        """Names and titles of the peers that are wanted and can call the handler."""
+        return {peer.name: peer.title for peer in self.peers if handler in peer.handlers and wanted(peer)}
+
+    def variants(self, titles: dict[str, str]) -> dict[str, str]:
+        """Entries that stand for variants of Framelet: none where it is not measured."""
+        return titles if any(peer.name == FRAMELET for peer in self.peers) else {}
 
     def close(self) -> None:
         """End all servers."""
@@ -82,11 +109,11 @@ class Row:
     group: str
     title: str
     unit: str
-    entries: Callable[[Bench], dict[str, str]]
-    """Names and titles."""
+    entries: Callable[..., dict[str, str]]
+    """From a bench to names and titles; of a row that is there twice, with ``handler`` too."""
     measure: Measure | None = None
     """The value of one entry; called in turns."""
-    collect: Callable[[Bench, str], list[float]] | None = None
+    collect: Callable[..., list[float]] | None = None
     """All values of one entry, where the entries cannot run side by side."""
     less: bool = False
     """Whether less is better."""
@@ -97,6 +124,32 @@ class Row:
     warm: bool = True
     """Whether the first value of each entry is left out."""
 
+    def twice(self) -> tuple[Row, Row]:
+        """The row with reversal, and the same with an own handler."""
+        changes: dict[str, Any] = {
+            name: partial(function, handler=OWN)
+            for name in ("entries", "measure", "collect")
+            if (function := getattr(self, name)) is not None
+        }
+        title = f"{self.title}, own handler"
+        return self, replace(self, name=own_name(self.name), title=title, **changes)
+
+    @property
+    def work(self) -> str:
+        """What is the same for a row and its twin, which are measured in the same rounds."""
+        return self.name.removesuffix(_OWN)
+
+    def turns(self, bench: Bench) -> int:
+        """How often each entry is measured."""
+        return 1 if self.collect else min(bench.rounds, self.rounds or bench.rounds) + self.warm
+
+    def values(self, bench: Bench, name: str) -> list[float]:
+        """What one turn of an entry gives."""
+        if self.collect:
+            return self.collect(bench, name)
+        assert self.measure is not None  # noqa: S101 - a row has the one or the other
+        return [self.measure(bench, name)]
+
 
 @dataclass
 class Outcome:
@@ -106,6 +159,19 @@ class Outcome:
     titles: dict[str, str]
     values: dict[str, list[float]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+
+    def take_turn(self, bench: Bench, *, keep: bool) -> None:
+        """Measure each entry once: one that fails does not cost the others their row."""
+        for name in self.titles:
+            if name in self.failed:
+                continue
+            try:
+                values = self.row.values(bench, name)
+            except BenchmarkError as error:
+                self.failed[name] = str(error)
+                self.values[name] = []
+            else:
+                self.values.setdefault(name, []).extend(values if keep else ())
 
     def as_json(self) -> dict[str, object]:
         """For the file of results."""
@@ -124,33 +190,11 @@ class Outcome:
         }
 
 
-def measured(row: Row, bench: Bench) -> Outcome:
-    """Measure a row: each round goes over all entries before the next one begins."""
-    outcome = Outcome(row, row.entries(bench))
-    outcome.values = {name: [] for name in outcome.titles}
-    if row.collect is not None:
-        for name in outcome.titles:
-            _attempt(outcome, name, partial(row.collect, bench, name))
-        return outcome
-    rounds = min(bench.rounds, row.rounds or bench.rounds)
-    assert row.measure is not None  # noqa: S101 - a row has the one or the other
-    for number in range(rounds + row.warm):
-        for name in outcome.titles:
-            if name not in outcome.failed:
-                _attempt(outcome, name, partial(_single, row.measure, bench, name))
-        if row.warm and number == 0:
-            outcome.values = {name: [] for name in outcome.titles}
-    return outcome
-
-
-def _single(measure: Measure, bench: Bench, name: str) -> list[float]:
-    return [measure(bench, name)]
-
-
-def _attempt(outcome: Outcome, name: str, measure: Callable[[], list[float]]) -> None:
-    """Keep the values, or why there are none: one peer that fails does not cost the others their row."""
-    try:
-        outcome.values[name] += measure()
-    except BenchmarkError as error:
-        outcome.failed[name] = str(error)
-        outcome.values[name] = []
+def measured(bench: Bench, *rows: Row) -> list[Outcome]:
+    """Measure rows side by side: each round goes over all of their entries before the next one begins."""
+    outcomes = [Outcome(row, row.entries(bench)) for row in rows]
+    for number in range(max(row.turns(bench) for row in rows)):
+        for outcome in outcomes:
+            if number < outcome.row.turns(bench):
+                outcome.take_turn(bench, keep=number > 0 or not outcome.row.warm)
+    return outcomes

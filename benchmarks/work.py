@@ -7,7 +7,7 @@ import string
 from functools import cache
 from typing import TYPE_CHECKING
 
-from .peers.common import REPLY, REQUEST, frame
+from .peers.common import HANDLERS, REPLY, REQUEST, frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,18 +59,23 @@ def mixed_text(octets: int) -> str:
     return words(_SCRIPTS, octets)
 
 
-def framelet_frames(text: str) -> tuple[bytes, bytes]:
+def framelet_frames(text: str, answer: str) -> tuple[bytes, bytes]:
     """Type, length, body."""
-    return frame(REQUEST, text.encode()), frame(REPLY, text[::-1].encode())
+    return frame(REQUEST, text.encode()), frame(REPLY, answer.encode())
 
 
-def int32_frames(text: str) -> tuple[bytes, bytes]:
+def int32_frames(text: str, answer: str) -> tuple[bytes, bytes]:
     """Length, body."""
-    request, reply = text.encode(), text[::-1].encode()
+    request, reply = text.encode(), answer.encode()
     return len(request).to_bytes(4) + request, len(reply).to_bytes(4) + reply
 
 
-FRAMINGS: dict[str, Callable[[str], tuple[bytes, bytes]]] = {
+FRAMINGS: dict[str, Callable[[str, str], tuple[bytes, bytes]]] = {
     "framelet": framelet_frames,
     "int32": int32_frames,
 }
+
+
+def exchange(framing: str, text: str, handler: str) -> tuple[bytes, bytes]:
+    """The octets of a request, and of the reply that the handler makes to it."""
+    return FRAMINGS[framing](text, HANDLERS[handler](text))

@@ -1,9 +1,10 @@
 /* The limit that other servers are measured against: Framelet's REQUEST and REPLY, one thread, epoll.
  *
- *     limit_server [PORT]
+ *     limit_server [echo]
  *
  * Prints "listening PORT".  Answers every REQUEST with its text reversed, an ill-formed one with ERROR 400,
- * and closes at any other frame.  A turn is one recv, all whole frames in it, one send.
+ * and closes at any other frame.  A turn is one recv, all whole frames in it, one send.  With "echo" the text
+ * is sent back as it is, unread: what the transport alone costs.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -37,7 +38,7 @@ struct connection {
 };
 
 static struct buffer turn_input, turn_output;
-static int poller;
+static int poller, echo;
 
 static void fail(const char *what)
 {
@@ -126,7 +127,10 @@ static void answer(const uint8_t *body, uint32_t length)
     size_t failed = sizeof ILL_FORMED - 1;
     reserve(&turn_output, HEADER + (length > failed ? length : failed));
     uint8_t *at = turn_output.octets + turn_output.size;
-    if (reverse(body, length, at + HEADER + length)) {
+    if (echo) {
+        write_header(at, REPLY, length);
+        memcpy(at + HEADER, body, length);
+    } else if (reverse(body, length, at + HEADER + length)) {
         write_header(at, REPLY, length);
     } else {
         length = failed;
@@ -257,11 +261,11 @@ static void accept_all(int listener)
     }
 }
 
-static int listen_on(int port)
+static int listen_anywhere(void)
 {
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), on = 1;
     struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(listener, (struct sockaddr *)&address, size) || listen(listener, 4096))
@@ -281,7 +285,8 @@ int main(int argc, char **argv)
     reserve(&turn_input, TURN);
     reserve(&turn_output, TURN);
     poller = epoll_create1(0);
-    int listener = listen_on(argc > 1 ? atoi(argv[1]) : 0);
+    int listener = listen_anywhere();
+    echo = argc > 1 && !strcmp(argv[1], "echo");
     struct epoll_event ready[256], accepting = {.events = EPOLLIN, .data.ptr = NULL};
     epoll_ctl(poller, EPOLL_CTL_ADD, listener, &accepting);
     for (;;) {

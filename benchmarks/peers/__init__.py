@@ -1,6 +1,7 @@
 """The servers that are measured, each with a client of its own kind; every one does the same work.
 
-A peer's module has ``serve(options)``, which announces its port and serves until it is terminated, and
+A peer's module has ``serve(options)``, which announces its port and serves ``options.handler()`` until it is
+terminated, and
 
 - ``connect(port)``, a context that yields a function from text to reply, for blocking clients; or
 - ``ping_pong(port, texts)``, for clients of another kind;
@@ -14,10 +15,14 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from .common import OWN, REVERSE
+
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import ModuleType
 
 
@@ -39,6 +44,10 @@ class Peer:
     """Whether its handlers may block side by side."""
     crowd: bool = False
     """Whether it can hold 10,000 connections: it needs no thread for each."""
+    handlers: tuple[str, ...] = (REVERSE, OWN)
+    """The handlers that it can call."""
+    root: Path | None = None
+    """The checkout that it is run from, where that is not this one."""
     note: str = ""
     """What explains its figures."""
 
@@ -54,12 +63,27 @@ class Peer:
         """Of its distribution, where it has one."""
         return importlib.metadata.version(self.package) if self.package else None
 
+    @property
+    def module(self) -> str:
+        """The name of its module."""
+        return FRAMELET if self.name == BEFORE else self.name
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of its processes."""
+        if self.root is None:
+            return dict(os.environ)
+        folders = (str(self.root / folder) for folder in ("protocol", "server", "client"))
+        return os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
+
     def load(self) -> ModuleType:
         """Its module."""
-        return importlib.import_module(f"{__name__}.{self.name}")
+        return importlib.import_module(f"{__name__}.{self.module}")
 
 
-FRAMELET, LIMIT = "framelet", "limit"
+FRAMELET, LIMIT, LOOP = "framelet", "limit", "epoll_loop"
+BEFORE = "before"
+"""Framelet of another checkout, where one is given."""
 
 _SEVERAL = "1,000 written at once, then as many read"
 _SLIDING = "1,000 written at once, then one for each reply"
@@ -68,7 +92,23 @@ PEERS = {
     peer.name: peer
     for peer in (
         Peer(FRAMELET, "Framelet", "`Client.pipeline`", "framelet", blocks=True, crowd=True),
-        Peer(LIMIT, "C limit", "Framelet's `Client.pipeline`: it has no client", "framelet", crowd=True),
+        Peer(
+            LIMIT,
+            "C limit",
+            "Framelet's `Client.pipeline`: it has no client",
+            "framelet",
+            crowd=True,
+            handlers=(REVERSE,),
+            note="reverses octets; it cannot call a handler in Python",
+        ),
+        Peer(
+            LOOP,
+            "bare epoll loop",
+            f"{_SEVERAL}, by a blocking socket: it has no client",
+            "framelet",
+            crowd=True,
+            note="no deadlines, limits, counters or drain: the bound for a server in Python",
+        ),
         Peer(
             "twisted_int32",
             "Twisted Int32StringReceiver",
@@ -143,3 +183,8 @@ PEERS = {
         ),
     )
 }
+
+
+def before(root: Path) -> Peer:
+    """Framelet as it is in another checkout."""
+    return replace(PEERS[FRAMELET], name=BEFORE, title="Framelet before", root=root)

@@ -1,9 +1,10 @@
 """Run one side of a peer::
 
-python -m benchmarks.peers serve NAME [--threads N] [--delay SECONDS] [--busy-poll SECONDS]
-python -m benchmarks.peers ask NAME PORT --work ping-pong|pipelined|parallel --count N [--clients N]
+python -m benchmarks.peers serve NAME [--handler reverse|own] [OPTIONS of the server]
+python -m benchmarks.peers ask NAME PORT --work WORK --count N [--handler reverse|own] [--clients N]
 
-The server prints ``listening PORT``; the client one line of JSON, or why it failed on standard error.
+WORK is one of ping-pong, pipelined, parallel.  The server prints ``listening PORT``; the client one line of
+JSON, or why it failed on standard error.
 """  # noqa: D400, D415 - the first line introduces the usage
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import time
 from typing import TYPE_CHECKING
 
 from . import PEERS
-from .common import Exchange, Options, one_by_one
+from .common import HANDLERS, REVERSE, Exchange, Options, one_by_one
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,24 +32,27 @@ def main() -> None:
     sides = parser.add_subparsers(dest="side", required=True)
     serving = sides.add_parser("serve")
     serving.add_argument("name", choices=PEERS)
+    serving.add_argument("--handler", choices=HANDLERS, default=REVERSE)
     serving.add_argument("--threads", type=int)
     serving.add_argument("--delay", type=float, default=0.0)
     serving.add_argument("--busy-poll", type=float)
+    serving.add_argument("--tls")
     asking = sides.add_parser("ask")
     asking.add_argument("name", choices=PEERS)
     asking.add_argument("port", type=int)
     asking.add_argument("--work", choices=("ping-pong", "pipelined", "parallel"), required=True)
     asking.add_argument("--count", type=int, required=True)
+    asking.add_argument("--handler", choices=HANDLERS, default=REVERSE)
     asking.add_argument("--clients", type=int, default=1)
     given = parser.parse_args()
     module = PEERS[given.name].load()
     if given.side == "serve":
         with contextlib.suppress(KeyboardInterrupt):
-            module.serve(Options(given.threads, given.delay, given.busy_poll))
+            module.serve(Options(given.handler, given.threads, given.delay, given.busy_poll, given.tls))
         return
     texts = [text_of(number) for number in range(given.count)]
     exchange = ask(module, given.port, texts, given.work, given.clients)
-    check(texts, exchange.replies)
+    check(list(map(HANDLERS[given.handler], texts)), exchange.replies)
     print(json.dumps({"seconds": exchange.seconds, "count": len(texts)}))
 
 
@@ -91,13 +95,13 @@ def in_parallel(module: ModuleType, port: int, texts: Sequence[str], clients: in
         return Exchange(time.perf_counter() - started, replies)
 
 
-def check(texts: Sequence[str], replies: Sequence[str]) -> None:
+def check(expected: Sequence[str], replies: Sequence[str]) -> None:
     """Compare every reply with what it must be."""
-    for number, (text, reply) in enumerate(zip(texts, replies, strict=False)):
-        if reply != text[::-1]:
-            sys.exit(f"reply {number} is wrong: {reply!r} instead of {text[::-1]!r}")
-    if len(replies) != len(texts):
-        sys.exit(f"{len(replies)} replies instead of {len(texts)}")
+    for number, (right, reply) in enumerate(zip(expected, replies, strict=False)):
+        if reply != right:
+            sys.exit(f"reply {number} is wrong: {reply!r} instead of {right!r}")
+    if len(replies) != len(expected):
+        sys.exit(f"{len(replies)} replies instead of {len(expected)}")
 
 
 if __name__ == "__main__":

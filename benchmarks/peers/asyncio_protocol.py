@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from .common import HEADER, REPLY, REQUEST, WINDOW, Exchange, Options, announce, frame
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 class Framed(asyncio.Protocol):
@@ -45,12 +46,18 @@ class Framed(asyncio.Protocol):
         raise NotImplementedError
 
 
-class Reverser(Framed):
+class Answerer(Framed):
     """The server's side."""
+
+    def __init__(self, handle: Callable[[str], str]) -> None:
+        """Not connected yet."""
+        super().__init__()
+        self.handle = handle
 
     def bodies_received(self, bodies: list[bytes]) -> None:
         """Answer."""
-        self.transport.write(b"".join(frame(REPLY, body.decode()[::-1].encode()) for body in bodies))
+        handle = self.handle
+        self.transport.write(b"".join([frame(REPLY, handle(body.decode()).encode()) for body in bodies]))
 
 
 class Asker(Framed):
@@ -85,10 +92,10 @@ class Asker(Framed):
             self.done.set_exception(exc or EOFError("the server closed the connection"))
 
 
-async def run_server() -> None:
+async def run_server(handle: Callable[[str], str]) -> None:
     """Serve until terminated."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Reverser, "127.0.0.1", 0, backlog=1024)
+    server = await loop.create_server(partial(Answerer, handle), "127.0.0.1", 0, backlog=1024)
     announce(server.sockets[0].getsockname()[1])
     await server.serve_forever()
 
@@ -108,7 +115,7 @@ async def exchange(port: int, texts: Sequence[str], window: int) -> Exchange:
 def serve(options: Options) -> None:
     """Serve until terminated."""
     assert not options.delay  # noqa: S101 - a handler that blocks would stop the loop
-    asyncio.run(run_server())
+    asyncio.run(run_server(options.handler()))
 
 
 def ping_pong(port: int, texts: Sequence[str]) -> Exchange:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .common import HEADER, REPLY, REQUEST, Exchange, Options, announce, frame, windows
@@ -12,13 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
 
-async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def answer(
+    handle: Callable[[str], str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
     """Serve one connection."""
     try:
         while True:
             header = await reader.readexactly(HEADER)
             body = await reader.readexactly(int.from_bytes(header[1:]))
-            writer.write(frame(REPLY, body.decode()[::-1].encode()))
+            writer.write(frame(REPLY, handle(body.decode()).encode()))
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()
@@ -29,7 +32,7 @@ def serve(options: Options) -> None:
     assert not options.delay  # noqa: S101 - a handler that blocks would stop the loop
 
     async def run() -> None:
-        server = await asyncio.start_server(answer, "127.0.0.1", 0, backlog=1024)
+        server = await asyncio.start_server(partial(answer, options.handler()), "127.0.0.1", 0, backlog=1024)
         announce(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 

@@ -17,25 +17,47 @@ REQUEST, REPLY = 1, 2
 HEADER = 5
 
 
+REVERSE, OWN, ECHO = "reverse", "own", "echo"
+"""The handlers: the one that comes with Framelet, one as a user writes it, and none, for the limit."""
+
+
+def reverse(text: str) -> str:
+    """What Framelet does as it comes."""
+    return text[::-1]
+
+
+def own(text: str) -> str:
+    """A handler of one's own."""
+    return text.upper()
+
+
+HANDLERS: dict[str, Callable[[str], str]] = {REVERSE: reverse, OWN: own, ECHO: str}
+
+
 @dataclass(frozen=True)
 class Options:
     """How a peer is to serve."""
 
+    handler_name: str = REVERSE
+    """One of ``HANDLERS``."""
     threads: int | None = None
     """Where it has a pool; None: as it comes."""
     delay: float = 0.0
     """Seconds that its handler blocks."""
     busy_poll: float | None = None
     """Seconds that Framelet's worker stays awake; None: as it comes."""
+    tls: str | None = None
+    """The file of Framelet's certificate and key, where it is to speak TLS."""
 
     def handler(self) -> Callable[[str], str]:
-        """The work: text in, reversed text out."""
+        """The work: text in, text out."""
+        handle = HANDLERS[self.handler_name]
         if not self.delay:
-            return reverse
+            return handle
 
         def slow(text: str) -> str:
             time.sleep(self.delay)
-            return text[::-1]
+            return handle(text)
 
         return slow
 
@@ -46,11 +68,6 @@ class Exchange:
 
     seconds: float
     replies: list[str]
-
-
-def reverse(text: str) -> str:
-    """The work."""
-    return text[::-1]
 
 
 def announce(port: int) -> None:

@@ -6,11 +6,11 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from framelet import TcpAddress
+from framelet import TcpAddress, TlsAddress
 from framelet_client import Client
-from framelet_server import Server, ServerLimits
+from framelet_server import Server, ServerLimits, ServerTls
 
-from .common import Exchange, Options, announce
+from .common import REVERSE, Exchange, Options, announce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,9 +29,10 @@ def serve(options: Options) -> None:
         max_connections=MAX_CONNECTIONS,
         max_connections_per_address=MAX_CONNECTIONS,
     )
-    handler = [options.handler()] if options.delay else []
-    with Server(("127.0.0.1", 0), *handler, limits=limits) as server:
-        assert isinstance(server.address, TcpAddress)  # noqa: S101 - as asked for
+    handler = [] if options.handler_name == REVERSE and not options.delay else [options.handler()]
+    tls = ServerTls(options.tls) if options.tls else None
+    with Server(("127.0.0.1", 0), *handler, limits=limits, tls=tls) as server:
+        assert isinstance(server.address, TcpAddress | TlsAddress)  # noqa: S101 - as asked for
         announce(server.address.port)
         server.wait()
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet import reactor
@@ -15,16 +16,20 @@ from twisted.protocols.basic import Int32StringReceiver
 from .common import WINDOW, Exchange, Options, announce
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 MAX_BODY = 64 << 20
 
 
-class Reverser(Int32StringReceiver):
+class Answerer(Int32StringReceiver):
     """The server's side."""
 
     MAX_LENGTH = MAX_BODY
     transport: Any
+
+    def __init__(self, handle: Callable[[str], str]) -> None:
+        """Not connected yet."""
+        self.handle = handle
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         """Send at once."""
@@ -32,13 +37,13 @@ class Reverser(Int32StringReceiver):
 
     def stringReceived(self, string: bytes) -> None:  # noqa: N802 - Twisted's name
         """Answer."""
-        self.sendString(string.decode()[::-1].encode())
+        self.sendString(self.handle(string.decode()).encode())
 
 
 def serve(options: Options) -> None:
     """Serve until terminated."""
     assert not options.delay  # noqa: S101 - a handler that blocks would stop the loop
-    factory = Factory.forProtocol(Reverser)
+    factory = Factory.forProtocol(partial(Answerer, options.handler()))
     loop: Any = reactor
     opened = TCP4ServerEndpoint(loop, 0, backlog=1024, interface="127.0.0.1").listen(factory)
     opened.addCallback(lambda port: announce(port.getHost().port))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def serve(options: Options) -> None:
     """Serve until terminated."""
     assert not options.delay  # noqa: S101 - a handler that blocks would stop the loop
-    uvloop.run(run_server())
+    uvloop.run(run_server(options.handler()))
 
 
 def ping_pong(port: int, texts: Sequence[str]) -> Exchange:

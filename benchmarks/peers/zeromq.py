@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 def serve(options: Options) -> None:
     """Serve until terminated."""
     assert not options.delay  # noqa: S101 - one thread owns the socket
+    handle = options.handler()
     with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
         announce(router.bind_to_random_port("tcp://127.0.0.1"))
         while True:
             client, empty, body = router.recv_multipart()
-            router.send_multipart([client, empty, body.decode()[::-1].encode()])
+            router.send_multipart([client, empty, handle(body.decode()).encode()])
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmarks.peers import FRAMELET, PEERS
+from benchmarks.peers.common import OWN, REVERSE
 from benchmarks.processes import ask
 from benchmarks.suite import Row
 
@@ -16,37 +17,40 @@ GROUP = "End to end, by each peer's own Python client"
 BLOCKED = 0.01
 """Seconds that the handler blocks in the row with many clients."""
 CLIENTS = 32
+BOUND = "bound"
 FIRST = {"ping-pong": 20, "pipelined": 2_000}
 """Requests of a first try: some windows where they are pipelined, or their ends would count for too much."""
 
 
-def all_peers(bench: Bench) -> dict[str, str]:
+def all_peers(bench: Bench, handler: str = REVERSE) -> dict[str, str]:
     """Everyone; the limit is asked by Framelet's client."""
-    return {peer.name: peer.title for peer in bench.peers}
+    return bench.titles(handler, lambda _: True)
 
 
 def blocking_peers(bench: Bench) -> dict[str, str]:
-    """Those whose handlers may block side by side."""
-    return {peer.name: peer.title for peer in bench.peers if peer.blocks}
+    """Those whose handlers may block side by side, and what they cannot exceed."""
+    return bench.titles(OWN, lambda peer: peer.blocks) | {BOUND: "the bound"}
 
 
-def rate(bench: Bench, name: str, work: str) -> float:
+def rate(bench: Bench, name: str, work: str, *, handler: str = REVERSE) -> float:
     """Requests for each second."""
-    server = bench.server(name)
+    server = bench.server(name, handler=handler)
 
     def measure(count: int) -> float:
-        return ask(PEERS[name], server.port, work, count)
+        return ask(PEERS[name], server.port, work, count, handler=handler)
 
-    count = bench.count((name, work), measure, first=FIRST[work])
+    count = bench.count((name, work, handler), measure, first=FIRST[work])
     return count / measure(count)
 
 
 def blocking_rate(bench: Bench, name: str) -> float:
-    """The same, by many clients of a server whose handler blocks."""
-    server = bench.server(name, threads=CLIENTS, delay=BLOCKED)
+    """The same, by many clients of a server whose own handler blocks."""
+    if name == BOUND:
+        return CLIENTS / BLOCKED
+    server = bench.server(name, threads=CLIENTS, delay=BLOCKED, handler=OWN)
 
     def measure(count: int) -> float:
-        return ask(PEERS[name], server.port, "parallel", count, CLIENTS)
+        return ask(PEERS[name], server.port, "parallel", count, CLIENTS, OWN)
 
     count = bench.count((name, "parallel"), measure, first=20 * CLIENTS, step=CLIENTS)
     return count / measure(count)
@@ -54,7 +58,7 @@ def blocking_rate(bench: Bench, name: str) -> float:
 
 # Their first tries, by which the counts are found, have warmed them up.
 CLIENT_ROWS = (
-    Row(
+    *Row(
         "clients-ping-pong",
         GROUP,
         "end to end, ping-pong",
@@ -63,8 +67,8 @@ CLIENT_ROWS = (
         partial(rate, work="ping-pong"),
         reference=FRAMELET,
         warm=False,
-    ),
-    Row(
+    ).twice(),
+    *Row(
         "clients-pipelined",
         GROUP,
         "end to end, pipelined",
@@ -73,16 +77,15 @@ CLIENT_ROWS = (
         partial(rate, work="pipelined"),
         reference=FRAMELET,
         warm=False,
-    ),
+    ).twice(),
     Row(
         "clients-blocking",
         GROUP,
-        f"end to end, {CLIENTS} clients, handler blocks {BLOCKED * 1000:g} ms, {CLIENTS} threads "
-        f"(bound: {CLIENTS / BLOCKED:,.0f})",
+        f"end to end, {CLIENTS} clients, own handler blocks {BLOCKED * 1000:g} ms, {CLIENTS} threads",
         "requests/s",
         blocking_peers,
         blocking_rate,
-        reference=FRAMELET,
+        reference=BOUND,
         warm=False,
         rounds=3,
     ),

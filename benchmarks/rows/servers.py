@@ -2,141 +2,113 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks.peers import FRAMELET, LIMIT
-from benchmarks.processes import Shape
+from benchmarks.peers import LIMIT, LOOP
+from benchmarks.peers.common import ECHO, HANDLERS, REVERSE
+from benchmarks.processes import CORES, Shape, pinned
 from benchmarks.suite import Row
 from benchmarks.work import MEBI, ascii_text, mixed_text
-from framelet_server import ServerLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.processes import ServerProcess
     from benchmarks.suite import Bench, Measure
 
 GROUP = "Servers, by the load generator in C"
-THREADS_GROUP = "Framelet's server by its number of threads"
 RATE = "requests/s"
 SMALL = 64
 SIZES = (0, 16, 64, 256, 1024, 16_384)
-THREADS = (1, 2, 4, 8)
-AWAKE_GROUP = "Framelet's server by the time that its worker stays awake (`busy_poll`)"
-AS_IT_COMES = ServerLimits().busy_poll
-AWAKE = {"0": "asleep at once", f"{AS_IT_COMES}": f"{AS_IT_COMES * 1e6:g} µs: as it comes"}
 CHURNING = 16
 """Connections at once in the row with one request for each."""
+PASSES = "passes"
+"""The bound for large texts in Python: the transport of the limit, and the three passes of CPython."""
 
 
-def raw_peers(bench: Bench) -> dict[str, str]:
+def raw_peers(bench: Bench, handler: str = REVERSE) -> dict[str, str]:
     """Those that the load generator can drive."""
-    return {peer.name: peer.title for peer in bench.raw_peers()}
+    return bench.titles(handler, lambda peer: peer.framing)
 
 
-def rate(bench: Bench, name: str, shape: Shape, *, octets: int = SMALL) -> float:
+def with_passes(bench: Bench, handler: str = REVERSE) -> dict[str, str]:
+    """The same, and the bound."""
+    titles = raw_peers(bench, handler)
+    if any(peer.name == LIMIT for peer in bench.peers):
+        titles[PASSES] = "echo in C and three passes of CPython"
+    return titles
+
+
+def rate(bench: Bench, name: str, shape: Shape, *, octets: int = SMALL, handler: str = REVERSE) -> float:
     """Requests for each second."""
-    return bench.load(name, ascii_text(octets), shape).rate
+    return bench.load(name, ascii_text(octets), shape, handler=handler).rate
 
 
-def latency(bench: Bench, name: str) -> float:
+def latency(bench: Bench, name: str, *, handler: str = REVERSE) -> float:
     """The median of one connection's round trips, in microseconds."""
-    return bench.load(name, ascii_text(SMALL)).p50 * 1e6
+    return bench.load(name, ascii_text(SMALL), handler=handler).p50 * 1e6
 
 
-def throughput(bench: Bench, name: str, text: Callable[[int], str], octets: int, shape: Shape) -> float:
+def throughput(
+    bench: Bench, name: str, text: Callable[[], str], shape: Shape, *, handler: str = REVERSE
+) -> float:
     """Megaoctets of request bodies for each second."""
-    return bench.load(name, text(octets), shape).rate * octets / 1e6
+    size = len(text().encode()) / 1e6
+    if name == PASSES:
+        echo = bench.load(LIMIT, text(), shape, handler=ECHO).rate
+        return size / (1 / echo + passes(text(), HANDLERS[handler], bench.seconds))
+    return bench.load(name, text(), shape, handler=handler).rate * size
 
 
-def by_threads(bench: Bench, name: str, shape: Shape, octets: int) -> float:
-    """Requests for each second, by a server with so many threads."""
-    server = bench.server(FRAMELET, threads=int(name))
-    return bench.load(FRAMELET, ascii_text(octets), shape, server=server).rate
-
-
-def thread_counts(bench: Bench) -> dict[str, str]:
-    """The variants of Framelet's server."""
-    if all(peer.name != FRAMELET for peer in bench.peers):
-        return {}
-    return {str(count): f"{count} thread{'s' * (count > 1)}" for count in THREADS}
-
-
-def awake_entries(bench: Bench) -> dict[str, str]:
-    """The variants of Framelet's server, beside the limit."""
-    titles = {peer.name: peer.title for peer in bench.raw_peers() if peer.name == LIMIT}
-    return titles | AWAKE if any(peer.name == FRAMELET for peer in bench.peers) else {}
-
-
-def awake_server(bench: Bench, name: str) -> ServerProcess:
-    """The server of that variant."""
-    return bench.server(LIMIT) if name == LIMIT else bench.server(FRAMELET, busy_poll=float(name))
-
-
-def awake_latency(bench: Bench, name: str) -> float:
-    """The median of one connection's round trips, in microseconds."""
-    return bench.load(FRAMELET, ascii_text(SMALL), server=awake_server(bench, name)).p50 * 1e6
-
-
-def awake_cost(bench: Bench, name: str) -> float:
-    """Processor time of the server for each request, in microseconds."""
-    server = awake_server(bench, name)
-    before = server.cpu()
-    found = bench.load(FRAMELET, ascii_text(SMALL), server=server)
-    return (server.cpu() - before) / found.count * 1e6
-
-
-def _awake_row(name: str, what: str, measure: Measure) -> Row:
-    title = f"1 connection, ping-pong: {what}"
-    return Row(name, AWAKE_GROUP, title, "µs", awake_entries, measure, less=True, reference=LIMIT)
+def passes(text: str, handle: Callable[[str], str], seconds: float) -> float:
+    """Seconds that this process takes to decode, handle and encode a text, on the core of the servers."""
+    body, count = text.encode(), 0
+    with pinned(CORES.server):
+        started = time.perf_counter()
+        while (taken := time.perf_counter() - started) < seconds:
+            handle(body.decode()).encode()
+            count += 1
+    return taken / count
 
 
 def _row(name: str, title: str, unit: str, measure: Measure) -> Row:
-    return Row(name, GROUP, title, unit, raw_peers, measure, reference=LIMIT)
-
-
-def _thread_row(row: Row, shape: Shape, octets: int = SMALL) -> Row:
-    return Row(
-        f"threads-{row.name}",
-        THREADS_GROUP,
-        f"{row.title.partition(':')[0]}, by threads",
-        RATE,
-        thread_counts,
-        partial(by_threads, shape=shape, octets=octets),
-        reference="1",
-    )
+    return Row(name, GROUP, title, unit, raw_peers, measure, reference=LOOP)
 
 
 ONE, MANY = Shape(), Shape(connections=64)
 DEEP, BROAD = Shape(window=1_000), Shape(connections=16, window=256)
 
-_PING_PONG_1 = replace(
+PING_PONG_1 = replace(
     _row("ping-pong-1", "1 connection, ping-pong: median round trip", "µs", latency), less=True
 )
-_PING_PONG_64 = _row("ping-pong-64", "64 connections, ping-pong", RATE, partial(rate, shape=MANY))
-_PIPELINED_1 = _row("pipelined-1", "1 connection, 1,000 in flight", RATE, partial(rate, shape=DEEP))
-_PIPELINED_16 = _row(
-    "pipelined-16", "16 connections, 256 in flight on each", RATE, partial(rate, shape=BROAD)
+PING_PONG_64 = _row("ping-pong-64", "64 connections, ping-pong", RATE, partial(rate, shape=MANY))
+PIPELINED_1 = _row("pipelined-1", "1 connection, 1,000 in flight", RATE, partial(rate, shape=DEEP))
+PIPELINED_16 = _row("pipelined-16", "16 connections, 256 in flight on each", RATE, partial(rate, shape=BROAD))
+ASCII_1M = _row(
+    "ascii-1m", "1 MiB of ASCII", "MB/s", partial(throughput, text=partial(ascii_text, MEBI), shape=ONE)
 )
-_ASCII_1M = _row(
-    "ascii-1m", "1 MiB of ASCII", "MB/s", partial(throughput, text=ascii_text, octets=MEBI, shape=ONE)
+MIXED_1M = replace(
+    _row(
+        "mixed-1m",
+        "1 MiB of mixed scripts",
+        "MB/s",
+        partial(throughput, text=partial(mixed_text, MEBI), shape=ONE),
+    ),
+    entries=with_passes,
 )
-_MIXED_1M = _row(
-    "mixed-1m", "1 MiB of mixed scripts", "MB/s", partial(throughput, text=mixed_text, octets=MEBI, shape=ONE)
-)
-_ASCII_64M = replace(
+ASCII_64M = replace(
     _row(
         "ascii-64m",
         "64 MiB of ASCII",
         "MB/s",
-        partial(throughput, text=ascii_text, octets=64 * MEBI, shape=Shape(count=1, patience=60)),
+        partial(throughput, text=partial(ascii_text, 64 * MEBI), shape=Shape(count=1, patience=60)),
     ),
     rounds=3,
     warm=False,
 )
-_CHURN = _row(
+CHURN = _row(
     "churn",
     f"connect, one request, close: {CHURNING} at once",
     "connections/s",
@@ -151,21 +123,15 @@ def _size_row(octets: int) -> Row:
     )
 
 
-SERVER_ROWS = (
-    _PING_PONG_1,
-    _PING_PONG_64,
-    _PIPELINED_1,
-    _PIPELINED_16,
-    _ASCII_1M,
-    _MIXED_1M,
-    _ASCII_64M,
-    _CHURN,
+_WORKS = (
+    PING_PONG_1,
+    PING_PONG_64,
+    PIPELINED_1,
+    PIPELINED_16,
+    ASCII_1M,
+    MIXED_1M,
+    ASCII_64M,
+    CHURN,
     *map(_size_row, SIZES),
-    _awake_row("awake-round-trip", "median round trip", awake_latency),
-    _awake_row("awake-cost", "processor time of the server for each request", awake_cost),
-    _thread_row(_PING_PONG_1, ONE),
-    _thread_row(_PING_PONG_64, MANY),
-    _thread_row(_PIPELINED_1, DEEP),
-    _thread_row(_PIPELINED_16, BROAD),
-    _thread_row(_ASCII_1M, ONE, MEBI),
 )
+SERVER_ROWS = tuple(row for work in _WORKS for row in work.twice())

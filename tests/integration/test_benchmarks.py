@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import socketserver
 import subprocess
 import sys
@@ -14,10 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from benchmarks.peers import FRAMELET, LIMIT, PEERS
+from benchmarks.lockstep import Lockstep
+from benchmarks.peers import FRAMELET, LIMIT, LOOP, PEERS, before
+from benchmarks.peers.common import OWN, REVERSE
 from benchmarks.processes import BenchmarkError, Shape, WireFiles, ask, load, serve
-from benchmarks.rows import ROWS
+from benchmarks.rows import ROWS, quiet
+from benchmarks.rows.clients import BOUND
+from benchmarks.rows.servers import PASSES
 from benchmarks.suite import Bench, measured
+from benchmarks.work import exchange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,16 +40,50 @@ def run_module(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
 
 
-@pytest.mark.parametrize("name", PEERS)
-def test_every_peer_does_the_work(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "handler"), [(name, kind) for name in PEERS for kind in PEERS[name].handlers]
+)
+def test_every_peer_does_the_work(name: str, handler: str) -> None:
     peer = PEERS[name]
     if peer.missing:
         pytest.skip(peer.missing)
     if name == LIMIT and not shutil.which(os.environ.get("CC", "cc")):
         pytest.skip("there is no C compiler")
-    with serve(peer) as server:
+    with serve(peer, handler=handler) as server:
         for work in ("ping-pong", "pipelined"):
-            assert ask(peer, server.port, work, 3) > 0
+            assert ask(peer, server.port, work, 3, handler=handler) > 0
+
+
+def test_only_the_limit_is_without_a_handler_of_ones_own() -> None:
+    assert [name for name, peer in PEERS.items() if OWN not in peer.handlers] == [LIMIT]
+
+
+def test_framelet_of_another_checkout_runs_from_there(tmp_path: Path) -> None:
+    for folder in ("protocol", "client"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    package = tmp_path / "server" / "framelet_server"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit('another checkout')")
+    with serve(before(ROOT)) as server:
+        assert ask(before(ROOT), server.port, "ping-pong", 3) > 0
+    with pytest.raises(BenchmarkError, match="Framelet before did not start: another checkout"):
+        serve(before(tmp_path))
+
+
+def test_the_bare_loop_serves_frames_in_pieces_and_answers_larger_than_a_socket_takes() -> None:
+    with (
+        serve(PEERS[LOOP], handler=OWN) as server,
+        socket.create_connection(("127.0.0.1", server.port), 20) as sock,
+        sock.makefile("rb") as received,
+    ):
+        request, reply = exchange("framelet", "in pieces", OWN)
+        for octet in request:
+            sock.sendall(bytes([octet]))
+        assert received.read(len(reply)) == reply
+        pairs = [exchange("framelet", text, OWN) for text in ("é" * 8_000_000, "the next", "", "the last")]
+        requests, replies = (b"".join(octets) for octets in zip(*pairs, strict=True))
+        sock.sendall(requests)
+        assert received.read(len(replies)) == replies
 
 
 def test_handlers_that_block_do_so_side_by_side() -> None:
@@ -112,6 +152,25 @@ def test_the_load_generator_asks_exactly_as_often_as_it_is_told(tmp_path: Path) 
             assert 0 < found.p50 <= found.seconds
 
 
+def test_clients_in_step_notice_a_wrong_reply() -> None:
+    octets = exchange("framelet", TEXT, REVERSE)
+    with (
+        wrong_server(GOOD[:-1] + b"?") as port,
+        Lockstep(port, octets, 2) as clients,
+        pytest.raises(BenchmarkError, match="a reply is wrong"),
+    ):
+        clients.round()
+
+
+def test_clients_in_step_notice_an_end() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        octets = exchange("framelet", TEXT, REVERSE)
+        with Lockstep(listener.getsockname()[1], octets) as client:
+            listener.accept()[0].close()
+            with pytest.raises(BenchmarkError, match="connection"):
+                client.round()
+
+
 @pytest.mark.parametrize("work", ["ping-pong", "pipelined"])
 def test_the_clients_notice_a_wrong_reply(work: str) -> None:
     with wrong_server(GOOD) as port, pytest.raises(BenchmarkError, match="reply 0 is wrong: '_"):
@@ -128,11 +187,24 @@ def test_a_peer_that_fails_costs_itself_its_row_and_the_run_its_status(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with Bench([FRAMELET, LIMIT], 0.01, 2) as bench, wrong_server(GOOD) as port:
-        monkeypatch.setattr(bench.server(FRAMELET), "port", port)
-        outcome = measured(ROWS["pipelined-1"], bench)
+        monkeypatch.setattr(bench.server(FRAMELET, handler=REVERSE), "port", port)
+        [outcome] = measured(bench, ROWS["pipelined-1"])
     assert len(outcome.values[LIMIT]) == 2
     assert outcome.values[FRAMELET] == []
     assert "is wrong" in outcome.failed[FRAMELET]
+
+
+@needs_compiler
+def test_rows_with_clients_of_their_own_and_bounds_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quiet, "SPARSE_SECONDS", 0.1)
+    names = ("mixed-1m-own", "clients-blocking", "sparse-own", "tls-own")
+    with Bench([FRAMELET, LIMIT], 0.01, 1) as bench:
+        outcomes = [measured(bench, ROWS[name])[0] for name in names]
+    assert [outcome.failed for outcome in outcomes] == [{}] * 4
+    entries = [[FRAMELET, PASSES], [FRAMELET, BOUND], [FRAMELET], ["plain", "tls"]]
+    assert [list(outcome.titles) for outcome in outcomes] == entries
+    assert all(value > 0 for outcome in outcomes for values in outcome.values.values() for value in values)
+    assert outcomes[1].values[BOUND] == [3200]
 
 
 @needs_compiler
@@ -140,14 +212,16 @@ def test_a_run_writes_rounds_as_json_and_shows_targets(tmp_path: Path) -> None:
     file = tmp_path / "run.json"
     done = run_module(
         "benchmarks",
-        *("--rows", "ping-pong-64,decode", "--peers", "framelet,limit"),
+        *("--rows", "ping-pong-64,ping-pong-64-own,decode", "--peers", "framelet,limit,epoll_loop"),
         *("--rounds", "2", "--seconds", "0.01", "--json", str(file)),
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "ratio to C limit" in done.stdout
-    assert "| at least 0.8 |" in done.stdout
+    assert "| at least 0.6  |" in done.stdout
+    assert "ratio to bare epoll loop" in done.stdout
     rows = {row["name"]: row for row in json.loads(file.read_text(encoding="utf-8"))["rows"]}
-    assert [len(entry["values"]) for entry in rows["ping-pong-64"]["entries"]] == [2, 2]
+    assert [len(entry["values"]) for entry in rows["ping-pong-64"]["entries"]] == [2, 2, 2]
+    assert [entry["name"] for entry in rows["ping-pong-64-own"]["entries"]] == [FRAMELET, LOOP]
     assert [entry["name"] for entry in rows["decode"]["entries"]] == ["codec", "grammar"]
 
 
@@ -157,6 +231,7 @@ def test_a_run_writes_rounds_as_json_and_shows_targets(tmp_path: Path) -> None:
         (("--rows", "fast"), "fast is unknown: expected some of ping-pong-1"),
         (("--peers", "framelet,nobody"), "nobody is unknown: expected some of framelet"),
         (("--rounds", "0"), "0 is not above zero"),
+        (("--before", "nowhere"), "--before nowhere: not a checkout of Framelet"),
     ],
 )
 def test_wrong_usage_is_one_line(arguments: tuple[str, ...], complaint: str) -> None:
@@ -168,5 +243,6 @@ def test_wrong_usage_is_one_line(arguments: tuple[str, ...], complaint: str) -> 
 def test_the_guard_fails_a_handler_that_is_slow() -> None:
     done = run_module("benchmarks.guard", "--rounds", "1", "--seconds", "0.01", "--delay", "0.001")
     assert done.returncode == 1
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("pipelined")]
-    assert line.endswith("TOO SLOW")
+    lines = [line for line in done.stdout.splitlines() if line.startswith("pipelined")]
+    assert [line.partition(":")[0] for line in lines] == ["pipelined, reversal", "pipelined, own handler"]
+    assert all(line.endswith("TOO SLOW") for line in lines)
