@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .wire import Conversation, Times
+from framelet_conformance.wire.conversation import Conversation, Times
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from framelet_conformance.targets.servers import Server
+
     from .replay import Replay
     from .results import Ending, Verdict
-    from .target import Server
 
 _LOGS_KEPT = 4
 

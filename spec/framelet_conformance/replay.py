@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .wire import Log
+    from framelet_conformance.wire.conversation import Log
 
 FORMAT = 1
 

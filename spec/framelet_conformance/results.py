@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .wire import Log
+    from framelet_conformance.wire.conversation import Log
 
 
 class Verdict(enum.StrEnum):

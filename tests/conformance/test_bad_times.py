@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from framelet_conformance.play import Options
-from framelet_conformance.pulse import Pulse
-from framelet_conformance.target import Servers
+from framelet_conformance.running.lateness import Pulse
+from framelet_conformance.targets.servers import Servers
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framelet_conformance.conversed import Conversed, size, smaller
-from framelet_conformance.frames import frame
-from framelet_conformance.judging import type_octet
+from framelet_conformance.cases.client.generated import Conversed, size, smaller
+from framelet_conformance.cases.search import Search
+from framelet_conformance.judging.judge import type_octet
 from framelet_conformance.play import Options
 from framelet_conformance.replay import Replay
 from framelet_conformance.results import Failed, Verdict
-from framelet_conformance.scripted_server import FIN, Scenario, asked
-from framelet_conformance.search import Search
+from framelet_conformance.targets.scripted_server import FIN, Scenario, asked
+from framelet_conformance.wire.frames import frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
-from framelet_conformance import client_model, coverage, decode, launch
-from framelet_conformance.judging import octets, type_octet, unroll
-from framelet_conformance.model import Facts, predict
-from framelet_conformance.requirements import data_path, read_requirements
-from framelet_conformance.scripted_server import FAILED, asked
-from framelet_conformance.wire import Log
+from framelet_conformance.cli import coverage
+from framelet_conformance.judging import client_model
+from framelet_conformance.judging.judge import octets, type_octet, unroll
+from framelet_conformance.judging.server_model import Facts, predict
+from framelet_conformance.reports import wire_lines as decode
+from framelet_conformance.specification import data_path, read_requirements
+from framelet_conformance.targets import launch
+from framelet_conformance.targets.scripted_server import FAILED, asked
+from framelet_conformance.wire.conversation import Log
 
 ALL = [
     vector
