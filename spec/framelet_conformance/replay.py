@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from framelet_conformance.wire.conversation import Log
+    from framelet_conformance.wire.log import Log
 
 FORMAT = 1
 

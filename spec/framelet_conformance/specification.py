@@ -1,11 +1,16 @@
-"""The requirements of the specification, as SPEC.md itself states them."""
+"""What ``spec`` holds: the requirements as SPEC.md states them, the vectors, and why some have no case."""
 
 from __future__ import annotations
 
 import functools
+import json
 import re
+import tomllib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+Vector = dict[str, Any]
+"""A conversation as the files of ``vectors`` hold it."""
 
 _PACKAGE = Path(__file__).parent
 
@@ -26,6 +31,23 @@ def data_path(name: str) -> Path:
     """Where a file or folder of ``spec`` is: in the installed package, or beside it in a checkout."""
     installed = _PACKAGE / "data" / name
     return installed if installed.exists() else _PACKAGE.parent / name
+
+
+def read_uncovered() -> dict[str, str]:
+    """Why no case covers a requirement, by its name."""
+    reasons: dict[str, str] = tomllib.loads((_PACKAGE / "uncovered.toml").read_text(encoding="utf-8"))
+    return reasons
+
+
+@functools.cache
+def read_vectors(role: str) -> list[Vector]:
+    """The vectors for a role, in the order of the files."""
+    return [
+        vector
+        for path in sorted(data_path("vectors").glob("*.json"))
+        for vector in json.loads(path.read_text(encoding="utf-8"))["vectors"]
+        if vector["role"] == role
+    ]
 
 
 @functools.cache

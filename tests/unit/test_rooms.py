@@ -16,7 +16,27 @@ OURS = {
 }
 MOST_LINES, MOST_MODULES = 400, 15
 
-ROOMS: dict[str, dict[str, set[str]]] = {}
+ROOMS: dict[str, dict[str, set[str]]] = {
+    "framelet_conformance": {
+        "verdicts": set(),
+        "expectations": set(),
+        "specification": set(),
+        "wire": {"verdicts"},
+        "options": {"wire"},
+        "replay": {"wire"},
+        "results": {"verdicts", "wire"},
+        "scenario": {"expectations", "wire"},
+        "play": {"options", "replay", "verdicts", "wire"},
+        "judging": {"expectations", "scenario", "verdicts", "wire"},
+        "targets": {"expectations", "judging", "options", "play", "replay", "scenario", "verdicts", "wire"},
+        "cases": {
+            *("expectations", "judging", "options", "play", "replay", "scenario", "specification"),
+            *("targets", "verdicts", "wire"),
+        },
+        "running": {"options", "play", "replay", "results", "targets", "verdicts", "wire"},
+        "reports": {"results", "specification", "verdicts", "wire"},
+    },
+}
 """For each package, its rooms, and the rooms that each may import beside itself.
 
 A module at the top of a package is a room of its own; a room that is not named may import all of its package.

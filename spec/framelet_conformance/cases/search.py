@@ -1,4 +1,4 @@
-"""Searching generated conversations for one that fails, and shrinking it to the smallest.
+"""Generated conversations: a case for each kind, and the search for one that fails, shrunk to the smallest.
 
 What fails must fail again, alone and each time, to count.
 """
@@ -8,19 +8,21 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import hypothesis
+import pytest
 from hypothesis.errors import Flaky
 
-from framelet_conformance.results import Failed, Verdict
+from framelet_conformance.play import case
+from framelet_conformance.verdicts import Failed, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from hypothesis import strategies as st
 
-    from framelet_conformance.play import Options
+    from framelet_conformance.options import RunOptions
 
 T = TypeVar("T", bound=Hashable)
 _Held_contra = TypeVar("_Held_contra", contravariant=True)
@@ -28,6 +30,31 @@ _Held_contra = TypeVar("_Held_contra", contravariant=True)
 _REPEATED = 3
 _HEALTH = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.filter_too_much]
 _PATIENCE = 20.0  # seconds, scaled, for the shrinking of one failure
+
+
+def generated_cases(
+    kinds: Mapping[str, tuple[str, st.SearchStrategy[Any]]], done: str, *requirements: str
+) -> pytest.MarkDecorator:
+    """Make a function a case for each kind: its name, what such conversations are of, and how to draw one.
+
+    ``done`` is what the peer does with them.
+    """
+    return pytest.mark.parametrize(
+        "strategy",
+        [
+            pytest.param(
+                strategy,
+                marks=case(
+                    f"conversations.{name}",
+                    f"generated conversations of {title}, cut anywhere, are {done} as the model says",
+                    *requirements,
+                    reruns=0,
+                    alone=True,  # Hypothesis does not bear several searches at once, on threads
+                ),
+            )
+            for name, (title, strategy) in kinds.items()
+        ],
+    )
 
 
 class _Enough(BaseException):  # an Exception would be a failure to Hypothesis, and be looked for again
@@ -44,7 +71,7 @@ class Search(Generic[T]):
 
     def __init__(
         self,
-        options: Options,
+        options: RunOptions,
         hold: _Hold[T],
         size: Callable[[T], tuple[object, ...]],
         smaller: Callable[[T], Iterable[Sequence[T]]] | None = None,

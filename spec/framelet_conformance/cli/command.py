@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 import time
@@ -11,24 +10,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import pytest
 
-from framelet_conformance.play import Case, Options
+from framelet_conformance.options import RunOptions
+from framelet_conformance.play import Case
 from framelet_conformance.replay import Replay
 from framelet_conformance.reports.terminal import Terminal
-from framelet_conformance.results import CaseEnded, Results
-from framelet_conformance.running.plugin import Plugin, attempt
+from framelet_conformance.results import Results
+from framelet_conformance.running.attempts import attempt
+from framelet_conformance.running.collection import collect
+from framelet_conformance.running.run import run_cases
+from framelet_conformance.running.selection import SelectionError
 from framelet_conformance.specification import read_requirements
-from framelet_conformance.targets import launch
+from framelet_conformance.targets.launch import places
+from framelet_conformance.verdicts import CaseEnded
 
-from .options import Output, read_address, read_token, shared, split
+from .options import ReportOptions, read_address, read_token, shared, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from framelet_conformance.running.plugin import Peer
-
-_CASES = Path(__file__).parents[1] / "cases"
+    from framelet_conformance.targets.under_test import UnderTest
 
 
 @click.group("framelet-conformance", context_settings={"help_option_names": ["-h", "--help"]})
@@ -80,7 +81,7 @@ def server(
         raise click.UsageError("say which server: HOST:PORT, or --launch COMMAND")
     _check_template(launch, "port")
     token = read_token(stop_token_file)
-    options = Options(
+    options = RunOptions(
         role="server",
         address=read_address(address) if address is not None else None,
         launch=launch,
@@ -91,12 +92,12 @@ def server(
         **values,
     )
 
-    def make_peer() -> Peer:
+    def make_target() -> UnderTest:
         from framelet_conformance.targets.servers import Servers  # noqa: PLC0415 - the other role does without
 
         return Servers(options)
 
-    return run(options, output, make_peer, address or launch or "")
+    return run(options, output, make_target, address or launch or "")
 
 
 @command.command()
@@ -111,20 +112,20 @@ def client(*, launch: str, **values: Any) -> int:  # noqa: ANN401 - the shared o
     """Test a client through its adapter (see ADAPTER.md)."""
     values, output = split(values)
     _check_template(launch, "port")
-    options = Options(role="client", launch=launch, command=_command_line(), **values)
+    options = RunOptions(role="client", launch=launch, command=_command_line(), **values)
 
-    def make_peer() -> Peer:
+    def make_target() -> UnderTest:
         from framelet_conformance.targets.adapter import Adapter  # noqa: PLC0415 - the other role does without
 
         return Adapter(options)
 
-    return run(options, output, make_peer, launch)
+    return run(options, output, make_target, launch)
 
 
 def _check_template(template: str | None, needed: str) -> None:
     if template is None:
         return
-    if needed not in launch.places(template):
+    if needed not in places(template):
         message = f"the --launch command has no {{{needed}}}: {template}"
         raise click.UsageError(message)
     try:
@@ -138,41 +139,32 @@ def _command_line() -> str:
     return shlex.join(["framelet-conformance", *sys.argv[1:]])
 
 
-def run(options: Options, output: Output, make_peer: Callable[[], Peer], name: str) -> int:
+def run(options: RunOptions, output: ReportOptions, make_target: Callable[[], UnderTest], name: str) -> int:
     """Run or list the cases of a role; the exit status."""
     results = Results(options.role, name, options.command, strict=options.strict, started=time.time())
     terminal = Terminal(quiet=output.quiet)
-    if output.list_only:
-        _print_list(_collect(options), as_json=output.as_json)
-        return 0
-    if output.replay is not None:
-        return _replay(output.replay, options, make_peer, results, terminal)
-    began = time.monotonic()
-    plugin = Plugin(options, make_peer, results, terminal)
-    _pytest(options, plugin)
-    if plugin.error:
-        raise click.UsageError(plugin.error)
+    try:
+        if output.list_only:
+            _print_list(collect(options), as_json=output.as_json)
+            return 0
+        if output.replay is not None:
+            return _replay(output.replay, options, make_target, results, terminal)
+        began = time.monotonic()
+        run_cases(options, make_target, results, terminal)
+    except SelectionError as error:
+        raise click.UsageError(str(error)) from None
     results.duration = time.monotonic() - began
     terminal.summary(results)
     _write_reports(results, output)
     return results.exit_code
 
 
-def collect(role: str) -> list[Case]:
-    """All cases of a role; raises click.UsageError where the suite itself is at fault."""
-    return _collect(Options(role))
-
-
-def _collect(options: Options) -> list[Case]:
-    plugin = Plugin(options, None, Results(options.role, ""), Terminal(quiet=True))
-    _pytest(options, plugin)
-    if plugin.error:
-        raise click.UsageError(plugin.error)
-    return plugin.selected
-
-
 def _replay(
-    path: Path, options: Options, make_peer: Callable[[], Peer], results: Results, terminal: Terminal
+    path: Path,
+    options: RunOptions,
+    make_target: Callable[[], UnderTest],
+    results: Results,
+    terminal: Terminal,
 ) -> int:
     """Play a replay file, and show what was said; 0 where the peer now does what is expected."""
     try:
@@ -185,47 +177,20 @@ def _replay(
     title, names = f"replay of {path}", tuple(replay.requirements)
     which = Case(replay.case, title, names, alone=True, stops=False, reruns=0, slow=False)
     try:
-        peer = make_peer()
+        target = make_target()
     except CaseEnded as error:
         results.trouble = error.reason
         terminal.summary(results)
         return results.exit_code
     try:
-        result, _ = attempt(which, options, peer, lambda play: peer.replay(play, replay))
+        result, _ = attempt(which, options, target, lambda play: target.replay(play, replay))
     finally:
-        peer.close()
+        target.close()
     results.add(result)
     terminal.wire(result)
     terminal.case(result)
     terminal.summary(results)
     return results.exit_code
-
-
-def _pytest(options: Options, plugin: Plugin) -> None:
-    """Have pytest collect the cases of the role and go through them."""
-    os.environ["PYTEST_ADDOPTS"] = ""
-    folder = _CASES / options.role
-    arguments = [
-        str(folder),
-        "--disable-plugin-autoload",
-        "--import-mode=importlib",
-        f"--rootdir={folder}",
-        f"--confcutdir={folder}",
-        f"--config-file={os.devnull}",
-        "--override-ini=python_files=*.py",
-        "--override-ini=python_functions=case_*",
-        "--override-ini=python_classes=",
-        "-pno:terminal",
-        "-pno:cacheprovider",
-        "-pno:faulthandler",
-        "-pno:logging",
-        "-pno:capture",
-    ]
-    status = pytest.main(arguments, plugins=[plugin])
-    if status == pytest.ExitCode.INTERRUPTED:
-        raise KeyboardInterrupt
-    if status not in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
-        plugin.error = plugin.error or f"the suite itself failed: pytest ended with {status!r}"
 
 
 def _print_list(cases: list[Case], *, as_json: bool) -> None:
@@ -241,16 +206,14 @@ def _print_list(cases: list[Case], *, as_json: bool) -> None:
     click.echo(f"{len(cases)} cases")
 
 
-def _write_reports(results: Results, output: Output) -> None:
-    from framelet_conformance.reports import html_report as report_html  # noqa: PLC0415 - only where asked for
-    from framelet_conformance.reports import json_report as report_json
-    from framelet_conformance.reports import junit_report as report_junit
+def _write_reports(results: Results, output: ReportOptions) -> None:
+    from framelet_conformance.reports import html_report, json_report, junit_report  # noqa: PLC0415 - on demand
 
     requirements = read_requirements()
     for path, write in (
-        (output.report_html, report_html.write),
-        (output.report_json, report_json.write),
-        (output.junit, report_junit.write),
+        (output.report_html, html_report.write),
+        (output.report_json, json_report.write),
+        (output.junit, junit_report.write),
     ):
         if path is None:
             continue

@@ -1,36 +1,26 @@
 """Which cases cover which requirement, and which requirements none covers.
 
-``python -m framelet_conformance.cli.coverage`` prints both and ends with status 1 where a MUST is covered by no
-case and ``uncovered.toml`` gives no reason, or where that file says what is not true.
+``python -m framelet_conformance.cli.coverage`` prints both and ends with status 1 where a MUST is covered by
+no case and ``uncovered.toml`` gives no reason, or where that file says what is not true.
 """
 
 from __future__ import annotations
 
 import sys
-import tomllib
-from pathlib import Path
 
-from framelet_conformance.specification import read_requirements
-
-from .command import collect
-
-UNCOVERED = Path(__file__).parents[1] / "uncovered.toml"
+from framelet_conformance.options import RunOptions
+from framelet_conformance.running.collection import collect
+from framelet_conformance.specification import read_requirements, read_uncovered
 
 
 def covered() -> dict[str, list[str]]:
     """The ids of the cases that name each requirement, of both roles; also of unknown ones."""
     found: dict[str, list[str]] = {name: [] for name in read_requirements()}
     for role in ("server", "client"):
-        for which in collect(role):
+        for which in collect(RunOptions(role)):
             for name in which.requirements:
                 found.setdefault(name, []).append(which.id)
     return found
-
-
-def read_reasons() -> dict[str, str]:
-    """Why no case covers a requirement, by its name."""
-    reasons: dict[str, str] = tomllib.loads(UNCOVERED.read_text(encoding="utf-8"))
-    return reasons
 
 
 def faults(cases: dict[str, list[str]], reasons: dict[str, str]) -> list[str]:
@@ -53,7 +43,7 @@ def faults(cases: dict[str, list[str]], reasons: dict[str, str]) -> list[str]:
 
 def main() -> int:
     """Print the coverage and its faults; the exit status."""
-    cases, reasons = covered(), read_reasons()
+    cases, reasons = covered(), read_uncovered()
     for name in read_requirements():
         ids = cases[name]
         print(f"{name:16} {len(ids):5} {ids[0] if ids else reasons.get(name, '-')}")

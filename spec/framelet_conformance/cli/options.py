@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from framelet import AddressError, TcpAddress, TlsAddress, parse_address
-from framelet_conformance.play import Options
-from framelet_conformance.wire.conversation import Times
+from framelet_conformance.wire.times import Times
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +90,7 @@ def shared(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Output:
+class ReportOptions:
     """What a run shall print and write."""
 
     list_only: bool
@@ -103,10 +102,12 @@ class Output:
     quiet: bool
 
 
-def split(values: dict[str, Any]) -> tuple[dict[str, Any], Output]:
-    """Part the values of the shared options: what makes ``Options``, and the ``Output``."""
+def split(values: dict[str, Any]) -> tuple[dict[str, Any], ReportOptions]:
+    """Part the values of the shared options: what makes ``RunOptions``, and the ``ReportOptions``."""
     values = dict(values)
-    output = Output(**{field.name: values.pop(field.name) for field in dataclasses.fields(Output)})
+    output = ReportOptions(
+        **{field.name: values.pop(field.name) for field in dataclasses.fields(ReportOptions)}
+    )
     for name in ("only", "exclude", "expect_fail"):
         values[name] = tuple(_patterns(values[name], "--" + name.replace("_", "-")))
     values["times"] = Times(values.pop("time_scale"))
@@ -121,14 +122,19 @@ def _patterns(given: tuple[str, ...], option: str) -> list[str]:
         if not text.startswith("@"):
             found.append(text)
             continue
-        try:
-            lines = Path(text[1:]).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8"
-            message = f"{option} cannot read {text[1:]}: {reason}"
-            raise click.UsageError(message) from None
+        lines = _read(Path(text[1:]), f"{option} cannot read").splitlines()
         found += [word for line in lines if (word := line.partition("#")[0].strip())]
     return found
+
+
+def _read(path: Path, what: str) -> str:
+    """The text of a file; raises click.UsageError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        message = f"{what} {path}: {reason}"
+        raise click.UsageError(message) from None
 
 
 def read_address(text: str) -> tuple[str, int] | str:
@@ -147,16 +153,8 @@ def read_token(path: Path | None) -> str | None:
     """The STOP token of the target."""
     if path is None:
         return None
-    try:
-        token = path.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        message = f"cannot read the token from {path}: {reason}"
-        raise click.UsageError(message) from None
+    token = _read(path, "cannot read the token from").rstrip("\r\n")
     if not token:
         message = f"the token file {path} is empty"
         raise click.UsageError(message)
     return token
-
-
-__all__ = ["Options", "Output", "read_address", "read_token", "shared", "split"]

@@ -1,7 +1,7 @@
 """What a client must make of any octets: the specification as one small pure function.
 
-The counterpart of ``model``: it knows nothing of sockets, time or segments; the vectors prove it right.
-Generated conversations with clients are judged by it.
+The counterpart of ``server_model``: it knows nothing of sockets, time or segments, and the vectors prove it
+right.  Generated conversations with clients are judged by it.
 """
 
 from __future__ import annotations
@@ -11,22 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from construct import ConstructError
 
-from framelet import grammar
+from framelet import HEADER_SIZE, grammar
 from framelet.registry import ANSWERS, FrameType, TypeRange, type_kinds
-from framelet_conformance.wire.conversation import HEADER
-
-from .judge import type_octet
+from framelet_conformance.expectations import error, is_fatal, type_octet
+from framelet_conformance.wire.frames import frame_end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from framelet_conformance.targets.scripted_server import Asked, Expectation
-
-_FATAL = 500
+    from framelet_conformance.expectations import Expectation
+    from framelet_conformance.scenario import Asked
 
 
 @dataclasses.dataclass(slots=True)
-class Outcome:
+class PredictedReports:
     """What a client has made of what came so far.
 
     ``expect`` are the reports on the frames that were answered, and ``read`` is how many octets that took.
@@ -40,28 +38,26 @@ class Outcome:
     fatal: int | None = None
 
 
-def predict(asked: Sequence[Asked], sent: bytes, max_body: int) -> Outcome:
+def predict(asked: Sequence[Asked], sent: bytes, max_body: int) -> PredictedReports:
     """What a client that conforms makes of these octets, when it has sent the frames asked for."""
-    outcome = Outcome()
+    outcome = PredictedReports()
     while outcome.then == "waiting" and len(outcome.expect) < len(asked):
-        header = sent[outcome.read : outcome.read + HEADER]
-        if len(header) < HEADER:
+        end, body = frame_end(sent, outcome.read), outcome.read + HEADER_SIZE
+        if end is None:
             return outcome
-        length = int.from_bytes(header[1:], "big")
-        if length > max_body:
+        if end - body > max_body:
             outcome.then = "closed"
             return outcome
-        end = outcome.read + HEADER + length
         if end > len(sent):
             return outcome
-        _take(outcome, asked[len(outcome.expect)], header[0], sent[end - length : end])
+        _take(outcome, asked[len(outcome.expect)], sent[outcome.read], sent[body:end])
         outcome.read = end
     if outcome.then == "waiting":
         outcome.then = "answered"
     return outcome
 
 
-def _take(outcome: Outcome, item: Asked, octet: int, body: bytes) -> None:
+def _take(outcome: PredictedReports, item: Asked, octet: int, body: bytes) -> None:
     """Take one whole frame while an answer to ``item`` is awaited."""
     kind = type_kinds[octet]
     if kind is TypeRange.IGNORABLE:
@@ -84,11 +80,12 @@ def _take(outcome: Outcome, item: Asked, octet: int, body: bytes) -> None:
         outcome.then = "stopped" if kind is FrameType.STOPPED else "waiting"
 
 
-def _take_error(outcome: Outcome, code: int) -> None:
-    if code < _FATAL:
-        outcome.expect.append({"type": "ERROR", "code": code})
-    else:
+def _take_error(outcome: PredictedReports, code: int) -> None:
+    item = error(code)
+    if is_fatal(item):
         outcome.then, outcome.fatal = "closed", code
+    else:
+        outcome.expect.append(item)
 
 
 def _report(

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 from construct import ConstructError
 
 from framelet import grammar
-from framelet_conformance.results import Failed, Informational
+from framelet_conformance.expectations import octets
+from framelet_conformance.verdicts import Failed, Informational
 
-from .judge import octets, show_octets
+from .comparing import show_octets
 
 if TYPE_CHECKING:
-    from framelet_conformance.targets.scripted_server import Expectation, Scenario
+    from framelet_conformance.expectations import Expectation
+    from framelet_conformance.scenario import Scenario
 
 _SHOWN = 80
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Report:
+class FrameReport:
     """What the client reports for one frame: ``how`` is ``answer``, ``error`` or ``failed``."""
 
     how: str
@@ -34,15 +36,15 @@ class Report:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Outcome:
+class ConversationReport:
     """What the client reports for one conversation."""
 
-    reports: list[Report]
+    frames: list[FrameReport]
     fatal: int | None
     closed: bool
 
 
-def read_outcomes(output: bytes, sizes: list[int]) -> list[Outcome]:
+def read_reports(output: bytes, sizes: list[int]) -> list[ConversationReport]:
     """What an adapter printed for conversations of so many frames; raises ValueError with what is wrong."""
     try:
         lines = [line for line in output.decode().splitlines() if line.strip()]
@@ -54,11 +56,11 @@ def read_outcomes(output: bytes, sizes: list[int]) -> list[Outcome]:
         message = f"it printed {len(lines)} lines instead of {wanted}{found}"
         raise ValueError(message)
     rest = iter(enumerate(lines, 1))
-    outcomes = []
+    reports = []
     for size in sizes:
-        reports = [_report(*next(rest)) for _ in range(size)]
-        outcomes.append(_last(reports, *next(rest)))
-    return outcomes
+        frames = [_report(*next(rest)) for _ in range(size)]
+        reports.append(_last(frames, *next(rest)))
+    return reports
 
 
 def _object(place: int, line: str, keys: set[str]) -> dict[str, Any]:
@@ -72,64 +74,64 @@ def _object(place: int, line: str, keys: set[str]) -> dict[str, Any]:
     return found
 
 
-def _report(place: int, line: str) -> Report:
+def _report(place: int, line: str) -> FrameReport:
     found = _object(place, line, {"answer", "error", "failed"})
     [how, *more] = [key for key in ("answer", "error", "failed") if key in found]
     value = found[how]
     if not more:
         if how == "answer" and isinstance(value, str):
             try:
-                return Report(how, bytes.fromhex(value))
+                return FrameReport(how, bytes.fromhex(value))
             except ValueError:
                 pass
         elif how == "error" and type(value) is int:
-            return Report(how, value)
+            return FrameReport(how, value)
         elif how == "failed":
-            return Report(how, str(value))
+            return FrameReport(how, str(value))
     message = f"line {place} is no report on a frame: {line[:_SHOWN]!r}"
     raise ValueError(message)
 
 
-def _last(reports: list[Report], place: int, line: str) -> Outcome:
+def _last(frames: list[FrameReport], place: int, line: str) -> ConversationReport:
     found = _object(place, line, {"fatal"})
     fatal, closed = found["fatal"], found.get("closed", True)
     if (fatal is not None and type(fatal) is not int) or not isinstance(closed, bool):
         message = f"line {place} is not the end of a conversation: {line[:_SHOWN]!r}"
         raise ValueError(message)
-    return Outcome(reports, fatal, closed)
+    return ConversationReport(frames, fatal, closed)
 
 
-def check_outcome(scenario: Scenario, outcome: Outcome) -> None:
+def check_report(scenario: Scenario, report: ConversationReport) -> None:
     """Raise Failed where the client reports something else than it must.
 
     An expectation may have a ``remark``, for what can be told neither from right nor from wrong.
     """
     remark = ""
-    for place, (report, item) in enumerate(zip(outcome.reports, scenario.expect, strict=True), 1):
+    for place, (frame, item) in enumerate(zip(report.frames, scenario.expect, strict=True), 1):
         choices = item if isinstance(item, list) else [item]
-        chosen = next((choice for choice in choices if _agrees(report, choice)), None)
+        chosen = next((choice for choice in choices if _agrees(frame, choice)), None)
         if chosen is None:
             due = " or ".join(_show(choice) for choice in choices)
             message = (
                 f"frame {place}, {scenario.ask[place - 1].type}: the client reports something else\n"
-                f"  expected {due}\n  reported {report}"
+                f"  expected {due}\n  reported {frame}"
             )
             raise Failed(message)
         remark = remark or chosen.get("remark", "")
-    if outcome.fatal != scenario.fatal:
-        message = f"the client reports {_fatal(outcome.fatal)}, and must report {_fatal(scenario.fatal)}"
+    if report.fatal != scenario.fatal:
+        message = f"the client reports {_fatal(report.fatal)}, and must report {_fatal(scenario.fatal)}"
         raise Failed(message)
-    if not outcome.closed:
+    if not report.closed:
         raise Failed("the client reports that the connection is not closed at the end")
     if remark:
         raise Informational(remark)
 
 
-def _agrees(report: Report, item: Expectation) -> bool:
+def _agrees(report: FrameReport, item: Expectation) -> bool:
     if item["type"] == "FAILED":
         return report.how == "failed"
     if "code" in item:
-        return report == Report("error", item["code"])
+        return report == FrameReport("error", item["code"])
     if report.how != "answer" or not isinstance(report.value, bytes):
         return False
     if "parameters" not in item:

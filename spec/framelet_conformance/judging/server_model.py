@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from construct import ConstructError
 
-from framelet import grammar
+from framelet import HEADER_SIZE, grammar
 from framelet.limits import DEFAULT_MAX_BODY, MAX_HELLO_BODY, MAX_PING_BODY
 from framelet.registry import FrameType, TypeRange, type_kinds
+from framelet_conformance.expectations import error
+from framelet_conformance.wire.frames import frame_end
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .judge import Expectation
-
-_HEADER = 5
+    from framelet_conformance.expectations import Expectation
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,43 +33,42 @@ class Facts:
 
 
 @dataclasses.dataclass(slots=True)
-class Outcome:
+class PredictedAnswers:
     """What the server sends, and whether the connection goes on (``open``) or not (``closed``)."""
 
     expect: list[Expectation]
     then: str
 
 
-def predict(sent: bytes, facts: Facts, *, eof: bool) -> Outcome:
+def predict(sent: bytes, facts: Facts, *, eof: bool) -> PredictedAnswers:
     """What a server that conforms does with these octets."""
-    outcome = Outcome([], "open")
+    expect: list[Expectation] = []
     answer_limit = facts.max_body
     place = 0
-    while place + _HEADER <= len(sent):
-        kind = type_kinds[sent[place]]
-        length = int.from_bytes(sent[place + 1 : place + _HEADER], "big")
+    while (end := frame_end(sent, place)) is not None:
+        body_at = place + HEADER_SIZE
+        kind, length = type_kinds[sent[place]], end - body_at
         if kind is FrameType.ERROR and length > facts.max_body:
-            return Outcome(outcome.expect, "closed")  # nobody answers an ERROR
+            return PredictedAnswers(expect, "closed")  # nobody answers an ERROR
         fault = _header_fault(kind, length, facts)
         if fault is not None:
-            return _fatal(outcome, fault)
-        end = place + _HEADER + length
+            return PredictedAnswers([*expect, error(fault)], "closed")
         if end > len(sent):
             break
-        frame_type, body, place = sent[place], sent[place + _HEADER : end], end
+        frame_type, body, place = sent[place], sent[body_at:end], end
         if kind is FrameType.ERROR:
-            return Outcome(outcome.expect, "closed")
+            return PredictedAnswers(expect, "closed")
         if kind is TypeRange.IGNORABLE:
             continue
         item = _answer(frame_type, body, facts)
         if item["type"] == "HELLO":
             answer_limit = min(facts.max_body, _announced(body))
         elif len(item.get("body", "")) // 2 > answer_limit:
-            item = _error(451)
-        outcome.expect.append(item)
+            item = error(451)
+        expect.append(item)
         if item["type"] == "STOPPED":
-            return Outcome(outcome.expect, "closed")
-    return Outcome(outcome.expect, "closed" if eof else "open")
+            return PredictedAnswers(expect, "closed")
+    return PredictedAnswers(expect, "closed" if eof else "open")
 
 
 def _header_fault(kind: FrameType | TypeRange, length: int, facts: Facts) -> int | None:
@@ -81,14 +80,6 @@ def _header_fault(kind: FrameType | TypeRange, length: int, facts: Facts) -> int
     return 503 if length > facts.max_body else None
 
 
-def _fatal(outcome: Outcome, code: int) -> Outcome:
-    return Outcome([*outcome.expect, _error(code)], "closed")
-
-
-def _error(code: int) -> Expectation:
-    return {"type": "ERROR", "code": code}
-
-
 def _answer(  # noqa: PLR0911 - one for each type
     frame_type: int, body: bytes, facts: Facts
 ) -> Expectation:
@@ -96,19 +87,19 @@ def _answer(  # noqa: PLR0911 - one for each type
     try:
         text = body.decode()
     except UnicodeDecodeError:
-        return _error(400)
+        return error(400)
     if frame_type == FrameType.REQUEST:
         return _frame("REPLY", text[::-1])
     if frame_type == FrameType.PING:
-        return _error(413) if len(body) > MAX_PING_BODY else _frame("PONG", text)
+        return error(413) if len(body) > MAX_PING_BODY else _frame("PONG", text)
     if frame_type == FrameType.HELLO:
         return _hello(body, facts)
     if frame_type == FrameType.STOP:
         allowed = facts.stop in {"local", f"token:{text}"}
-        return {"type": "STOPPED", "parameters": {}} if allowed else _error(403)
+        return {"type": "STOPPED", "parameters": {}} if allowed else error(403)
     served = facts.application.get(frame_type, "none")
     if served == "none":
-        return _error(404)
+        return error(404)
     return _frame(f"{frame_type:02X}", text[::-1] if served == "reverse" else text)
 
 
@@ -118,13 +109,13 @@ def _frame(name: str, text: str) -> Expectation:
 
 def _hello(body: bytes, facts: Facts) -> Expectation:
     if len(body) > MAX_HELLO_BODY:
-        return _error(422)
+        return error(422)
     try:
         parsed: Any = grammar.HelloBody.parse(body)
     except ConstructError:
-        return _error(422)
+        return error(422)
     if parsed.version != 1:
-        return _error(426)
+        return error(426)
     return {"type": "HELLO", "parameters": {"max-body": str(facts.max_body)}}
 
 

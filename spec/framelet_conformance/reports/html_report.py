@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import markupsafe
 
-from framelet_conformance.cli import coverage
-from framelet_conformance.results import Verdict, worst
+from framelet_conformance.results import CONCLUSIONS, worst
+from framelet_conformance.specification import read_uncovered
+from framelet_conformance.verdicts import Verdict
 
-from . import wire_lines as decode
+from . import wire_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,7 +30,6 @@ _MANY_LINES, _MANY_OCTETS = 2_000, 256  # of a log, and of a line of it, of any 
 _GOOD = {Verdict.PASS, Verdict.INFORMATIONAL}
 _INDENT, _WIDTH = " " * 26, 16 * 3  # characters: 16 octets in a row
 _ARROWS = {"sent": "\u2192", "received": "\u2190", "event": "\u00b7"}
-_CONCLUSIONS = {0: "conforms", 1: "does not conform", 3: "could not be tested to the end"}
 
 
 def write(results: Results, requirements: Mapping[str, Requirement], path: Path) -> None:
@@ -55,13 +55,13 @@ def _view(results: Results, requirements: Mapping[str, Requirement]) -> dict[str
     counts = {verdict: count for verdict, count in results.counts().items() if count}
     return {
         "results": results,
-        "conclusion": _CONCLUSIONS[results.exit_code],
+        "conclusion": CONCLUSIONS[results.exit_code],
         "when": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(results.started)),
         "counts": counts,
         "total": len(results.cases),
         "conversations": sum(case.conversations for case in results.cases),
         "sections": _sections(results, requirements),
-        "reasons": coverage.read_reasons(),
+        "reasons": read_uncovered(),
         "troubles": troubles,
         "above": {case.id for case in troubles},
         "good": _GOOD,
@@ -118,13 +118,17 @@ def _lines(case: CaseResult) -> str:
         if not good and len(case.logs) > 1:
             rows.append(f"connection {number}{': ' if log.name else ''}{log.name}")
         found = (
-            decode.lines(log, joined=True) if good else decode.lines(log, joined=False, shown=_MANY_OCTETS)
+            wire_lines.lines(log, joined=True)
+            if good
+            else wire_lines.lines(log, joined=False, shown=_MANY_OCTETS)
         )
         rows += _fold(found, _ENOUGH, _short_row) if good else _fold(found, _MANY_LINES, _row)
     return "\n".join(rows)
 
 
-def _fold(lines: Iterable[decode.Line], most: int, show: Callable[[decode.Line], str]) -> Iterator[str]:
+def _fold(
+    lines: Iterable[wire_lines.Line], most: int, show: Callable[[wire_lines.Line], str]
+) -> Iterator[str]:
     """The lines as text, like ones put together, and no more than so many."""
     for count, (_, alike) in enumerate(itertools.groupby(lines, key=_likeness)):
         if count == most:
@@ -136,15 +140,15 @@ def _fold(lines: Iterable[decode.Line], most: int, show: Callable[[decode.Line],
             yield f"... and {more:,} more of these"
 
 
-def _likeness(line: decode.Line) -> tuple[str, str, str]:
+def _likeness(line: wire_lines.Line) -> tuple[str, str, str]:
     return line.way, line.octets, line.meaning
 
 
-def _short_row(line: decode.Line) -> str:
+def _short_row(line: wire_lines.Line) -> str:
     return "  ".join(part for part in (_ARROWS[line.way], line.octets, line.meaning) if part)
 
 
-def _row(line: decode.Line) -> str:
+def _row(line: wire_lines.Line) -> str:
     offset = "" if line.offset is None else f"{line.offset:,}"
     octets = textwrap.wrap(line.octets, _WIDTH, break_on_hyphens=False) or [""]
     what = "  ".join(part for part in (octets[0], line.meaning) if part)

@@ -6,7 +6,7 @@ import re
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
-from framelet_conformance.results import Verdict
+from framelet_conformance.verdicts import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

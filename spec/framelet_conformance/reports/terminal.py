@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from framelet_conformance.results import Verdict, worst
+from framelet_conformance.results import CONCLUSIONS, worst
 from framelet_conformance.specification import read_requirements
+from framelet_conformance.verdicts import Verdict
 
 from .wire_lines import lines
 
@@ -126,12 +127,8 @@ class Terminal:
 
 
 def _conclusion(results: Results) -> Text:
-    texts = {
-        0: ("conforms", "bold green"),
-        1: ("does not conform", "bold red"),
-        3: ("could not be tested to the end", "bold red"),
-    }
-    text, style = texts[results.exit_code]
+    text = CONCLUSIONS[results.exit_code]
+    style = "bold red" if results.exit_code else "bold green"
     if results.exit_code == 1 and not any(case.bad for case in results.cases):
         stale = any(case.stale for case in results.cases)
         text = "has stale expectations" if stale else "does not conform strictly"

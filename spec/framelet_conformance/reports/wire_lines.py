@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from framelet import HEADER_SIZE
 from framelet.registry import FrameType, TypeRange, type_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from framelet_conformance.wire.conversation import Entry, Log
+    from framelet_conformance.wire.log import Entry, Log
 
-_HEADER = 5
 _SHOWN = 32
 _TEXT = 48
 
@@ -48,10 +48,10 @@ class _Stream:
                 place += size
                 yield entry.offset + start, size, entry.octets[start:place], "the body goes on"
                 continue
-            while len(self._header) < _HEADER and place < len(entry.octets):
+            while len(self._header) < HEADER_SIZE and place < len(entry.octets):
                 self._header += entry.octets[place : place + 1]
                 place += 1
-            if len(self._header) < _HEADER:
+            if len(self._header) < HEADER_SIZE:
                 self._lost = place < entry.size
                 if place > start:
                     octets = entry.octets[start:place]

@@ -5,32 +5,32 @@ from __future__ import annotations
 import threading
 import time
 
-_BEAT = 0.02  # seconds
+_INTERVAL = 0.02  # seconds
 
 
-class Pulse:
-    """Wakes up again and again, and knows how late it was woken."""
+class MachineLateness:
+    """A thread that wakes up at intervals, and notes how late it was woken."""
 
     def __init__(self) -> None:
         """Begin."""
         self._stopped = threading.Event()
         self._late: list[tuple[float, float]] = []
-        self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
+        self._thread = threading.Thread(target=self._measure, name="lateness", daemon=True)
         self._thread.start()
 
-    def _beat(self) -> None:
-        due = time.monotonic() + _BEAT
+    def _measure(self) -> None:
+        due = time.monotonic() + _INTERVAL
         while not self._stopped.wait(max(0.0, due - time.monotonic())):
             now = time.monotonic()
-            if now - due > _BEAT:
+            if now - due > _INTERVAL:
                 self._late.append((now, now - due))
-            due = now + _BEAT
+            due = now + _INTERVAL
 
-    def lateness(self, since: float) -> float:
-        """The most that it was late since then, in seconds; ``since`` is on the monotonic clock."""
-        # It may be late right now, and has not noted it yet: another beat tells.
-        self._stopped.wait(2 * _BEAT)
-        return max((late for when, late in self._late if when >= since), default=0.0)
+    def most_since(self, began: float) -> float:
+        """The most that it was late since then, in seconds; ``began`` is on the monotonic clock."""
+        # It may be late right now, and has not noted it yet: wait for another wake-up.
+        self._stopped.wait(2 * _INTERVAL)
+        return max((late for when, late in self._late if when >= began), default=0.0)
 
     def stop(self) -> None:
         """End."""

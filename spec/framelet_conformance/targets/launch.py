@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from framelet_conformance.results import SetupFailed, Skipped
+from framelet_conformance.verdicts import SetupFailed, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,164 +1,27 @@
-"""The server that a client under test meets: it plays a scenario and judges every octet that comes.
-
-A scenario is data, so that a failure can be written down and played again.  Its steps are what the server
-does, in order:
-
-    read(n)         see that n further frames come, octet for octet as they were asked for
-    send(octets)    send, and read what comes meanwhile
-    write(octets)   send, and read nothing meanwhile
-    pause(seconds)  let time pass
-    deaf(seconds)   let time pass without reading
-    maybe(octets)   where a further frame comes that was asked for, send these octets
-    serve(octets)   read the frames that are left, answering each with these octets as soon as it is read
-    weigh(octets)   see that the client's memory has grown by no more since it was weighed before
-    fin()           close the sending direction
-    reset()         reset the connection (RST)
-"""
+"""The server that a client under test meets: it plays a scenario and judges every octet that comes."""
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from construct import ConstructError
 
-from framelet import grammar, limits
+from framelet import HEADER_SIZE, grammar, limits
 from framelet.registry import FrameType, TypeRange, type_kinds
-from framelet_conformance.judging.judge import show_octets, type_octet
-from framelet_conformance.results import Ending, Failed, Verdict
-from framelet_conformance.wire.conversation import HEADER, Conversation, Frame, Silence
+from framelet_conformance.judging.comparing import first_difference, show_octets
+from framelet_conformance.scenario import RESET, asked
+from framelet_conformance.verdicts import Failed, Verdict
+from framelet_conformance.wire.conversation import Conversation, Silence
+from framelet_conformance.wire.log import Ending
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from framelet_conformance.play import Play
-    from framelet_conformance.wire.conversation import Times
-
-Expectation = dict[str, Any]
-FAILED: Expectation = {"type": "FAILED"}
-_HELLO = b"framelet/1"
-
-
-class Asked(NamedTuple):
-    """A frame that the client is asked to send; the name of its type as in vectors."""
-
-    type: str
-    body: bytes = b""
-
-    @property
-    def octets(self) -> bytes:
-        """The frame on the wire, unless it is a HELLO."""
-        return Frame(type_octet(self.type), self.body).octets
-
-
-class Step(NamedTuple):
-    """One thing that the server does."""
-
-    do: str
-    value: Any = None
-
-    def as_document(self) -> dict[str, Any]:
-        """The step as replay files hold it."""
-        if isinstance(self.value, bytes):
-            return {self.do: self.value.hex()}
-        return {self.do: True if self.value is None else self.value}
-
-    @classmethod
-    def of(cls, document: dict[str, Any]) -> Step:
-        """The step that a replay file holds; raises ValueError."""
-        [(do, value)] = document.items()
-        if do in {"send", "write", "serve", "maybe"}:
-            return cls(do, bytes.fromhex(value))
-        return cls(do, None if value is True else value)
-
-
-def read(frames: int = 1) -> Step:
-    """See frames come."""
-    return Step("read", frames)
-
-
-def send(data: bytes) -> Step:
-    """Send octets."""
-    return Step("send", data)
-
-
-def pause(seconds: float) -> Step:
-    """Let time pass, in seconds before scaling."""
-    return Step("pause", seconds)
-
-
-def maybe(data: bytes) -> Step:
-    """Answer a further frame, should it come."""
-    return Step("maybe", data)
-
-
-def weigh(octets: int = 0) -> Step:
-    """Look at the client's memory; the first time only to know it."""
-    return Step("weigh", octets)
-
-
-FIN = Step("fin")
-RESET = Step("rst")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Scenario:
-    """One conversation with the client under test.
-
-    ``ask`` are the frames that it is told to send, ``steps`` what the server does, ``expect`` what the
-    client must report for each frame asked: as in vectors, or a list of which any one will do.  ``fatal`` is
-    the code of the fatal ERROR that it reports besides.  ``then`` is ``open`` where the client ends in its
-    own time, with nothing amiss, and ``closed`` where it must close at what it received.  ``allowed`` is
-    how many frames may be sent in all, and ``skips`` are the places of those that a client must refuse to
-    send.  Times are in seconds.
-    """
-
-    ask: tuple[Asked, ...]
-    steps: tuple[Step, ...]
-    expect: tuple[Expectation | list[Expectation], ...]
-    then: str = "open"
-    fatal: int | None = None
-    pipeline: bool = True
-    allowed: int | None = None
-    max_body: int | None = None
-    answer_timeout: float | None = None
-    skips: frozenset[int] = frozenset()
-
-    def job(self, default_timeout: float, repeat: int) -> dict[str, Any]:
-        """What the adapter is told."""
-        job = {
-            "ask": [{"type": item.type, "body": item.body.hex()} for item in self.ask],
-            "pipeline": self.pipeline,
-            "max_body": self.max_body,
-            "answer_timeout": self.answer_timeout or default_timeout,
-        }
-        return job | ({"repeat": repeat} if repeat > 1 else {})
-
-    def as_setup(self) -> dict[str, Any]:
-        """All but the steps and the expectations, for replay files."""
-        found = dataclasses.asdict(self)
-        for member in ("steps", "expect", "then"):
-            del found[member]
-        found["ask"] = [{"type": item.type, "body": item.body.hex()} for item in self.ask]
-        found["skips"] = sorted(self.skips)
-        return found
-
-    @classmethod
-    def of(cls, setup: dict[str, Any], steps: list[Any], expect: list[Any], then: str) -> Scenario:
-        """The scenario of a replay file; raises ValueError, KeyError or TypeError where it is none."""
-        values = dict(setup)
-        values["ask"] = tuple(Asked(item["type"], bytes.fromhex(item["body"])) for item in values["ask"])
-        values["skips"] = frozenset(values.get("skips", ()))
-        return cls(**values, steps=tuple(Step.of(step) for step in steps), expect=tuple(expect), then=then)
-
-
-def asked(name: str, body: bytes | str = b"") -> Asked:
-    """A frame to be asked for; a client may write its HELLO as it likes."""
-    if name == "HELLO" and not body:
-        body = _HELLO
-    return Asked(name, body.encode() if isinstance(body, str) else body)
+    from framelet_conformance.judging.judge import CloseRecord
+    from framelet_conformance.scenario import Asked, Scenario, Step
+    from framelet_conformance.wire.times import Times
 
 
 class ServerEnd(Conversation):
@@ -175,7 +38,7 @@ class ServerEnd(Conversation):
         self._left = [item for place, item in enumerate(scenario.ask) if place not in scenario.skips]
         self._sent = 0
 
-    def perform(self, play: Play) -> None:
+    def perform(self, play: CloseRecord) -> None:
         """Play the scenario; raises Failed where the client does not send what it must, or does not end."""
         reset = False
         for step in self._scenario.steps:
@@ -281,9 +144,9 @@ class ServerEnd(Conversation):
         """A HELLO, which the client words itself."""
         if self._received and self._received[0] != FrameType.HELLO:
             self._differ(asked("HELLO"), asked("HELLO").octets)
-        if len(self._received) < HEADER:
+        if len(self._received) < HEADER_SIZE:
             return False
-        length = int.from_bytes(self._received[1:HEADER], "big")
+        length = int.from_bytes(self._received[1:HEADER_SIZE], "big")
         if length > limits.MAX_HELLO_BODY:
             message = f"the HELLO states a length of {length:,}: octets {show_octets(self.waiting)}"
             raise Failed(message, "REQ-FRAME-2" if self._received[1] else "REQ-FRAME-3")
@@ -309,10 +172,7 @@ class ServerEnd(Conversation):
                 message = f"the client sent a frame that it must refuse to send: {show_octets(forbidden)}"
                 raise Failed(message)
         came = bytes(self._received[: len(expected)])
-        place = next(
-            (place for place, (one, other) in enumerate(zip(came, expected, strict=False)) if one != other),
-            len(came),
-        )
+        place = first_difference(came, expected)
         message = (
             f"frame {self._sent}, {item.type}, differs at octet {place}\n"
             f"  asked for {show_octets(expected)}\n  received  {show_octets(came)}"
@@ -321,7 +181,7 @@ class ServerEnd(Conversation):
 
     # The end.
 
-    def _await_end(self, play: Play) -> None:
+    def _await_end(self, play: CloseRecord) -> None:
         """See that the client ends its stream, behind frames that it was asked to send and nothing else."""
         must_close = self._scenario.then == "closed"
         allowed = len(self._scenario.ask) if self._scenario.allowed is None else self._scenario.allowed
@@ -365,12 +225,12 @@ def _blame(came: bytes, expected: bytes, place: int) -> tuple[str, ...]:
         kind = type_kinds[came[0]]
         assigned = isinstance(kind, FrameType) or kind in {TypeRange.IGNORABLE, TypeRange.APPLICATION}
         return ("REQ-FRAME-1",) if assigned else ("REQ-FRAME-1", "REQ-TYPE-8")
-    if place < HEADER:
-        if came[1:HEADER] == expected[1:HEADER][::-1]:
+    if place < HEADER_SIZE:
+        if came[1:HEADER_SIZE] == expected[1:HEADER_SIZE][::-1]:
             return ("REQ-FRAME-2",)
         return ("REQ-FRAME-3", "REQ-FRAME-1")
     try:
-        came[HEADER:].decode()
+        came[HEADER_SIZE:].decode()
     except UnicodeDecodeError as error:
         if error.reason != "unexpected end of data":
             return ("REQ-TEXT-1", "REQ-FRAME-1")

@@ -1,4 +1,4 @@
-"""The server under test: where it is, how it is set up, what it can do."""
+"""The servers under test: the one that was named, and those launched for cases that need another setup."""
 
 from __future__ import annotations
 
@@ -8,106 +8,53 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from framelet import grammar
 from framelet.registry import FrameType, TypeRange
+from framelet_conformance.expectations import pong, reply
 from framelet_conformance.judging.judge import judge
-from framelet_conformance.results import CaseEnded, Ending, Endless, Failed, SetupFailed, Skipped
-from framelet_conformance.wire.conversation import Conversation, Silence
+from framelet_conformance.verdicts import Endless, Failed, SetupFailed, Skipped
+from framelet_conformance.wire import frames
+from framelet_conformance.wire.conversation import Silence
+from framelet_conformance.wire.log import Ending
 
 from . import launch
+from .discovery import learn
+from .setup import ServerUnderTest, Setup
 
 if TYPE_CHECKING:
-    import socket
-
-    from framelet_conformance.play import Options, Play
+    from framelet_conformance.options import RunOptions
+    from framelet_conformance.play import Play
     from framelet_conformance.replay import Replay
 
-APPLICATION = sorted(TypeRange.APPLICATION.types)
-_ANSWERS = {*FrameType, *TypeRange.APPLICATION.types} - {FrameType.REQUEST, FrameType.STOP, FrameType.PING}
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Setup:
-    """How a server must be set up for a case; None where any setting will do.
-
-    Times are in seconds, ``max_body`` in octets.  ``stop`` is ``local``, ``off`` or ``token:TOKEN``;
-    ``application`` is ``none`` or ``reverse``.
-    """
-
-    max_body: int | None = None
-    stop: str | None = None
-    application: str | None = None
-    frame_timeout: float | None = None
-    idle_timeout: float | None = None
-    linger_timeout: float | None = None
-    write_timeout: float | None = None
-    drain_timeout: float | None = None
-    max_connections: int | None = None
-    fresh: bool = False
-
-    def values(self) -> dict[str, object]:
-        """The placeholders of a launch template that this setup needs, with their values."""
-        values = {
-            key: value
-            for key, value in dataclasses.asdict(self).items()
-            if value is not None and key != "fresh"
-        }
-        if self.stop is not None:
-            policy, _, token = self.stop.partition(":")
-            values["stop"] = policy
-            if token:
-                values["stop_token"] = token
-        if self.application == "none":
-            del values["application"]  # a server has no handlers unless it is told to
-        return values
-
-
-@dataclasses.dataclass(slots=True)
-class Server:
-    """A server that can be spoken to; ``process`` is None for one that the suite did not launch.
-
-    ``spare`` holds the connection by which the suite saw that it listens, until a conversation takes it.
-    """
-
-    address: tuple[str, int] | str
-    process: launch.Process | None = None
-    setup: Setup = Setup()
-    parameters: dict[str, str] = dataclasses.field(default_factory=dict)
-    application: dict[int, str] = dataclasses.field(default_factory=dict)
-    spare: list[socket.socket] = dataclasses.field(default_factory=list)
-
-    @property
-    def max_body(self) -> int | None:
-        """Its maximum body size as its HELLO states it, in octets."""
-        value = self.parameters.get("max-body")
-        return int(value) if value is not None else None
-
-    def seconds(self, key: str) -> float | None:
-        """A timeout that its HELLO states."""
-        value = self.parameters.get(f"{key}-ms")
-        return int(value) / 1000 if value is not None else None
+_ANSWERS = {
+    bytes([octet])
+    for octet in {*FrameType, *TypeRange.APPLICATION.types}
+    - {FrameType.REQUEST, FrameType.STOP, FrameType.PING}
+}
+"""How what a server sends may begin, if it speaks some Framelet."""
 
 
 class Servers:
     """All servers of a run: the one named, and those launched for cases that need another setup."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: RunOptions) -> None:
         """Reach or launch the main server; raises SetupFailed."""
         self.options = options
         self.times = options.times
         self._lock = threading.Lock()
         self._locks: dict[Setup, threading.Lock] = {}
-        self._launched: dict[Setup, Server] = {}
-        self._all: list[Server] = []
+        self._launched: dict[Setup, ServerUnderTest] = {}
+        self._all: list[ServerUnderTest] = []
         self._files: list[Path] = []
         self._spent = False
         self._ended: list[int] = []
         self.odd: str | None = None
         self._templates = launch.places(options.launch or "")
         try:
-            self.main = Server(options.address) if options.address is not None else self._launch(self._plain)
+            self.main = (
+                ServerUnderTest(options.address) if options.address is not None else self._launch(self._plain)
+            )
             self.sanity()
-            self._learn(self.main)
+            learn(self.main, self.times)
         except BaseException:
             self.close()
             raise
@@ -119,7 +66,7 @@ class Servers:
 
     # Which server for which setup.
 
-    def server(self, **needs: Any) -> Server:  # noqa: ANN401 - the fields of Setup
+    def server(self, **needs: Any) -> ServerUnderTest:  # noqa: ANN401 - the fields of Setup
         """A server that is set up so; raises Skipped with the missing precondition."""
         setup = Setup(**needs)
         reason = self._unsuited(setup)
@@ -142,11 +89,11 @@ class Servers:
         with lock:
             if setup not in self._launched:
                 server = self._launch(setup)
-                self._learn(server)
+                learn(server, self.times)
                 self._launched[setup] = server
         return self._revived(self._launched[setup])
 
-    def _revived(self, server: Server) -> Server:
+    def _revived(self, server: ServerUnderTest) -> ServerUnderTest:
         """The same server; launched again where it has ended, so that later cases learn something, too."""
         with self._lock:
             if server.process is not None and (status := server.process.status) is not None:
@@ -156,7 +103,7 @@ class Servers:
                 server.address, server.process, server.spare = again.address, again.process, again.spare
         return server
 
-    def _last_resort(self, setup: Setup) -> Server:
+    def _last_resort(self, setup: Setup) -> ServerUnderTest:
         """The main server for the one case that may end it; raises Skipped for any other."""
         reason = self._unsuited(dataclasses.replace(setup, fresh=False))
         with self._lock:
@@ -204,17 +151,13 @@ class Servers:
         A server that gets it wrong from the first, but speaks some Framelet, shall learn from the cases which
         requirement it breaks; ``odd`` says what was wrong.
         """
-        with self.connect(self._revived(self.main)) as conversation:
+        with self._revived(self.main).connect(self.times) as conversation:
             conversation.allow(4 * self.times.answer)
             try:
-                conversation.send(bytes.fromhex("01 00000003 616263  06 00000003 656e64"))
-                judge(
-                    conversation,
-                    [{"type": "REPLY", "body": "636261"}, {"type": "PONG", "body": "656e64"}],
-                    "open",
-                )
+                conversation.send(frames.frame(frames.REQUEST, "abc") + frames.frame(frames.PING, "end"))
+                judge(conversation, [reply("abc"), pong("end")], "open")
             except Failed as error:
-                speaks = conversation.log.stream("received")[:1] in {bytes([octet]) for octet in _ANSWERS}
+                speaks = conversation.log.stream("received")[:1] in _ANSWERS
                 if self.odd != "" and speaks and not isinstance(error, Endless):
                     self.odd = error.reason
                     return
@@ -223,36 +166,6 @@ class Servers:
                 message = f'REQUEST "abc" and PING "end": {error.reason}{ended}'
                 raise SetupFailed(message) from None
         self.odd = self.odd or ""
-
-    def connect(self, server: Server, name: str = "") -> Conversation:
-        """A new connection to a server; raises SetupFailed."""
-        if server.spare:
-            return Conversation(server.spare.pop(), self.times, name)
-        return Conversation.connect(server.address, self.times, name)
-
-    def _learn(self, server: Server) -> None:
-        """Ask a server for its limits and its handlers; what it does not say stays unknown."""
-        with self.connect(server) as conversation:
-            conversation.send_frame(FrameType.HELLO, b"framelet/1")
-            try:
-                frame = conversation.read_frame()
-                if frame is not None and frame.type == FrameType.HELLO:
-                    server.parameters = dict(grammar.parse_body(grammar.HelloBody, frame.body).parameters)
-            except (Silence, CaseEnded, ValueError):
-                pass
-        with self.connect(server) as conversation:
-            for octet in APPLICATION:
-                conversation.send_frame(octet, b"ab")
-            try:
-                for octet in APPLICATION:
-                    frame = conversation.read_frame()
-                    if frame is None:
-                        break
-                    kinds = {b"ab": "echo", b"ba": "reverse"}
-                    none = frame.type == FrameType.ERROR and frame.body.startswith(b"404")
-                    server.application[octet] = "none" if none else kinds.get(frame.body, "another handler")
-            except (Silence, CaseEnded):
-                pass
 
     def replay(self, play: Play, replay: Replay) -> None:
         """Say again what a replay file says, octet for octet; raises CaseEnded where it fails again."""
@@ -293,13 +206,13 @@ class Servers:
 
     # Launching.
 
-    def _launch(self, setup: Setup) -> Server:
+    def _launch(self, setup: Setup) -> ServerUnderTest:
         server = self._start(setup)
         with self._lock:
             self._all.append(server)
         return server
 
-    def _start(self, setup: Setup) -> Server:
+    def _start(self, setup: Setup) -> ServerUnderTest:
         assert self.options.launch is not None  # noqa: S101 - callers looked
         port = launch.free_port()
         values = {"port": port, "host": "127.0.0.1", **setup.values()}
@@ -307,7 +220,7 @@ class Servers:
         if token is not None and "stop_token_file" in self._templates:
             values["stop_token_file"] = self._token_file(token)
         process = launch.Process(launch.fill(self.options.launch, values), token)
-        return Server(
+        return ServerUnderTest(
             ("127.0.0.1", port), process, setup, spare=[process.await_port(port, self.times.launch)]
         )
 
@@ -330,7 +243,7 @@ class Servers:
             path.unlink(missing_ok=True)
 
 
-def _stated(options: Options) -> str:
+def _stated(options: RunOptions) -> str:
     if options.stop_policy is not None:
         return f"{options.stop_policy}, as stated"
     return "not stated"

@@ -6,158 +6,25 @@ anywhere, stop reading, reset.
 
 from __future__ import annotations
 
-import dataclasses
 import select
 import socket
 import struct
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
-from framelet_conformance.results import Ending, Endless, Failed, SetupFailed
+from framelet import HEADER_SIZE, Frame
+from framelet_conformance.verdicts import Endless, Failed, SetupFailed
+
+from .frames import frame, frame_end
+from .log import Ending, Log
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-HEADER = 5
+    from .times import Times
+
 _CHUNK = 1 << 18
-_JOINED = 1 << 16
-_AT_ONCE = 0.001
 _FLOOD = 1 << 26  # more than this, waiting to be taken as frames, is no answer to anything
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Times:
-    """The bounds of all waits, in seconds, scaled for slow peers.
-
-    ``answer`` is how long the peer may take to send what is due, ``grace`` how late a deadline of the peer
-    may be kept, ``pause`` how long the suite waits between segments so that they arrive apart.  ``haste``
-    divides ``answer`` alone.
-    """
-
-    scale: float = 1.0
-    haste: float = 1.0
-
-    @property
-    def answer(self) -> float:
-        """Time for the next octet that is due."""
-        return 3.0 * self.scale / self.haste
-
-    @property
-    def connect(self) -> float:
-        """Time to reach the peer."""
-        return 5.0 * self.scale
-
-    @property
-    def launch(self) -> float:
-        """Time for a launched peer to be ready, or to end."""
-        return 10.0 * self.scale
-
-    @property
-    def grace(self) -> float:
-        """How much later than its deadline the peer may act."""
-        return 1.5 * self.scale
-
-    @property
-    def pause(self) -> float:
-        """Between two segments."""
-        return 0.002 * self.scale
-
-    @property
-    def quiet(self) -> float:
-        """How long nothing must come where nothing is due."""
-        return 0.25 * self.scale
-
-    @property
-    def late(self) -> float:
-        """How late the suite itself may be woken before a failure shows nothing."""
-        return 0.1 * self.scale
-
-    @property
-    def whole(self) -> float:
-        """Time for a whole conversation, however busily the peer talks."""
-        return 60.0 * self.scale
-
-
-class Frame(NamedTuple):
-    """A frame as it came."""
-
-    type: int
-    body: bytes
-
-    @property
-    def octets(self) -> bytes:
-        """The frame on the wire."""
-        return bytes([self.type]) + len(self.body).to_bytes(4, "big") + self.body
-
-
-@dataclasses.dataclass(slots=True)
-class Entry:
-    """A line of a log: when (seconds from the start), which way (``sent``, ``received`` or ``event``).
-
-    ``offset`` is the place of the first octet in its direction; ``size`` the number of octets, of which
-    ``octets`` may hold only the first.
-    """
-
-    time: float
-    way: str
-    octets: bytes = b""
-    note: str = ""
-    offset: int = 0
-    size: int = 0
-
-
-class Log:
-    """What was said on one connection."""
-
-    def __init__(self, name: str = "") -> None:
-        """``name`` says which connection it is, where a case has several."""
-        self.name = name
-        self.entries: list[Entry] = []
-        self._start = time.monotonic()
-        self._offsets = {"sent": 0, "received": 0}
-
-    def octets(self, way: str, data: bytes) -> None:
-        """Note octets that were sent or received; what arrives at once in one direction is joined."""
-        now = time.monotonic() - self._start
-        last = self.entries[-1] if self.entries else None
-        joins = last is not None and last.way == way == "received" and last.size < _JOINED
-        if last is not None and joins and now - last.time < _AT_ONCE:
-            last.octets += data
-            last.size += len(data)
-        else:
-            self.entries.append(Entry(now, way, data, "", self._offsets[way], len(data)))
-        self._offsets[way] += len(data)
-
-    def event(self, note: str) -> None:
-        """Note what happened besides octets."""
-        self.entries.append(Entry(time.monotonic() - self._start, "event", note=note))
-
-    def stream(self, way: str) -> bytes:
-        """All octets of one direction."""
-        return b"".join(entry.octets for entry in self.entries if entry.way == way)
-
-    def trim(self, kept: int) -> None:
-        """Keep no more than so many octets of each entry."""
-        for entry in self.entries:
-            entry.octets = entry.octets[:kept]
-
-    def as_document(self) -> dict[str, Any]:
-        """The log as plain data."""
-        return {
-            "name": self.name,
-            "entries": [
-                {
-                    "time": round(entry.time, 4),
-                    "way": entry.way,
-                    **(
-                        {"note": entry.note}
-                        if entry.way == "event"
-                        else {"offset": entry.offset, "size": entry.size, "octets": entry.octets.hex()}
-                    ),
-                }
-                for entry in self.entries
-            ],
-        }
 
 
 class Silence(Exception):  # noqa: N818 - not an error by itself
@@ -229,7 +96,7 @@ class Conversation:
 
     def send_frame(self, frame_type: int, body: bytes = b"") -> int:
         """Send one frame."""
-        return self.send(Frame(frame_type, body).octets)
+        return self.send(frame(frame_type, body))
 
     def send_fin(self) -> None:
         """Close the sending direction."""
@@ -365,14 +232,12 @@ class Conversation:
 
     def _take(self) -> Frame | None:
         """The next whole frame of what has been received."""
-        if len(self._received) < HEADER:
+        end = frame_end(self._received)
+        if end is None or len(self._received) < end:
             return None
-        end = HEADER + int.from_bytes(self._received[1:HEADER], "big")
-        if len(self._received) < end:
-            return None
-        frame = Frame(self._received[0], bytes(self._received[HEADER:end]))
+        found = Frame(self._received[0], bytes(self._received[HEADER_SIZE:end]))
         del self._received[:end]
-        return frame
+        return found
 
 
 def _dial(address: tuple[str, int] | str, timeout: float, receive_buffer: int) -> socket.socket:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from framelet import HEADER_SIZE
 from framelet.registry import FrameType
 
-REQUEST, STOP, ERROR = FrameType.REQUEST, FrameType.STOP, FrameType.ERROR
-PING, HELLO = FrameType.PING, FrameType.HELLO
+REQUEST, REPLY, STOP, STOPPED = FrameType.REQUEST, FrameType.REPLY, FrameType.STOP, FrameType.STOPPED
+ERROR, PING, PONG, HELLO = FrameType.ERROR, FrameType.PING, FrameType.PONG, FrameType.HELLO
 IGNORABLE, APPLICATION = 0x80, 0xC0
 
 SAMPLE = "a\u00e9\u20ac\U0001f600\u0301 \0\r\n\ufeff\u00df\u0130"
@@ -23,6 +24,12 @@ def header(frame_type: int, length: int) -> bytes:
     return bytes([frame_type]) + length.to_bytes(4, "big")
 
 
+def frame_end(octets: bytes | bytearray, start: int = 0) -> int | None:
+    """Where the frame that starts there ends, be that beyond the octets; None without its whole header."""
+    body = start + HEADER_SIZE
+    return body + int.from_bytes(octets[start + 1 : body], "big") if body <= len(octets) else None
+
+
 def text_of(size: int, seed: int = 0) -> str:
     """A text of so many octets in UTF-8, of mixed scripts, with no period that a copy could hide in."""
     parts, left, count = [], size, seed
@@ -35,18 +42,3 @@ def text_of(size: int, seed: int = 0) -> str:
         left -= octets
         count += 1
     return "".join(parts)
-
-
-def reply(text: str) -> dict[str, str]:
-    """The REPLY that reverses a text, as vectors write it."""
-    return {"type": "REPLY", "body": text[::-1].encode().hex()}
-
-
-def pong(text: str) -> dict[str, str]:
-    """The PONG of a PING with this text."""
-    return {"type": "PONG", "body": text.encode().hex()}
-
-
-def error(code: int) -> dict[str, str | int]:
-    """An ERROR with this code."""
-    return {"type": "ERROR", "code": code}

@@ -7,20 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from framelet_conformance.play import case
-from framelet_conformance.targets.adapter import perform
-from framelet_conformance.targets.scripted_server import (
-    FAILED,
-    FIN,
-    RESET,
-    Scenario,
-    asked,
-    pause,
-    read,
-    send,
-)
-from framelet_conformance.wire.frames import frame
+from framelet_conformance.scenario import FAILED, FIN, RESET, Scenario, asked, pause, read, send
+from framelet_conformance.wire.frames import ERROR, REPLY, STOPPED, frame
 
-from .shapes import ANSWERS, REPLY, REQUEST, STOPPED, body, ended
+from .shapes import ANSWERS, REQUEST, body, ended, perform
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
@@ -28,7 +18,7 @@ if TYPE_CHECKING:
 _UNANSWERED = ("REQ-CLOSE-3", "REQ-CLOSE-4", "REQ-FRAME-6")
 _PARTIAL = {
     **ANSWERS,
-    "fatal-error": (REQUEST, 0x05, "500 no"),
+    "fatal-error": (REQUEST, ERROR, "500 no"),
     "ignorable": (REQUEST, 0x80, "what"),
 }
 

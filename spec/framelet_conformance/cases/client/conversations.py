@@ -10,21 +10,19 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING, NamedTuple
 
-import pytest
 from hypothesis import strategies as st
 
+from framelet.limits import MAX_PING_BODY
 from framelet.registry import ANSWERS, FrameType, TypeRange, type_kinds
-from framelet_conformance.cases.search import Search
-from framelet_conformance.judging.judge import type_octet
-from framelet_conformance.play import case
-from framelet_conformance.results import Failed
-from framelet_conformance.targets.adapter import perform
-from framelet_conformance.targets.scripted_server import Asked, asked
+from framelet_conformance.cases.search import Search, generated_cases
+from framelet_conformance.expectations import type_octet
+from framelet_conformance.scenario import Asked, asked
+from framelet_conformance.verdicts import Failed
 from framelet_conformance.wire.frames import APPLICATION, IGNORABLE, SAMPLE, frame, header
 
-from .generated import Conversed, size, smaller
-from .shapes import ANSWERS as KINDS
-from .shapes import HELLO_BODY
+from .generated import GeneratedExchange, size, smaller
+from .shapes import ANSWERS as EXAMPLES
+from .shapes import HELLO_BODY, perform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +47,7 @@ class Turn(NamedTuple):
 _TEXTS = ("\ufeffa", " a ", "a\r\n", "a\0b", "e\u0301", "\u212b", SAMPLE)
 _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(_TEXTS)
 _octets = st.binary(max_size=24)
-_short = _text.filter(lambda text: len(text.encode()) <= 64)  # noqa: PLR2004 - REQ-PING-1
+_short = _text.filter(lambda text: len(text.encode()) <= MAX_PING_BODY)
 _asked = st.one_of(
     st.builds(functools.partial(asked, "REQUEST"), _text),
     st.builds(functools.partial(asked, "PING"), _short),
@@ -100,7 +98,7 @@ def _bad(item: Asked, says: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes
     faults = _either(
         _error(500),
         st.builds(frame, _refused, _octets),
-        st.sampled_from([*forms, *(frame(other, text) for _, other, text in KINDS.values())]),
+        st.sampled_from([*forms, *(frame(other, text) for _, other, text in EXAMPLES.values())]),
         st.builds(frame, st.just(octet), _octets | _text),
         st.builds(header, st.just(octet) | st.integers(0, 255), _lengths),
         _part(says) | st.binary(max_size=12),
@@ -152,14 +150,16 @@ _ways = st.builds(
 
 def _together(
     *, pipeline: bool = True, recoverable: bool = True, faults: bool = False
-) -> st.SearchStrategy[tuple[Conversed, ...]]:
+) -> st.SearchStrategy[tuple[GeneratedExchange, ...]]:
     """Conversations that ask for the same; each takes its own of what may be said."""
 
-    def build(turns: list[Turn], ways: list[Way]) -> tuple[Conversed, ...]:
+    def build(turns: list[Turn], ways: list[Way]) -> tuple[GeneratedExchange, ...]:
         asks = tuple(turn.asked for turn in turns)
         says = [tuple(turn.says[number] for turn in turns) for number in range(_TOGETHER)]
         return tuple(
-            Conversed(asks, said if way.in_order or not faults else said[::-1], way.cuts, way.fin, pipeline)
+            GeneratedExchange(
+                asks, said if way.in_order or not faults else said[::-1], way.cuts, way.fin, pipeline
+            )
             for said, way in zip(says, ways, strict=True)
         )
 
@@ -167,7 +167,7 @@ def _together(
     return st.builds(build, turns, st.lists(_ways, min_size=_TOGETHER, max_size=_TOGETHER))
 
 
-_CASES = {
+_KINDS = {
     "good": ("good answers", _together(recoverable=False)),
     "recoverable": ("good answers and recoverable ERRORs", _together()),
     "faults": ("answers, faults and early ends", _together(faults=True)),
@@ -178,39 +178,28 @@ _CASES = {
 }
 
 
-@pytest.mark.parametrize(
-    "strategy",
-    [
-        pytest.param(
-            strategy,
-            marks=case(
-                f"conversations.{name}",
-                f"generated conversations of {title}, cut anywhere, are taken as the model says",
-                "REQ-STATE-1",
-                "REQ-FRAME-4",
-                "REQ-FRAME-1",
-                "REQ-TEXT-4",
-                "REQ-TYPE-3",
-                "REQ-ORDER-6",
-                "REQ-CLOSE-3",
-                "REQ-STOP-13",
-                reruns=0,
-                alone=True,  # Hypothesis does not bear several searches at once, on threads
-            ),
-        )
-        for name, (title, strategy) in _CASES.items()
-    ],
+@generated_cases(
+    _KINDS,
+    "taken",
+    "REQ-STATE-1",
+    "REQ-FRAME-4",
+    "REQ-FRAME-1",
+    "REQ-TEXT-4",
+    "REQ-TYPE-3",
+    "REQ-ORDER-6",
+    "REQ-CLOSE-3",
+    "REQ-STOP-13",
 )
-def case_generated(play: Play, strategy: st.SearchStrategy[tuple[Conversed, ...]]) -> None:
+def case_generated(play: Play, strategy: st.SearchStrategy[tuple[GeneratedExchange, ...]]) -> None:
     """Search, shrink, and see the smallest one fail again."""
     times = play.times
 
-    def hold(conversations: Sequence[Conversed], *, shrinking: bool = False) -> Failed | None:
+    def hold(conversations: Sequence[GeneratedExchange], *, shrinking: bool = False) -> Failed | None:
         play.times = dataclasses.replace(times, haste=_HASTE) if shrinking else times
         # What is to fail each time must not hang on segments that arrive together by chance.
         apart = 5 * _APART if shrinking or len(conversations) == 1 else _APART
         try:
-            perform(play, *(conversed.scenario(apart) for conversed in conversations))
+            perform(play, *(exchange.scenario(apart) for exchange in conversations))
         except Failed as error:
             return error
         finally:

@@ -6,12 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 from framelet_conformance.play import case
-from framelet_conformance.results import Failed
-from framelet_conformance.targets.adapter import perform
-from framelet_conformance.targets.scripted_server import FAILED, Scenario, Step, asked, pause, read, send
-from framelet_conformance.wire.frames import frame
+from framelet_conformance.scenario import FAILED, Scenario, Step, asked, pause, read, send
+from framelet_conformance.verdicts import Failed
+from framelet_conformance.wire.frames import PONG, REPLY, frame
 
-from .shapes import BEHIND, PONG, PONG_BEHIND, REPLY, REQUEST, body
+from .shapes import BEHIND, PONG_BEHIND, REQUEST, body, perform
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play

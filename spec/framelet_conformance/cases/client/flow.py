@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from framelet_conformance.play import case
-from framelet_conformance.targets.adapter import perform
-from framelet_conformance.targets.scripted_server import FAILED, Scenario, Step, asked, read, send
-from framelet_conformance.wire.frames import frame
+from framelet_conformance.scenario import FAILED, Scenario, Step, asked, read, send
+from framelet_conformance.wire.frames import REPLY, frame
 
-from .shapes import REPLY, body
+from .shapes import body, perform
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play

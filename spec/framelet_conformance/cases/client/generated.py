@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from framelet import limits
-from framelet_conformance.judging.client_model import Outcome, predict
-from framelet_conformance.judging.judge import show_octets
-from framelet_conformance.targets.scripted_server import FAILED, FIN, Asked, Scenario, Step, pause, read, send
-from framelet_conformance.wire.conversation import HEADER
-from framelet_conformance.wire.frames import frame
+from framelet import HEADER_SIZE, limits
+from framelet_conformance.cases.segments import cut
+from framelet_conformance.judging.client_model import PredictedReports, predict
+from framelet_conformance.judging.comparing import show_octets
+from framelet_conformance.scenario import FAILED, FIN, Asked, Scenario, Step, pause, read, send
+from framelet_conformance.wire.frames import PONG, frame, frame_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +19,7 @@ _Items = TypeVar("_Items", bytes, str, tuple[int, ...])
 _MAX_BODY = limits.MIN_MAX_BODY
 
 
-class Conversed(NamedTuple):
+class GeneratedExchange(NamedTuple):
     """What is asked, what the server says to each frame, where that is cut, and whether FIN is behind it."""
 
     asked: tuple[Asked, ...]
@@ -47,7 +46,7 @@ class Conversed(NamedTuple):
             [(len(self.asked), b"".join(self.says))] if self.pipeline else [(1, says) for says in self.says]
         )
         steps: list[Step] = []
-        outcome, sent, due = Outcome(), b"", 0
+        outcome, sent, due = PredictedReports(), b"", 0
         for count, says in parts:
             due += count
             outcome = predict(self.asked[:due], sent + says, _MAX_BODY)
@@ -72,62 +71,58 @@ class Conversed(NamedTuple):
 
     def _cut(self, says: bytes, apart: float) -> Iterator[Step]:
         """The octets in segments."""
-        places = sorted({cut % len(says) for cut in self.cuts} - {0}) if says else []
-        for start, end in itertools.pairwise([0, *places, len(says)]):
-            if start:
+        for place, piece in enumerate(cut(says, self.cuts)):
+            if place:
                 yield pause(apart)
-            if start < end:
-                yield send(says[start:end])
+            if piece:
+                yield send(piece)
 
 
-def size(conversed: Conversed) -> tuple[int, int, Conversed]:
+def size(exchange: GeneratedExchange) -> tuple[int, int, GeneratedExchange]:
     """What makes one conversation smaller than another."""
-    octets = sum(len(item.octets) for item in conversed.asked) + sum(map(len, conversed.says))
-    return octets, len(conversed.cuts) + conversed.fin, conversed
+    octets = sum(len(item.octets) for item in exchange.asked) + sum(map(len, exchange.says))
+    return octets, len(exchange.cuts) + exchange.fin, exchange
 
 
-def smaller(conversed: Conversed) -> Iterator[list[Conversed]]:
+def smaller(exchange: GeneratedExchange) -> Iterator[list[GeneratedExchange]]:
     """Conversations with less in one place each, the smallest first; those that ask for the same together."""
-    less = sorted((each for each in _smaller(conversed) if size(each) < size(conversed)), key=size)
-    alike: dict[tuple[Asked, ...], list[Conversed]] = {}
+    less = sorted((each for each in _smaller(exchange) if size(each) < size(exchange)), key=size)
+    alike: dict[tuple[Asked, ...], list[GeneratedExchange]] = {}
     for each in less:
         alike.setdefault(each.asked, []).append(each)
     yield from alike.values()
 
 
-def _smaller(conversed: Conversed) -> Iterator[Conversed]:
-    if conversed.fin:
-        yield conversed._replace(fin=False)
-    for cuts in _less(conversed.cuts):
-        yield conversed._replace(cuts=cuts)
-    for place, (item, says) in enumerate(zip(conversed.asked, conversed.says, strict=True)):
-        if len(conversed.asked) > 1:
-            yield _with(conversed, place)
+def _smaller(exchange: GeneratedExchange) -> Iterator[GeneratedExchange]:
+    if exchange.fin:
+        yield exchange._replace(fin=False)
+    for cuts in _less(exchange.cuts):
+        yield exchange._replace(cuts=cuts)
+    for place, (item, says) in enumerate(zip(exchange.asked, exchange.says, strict=True)):
+        if len(exchange.asked) > 1:
+            yield _with(exchange, place)
         for less in _less_said(says):
-            yield _with(conversed, place, (item, less))
+            yield _with(exchange, place, (item, less))
         if item.type != "HELLO":
             for body in _less_text(item.body):
                 # A PONG goes with its PING.
-                answer = says.replace(frame(0x07, item.body), frame(0x07, body))
-                yield _with(conversed, place, (Asked(item.type, body), answer))
+                answer = says.replace(frame(PONG, item.body), frame(PONG, body))
+                yield _with(exchange, place, (Asked(item.type, body), answer))
 
 
-def _with(conversed: Conversed, place: int, *turns: tuple[Asked, bytes]) -> Conversed:
+def _with(exchange: GeneratedExchange, place: int, *turns: tuple[Asked, bytes]) -> GeneratedExchange:
     """The conversation with other turns, or none, in one place."""
-    pairs = list(zip(conversed.asked, conversed.says, strict=True))
+    pairs = list(zip(exchange.asked, exchange.says, strict=True))
     pairs[place : place + 1] = turns
-    return conversed._replace(asked=tuple(item for item, _ in pairs), says=tuple(says for _, says in pairs))
+    return exchange._replace(asked=tuple(item for item, _ in pairs), says=tuple(says for _, says in pairs))
 
 
 def _less_said(says: bytes) -> Iterator[bytes]:
     """Octets with a frame less, or with less in the body of one; those of no frame cut."""
     place = 0
-    while place + HEADER <= len(says):
-        end = place + HEADER + int.from_bytes(says[place + 1 : place + HEADER], "big")
-        if end > len(says):
-            break
+    while (end := frame_end(says, place)) is not None and end <= len(says):
         yield says[:place] + says[end:]
-        for body in _less_text(says[place + HEADER : end]):
+        for body in _less_text(says[place + HEADER_SIZE : end]):
             yield says[:place] + frame(says[place], body) + says[end:]
         place = end
     for rest in _less(says[place:]):

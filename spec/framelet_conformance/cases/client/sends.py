@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from framelet_conformance.play import case
-from framelet_conformance.targets.adapter import perform
-from framelet_conformance.targets.scripted_server import FAILED, FIN, Scenario, asked, maybe, read, send
-from framelet_conformance.wire.frames import SAMPLE, frame, text_of
+from framelet_conformance.scenario import FAILED, FIN, Scenario, asked, maybe, read, send
+from framelet_conformance.wire.frames import HELLO, REPLY, SAMPLE, STOPPED, frame, text_of
 
-from .shapes import BEHIND, HELLO_BODY, PONG, PONG_BEHIND, REPLY, STOPPED, body, echo, exchange
+from .shapes import BEHIND, HELLO_BODY, PONG_BEHIND, PONG_BEHIND_OCTETS, body, echo, exchange, perform
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
-    from framelet_conformance.targets.scripted_server import Asked
+    from framelet_conformance.scenario import Asked
 
 _FORM = ("REQ-FRAME-1", "REQ-FRAME-2", "REQ-FRAME-3")
 _HELLO = {"type": "HELLO", "parameters": {}}
@@ -90,7 +89,7 @@ def case_application(play: Play) -> None:
 @case("client.sends.hello", "its HELLO is of version 1 and well-formed", "REQ-FRAME-1", "REQ-HELLO-6")
 def case_hello(play: Play) -> None:
     """First, between other frames, and more than once."""
-    hello = (asked("HELLO"), frame(0x08, HELLO_BODY), _HELLO)
+    hello = (asked("HELLO"), frame(HELLO, HELLO_BODY), _HELLO)
     perform(play, exchange([hello, echo(asked("REQUEST", "ab")), hello, hello]))
 
 
@@ -129,7 +128,7 @@ def _withheld(item: Asked, *first: tuple[Asked, bytes, dict[str, Any]]) -> Scena
         ask=(*(ask for ask, _, _ in first), item, BEHIND),
         steps=(
             *(step for _, octets, _ in first for step in (read(), send(octets))),
-            maybe(frame(PONG, "end")),
+            maybe(PONG_BEHIND_OCTETS),
         ),
         expect=(*(expect for _, _, expect in first), FAILED, [PONG_BEHIND, FAILED]),
         then="closed",
@@ -166,6 +165,6 @@ def case_reserved_types(play: Play) -> None:
 )
 def case_announced(play: Play) -> None:
     """65,537 octets to a server that takes 65,536; exactly 65,536 pass."""
-    hello = (asked("HELLO"), frame(0x08, HELLO_BODY), _HELLO)
+    hello = (asked("HELLO"), frame(HELLO, HELLO_BODY), _HELLO)
     perform(play, _withheld(asked("REQUEST", b"a" * 65_537), hello))
     perform(play, exchange([hello, echo(asked("REQUEST", b"a" * 65_536))], pipeline=False))

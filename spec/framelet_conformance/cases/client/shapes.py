@@ -5,38 +5,35 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from framelet_conformance.judging.judge import type_octet
-from framelet_conformance.targets.scripted_server import (
-    FAILED,
-    FIN,
-    Asked,
-    Expectation,
-    Scenario,
-    Step,
-    asked,
-    read,
-    send,
-)
-from framelet_conformance.wire.frames import frame
+from framelet_conformance.expectations import Expectation, pong, type_octet
+from framelet_conformance.scenario import FAILED, FIN, Asked, Scenario, Step, asked, read, send
+from framelet_conformance.wire.frames import APPLICATION, ERROR, HELLO, PONG, REPLY, STOPPED, frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-REPLY, STOPPED, PONG = 0x02, 0x04, 0x07
+    from framelet_conformance.play import Play
+
 REQUEST = asked("REQUEST", "ab")
 BEHIND = asked("PING", "end")
-PONG_BEHIND: Expectation = {"type": "PONG", "body": b"end".hex()}
+PONG_BEHIND = pong("end")
+PONG_BEHIND_OCTETS = frame(PONG, "end")
 HELLO_BODY = "framelet/1 max-body=65536"
 
 ANSWERS: dict[str, tuple[Asked, int, str]] = {
     "reply": (REQUEST, REPLY, "b\u20aca"),
     "pong": (asked("PING", "x\u20acy"), PONG, "x\u20acy"),
-    "hello": (asked("HELLO"), 0x08, HELLO_BODY),
-    "application": (asked("C0", "ab"), 0xC0, "b\u20aca"),
-    "error": (REQUEST, 0x05, "400 n\u00f6"),
+    "hello": (asked("HELLO"), HELLO, HELLO_BODY),
+    "application": (asked("C0", "ab"), APPLICATION, "b\u20aca"),
+    "error": (REQUEST, ERROR, "400 n\u00f6"),
     "stopped": (asked("STOP"), STOPPED, "closed=0 cut=0"),
 }
 """For each kind of answer: a frame that asks for it, the type of the answer, and its body."""
+
+
+def perform(play: Play, *scenarios: Scenario) -> None:
+    """Play scenarios against the client under test; see ``targets.adapter.Adapter.perform``."""
+    play.target.perform(play, *scenarios)
 
 
 def body(octet: int, text: bytes | str) -> Expectation:
@@ -45,16 +42,11 @@ def body(octet: int, text: bytes | str) -> Expectation:
     return {"type": f"{octet:02X}", "body": octets.hex()}
 
 
-def error(code: int) -> Expectation:
-    """A recoverable ERROR."""
-    return {"type": "ERROR", "code": code}
-
-
 def taken(ask: Asked, octets: bytes, expect: Expectation, **more: Any) -> Scenario:  # noqa: ANN401 - see Scenario
     """The client must take what comes as the answer to the one frame, and go on."""
     return Scenario(
         ask=(ask, BEHIND),
-        steps=(read(), send(octets), read(), send(frame(PONG, "end"))),
+        steps=(read(), send(octets), read(), send(PONG_BEHIND_OCTETS)),
         expect=(expect, PONG_BEHIND),
         pipeline=False,
         **more,
@@ -88,7 +80,7 @@ def exchange(
     **more: Any,  # noqa: ANN401 - see Scenario
 ) -> Scenario:
     """Frames with their answers, all of them in one segment, or one by one; and a PING behind."""
-    found = [*triples, (BEHIND, frame(PONG, "end"), PONG_BEHIND)]
+    found = [*triples, (BEHIND, PONG_BEHIND_OCTETS, PONG_BEHIND)]
     steps = [step for _, octets, _ in found for step in (read(), send(octets))]
     if pipeline:
         steps = [read(len(found)), send(b"".join(octets for _, octets, _ in found))]

@@ -6,29 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from framelet.limits import DEFAULT_MAX_BODY, MIN_MAX_BODY
+from framelet_conformance.expectations import error
 from framelet_conformance.play import case
-from framelet_conformance.results import Failed, NonStrict
-from framelet_conformance.targets.adapter import perform
-from framelet_conformance.targets.scripted_server import (
-    FAILED,
-    FIN,
-    Scenario,
-    asked,
-    pause,
-    read,
-    send,
-    weigh,
-)
-from framelet_conformance.wire.frames import frame, header
+from framelet_conformance.scenario import FAILED, FIN, Scenario, asked, pause, read, send, weigh
+from framelet_conformance.verdicts import Failed, NonStrict
+from framelet_conformance.wire.frames import ERROR, PONG, REPLY, STOPPED, frame, header
 
-from .shapes import PONG, REPLY, REQUEST, STOPPED, body, error, refused, taken
+from .shapes import REQUEST, body, perform, refused, taken
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
-
-_MIN_MAX = 65_536
-_DEFAULT_MAX = 16_777_216
-_ERROR = 0x05
 
 
 @pytest.mark.parametrize(
@@ -41,7 +29,7 @@ _ERROR = 0x05
             ),
         )
         for name, title, length, more in (
-            ("maximum-plus-one", "a REPLY of its maximum and one octet", _MIN_MAX + 1, ()),
+            ("maximum-plus-one", "a REPLY of its maximum and one octet", MIN_MAX_BODY + 1, ()),
             ("2-to-24", "a REPLY of 2^24 octets", 1 << 24, ()),
             ("2-to-31-minus-one", "a REPLY of 2^31 - 1 octets", (1 << 31) - 1, ()),
             ("2-to-31", "a REPLY of 2^31 octets", 1 << 31, ("REQ-FRAME-2",)),
@@ -51,10 +39,10 @@ _ERROR = 0x05
 )
 def case_too_large(play: Play, length: int) -> None:
     """With a maximum of 65,536 octets; for each type that a server may send, the discarded ones too."""
-    types = {"REQUEST": (REPLY, _ERROR, 0x80), "C0": (0xC0,), "PING": (PONG,), "STOP": (STOPPED,)}
+    types = {"REQUEST": (REPLY, ERROR, 0x80), "C0": (0xC0,), "PING": (PONG,), "STOP": (STOPPED,)}
     for name, octets_ in types.items():
         ask = asked(name, "" if name == "STOP" else "ab")
-        perform(play, *(refused(ask, header(octet, length), max_body=_MIN_MAX) for octet in octets_))
+        perform(play, *(refused(ask, header(octet, length), max_body=MIN_MAX_BODY) for octet in octets_))
 
 
 @case(
@@ -66,7 +54,7 @@ def case_too_large(play: Play, length: int) -> None:
 def case_above_default(play: Play) -> None:
     """A larger maximum may be somebody's choice, so this is not strict."""
     try:
-        perform(play, refused(REQUEST, header(REPLY, _DEFAULT_MAX + 1)))
+        perform(play, refused(REQUEST, header(REPLY, DEFAULT_MAX_BODY + 1)))
     except Failed as fault:
         message = f"its default maximum is not 16,777,216 octets, as it SHOULD be: {fault.reason}"
         raise NonStrict(message) from None
@@ -79,8 +67,8 @@ def case_above_default(play: Play) -> None:
             size, maximum, marks=case(f"client.size.{name}", f"it takes {title}", "REQ-SIZE-1", "REQ-SIZE-2")
         )
         for name, title, size, maximum in (
-            ("minimum-minus-one", "65,535 octets", _MIN_MAX - 1, _MIN_MAX),
-            ("minimum", "65,536 octets", _MIN_MAX, _MIN_MAX),
+            ("minimum-minus-one", "65,535 octets", MIN_MAX_BODY - 1, MIN_MAX_BODY),
+            ("minimum", "65,536 octets", MIN_MAX_BODY, MIN_MAX_BODY),
             ("maximum-minus-one", "its maximum less one octet", 69_999, 70_000),
             ("maximum", "exactly its maximum", 70_000, 70_000),
         )
@@ -103,10 +91,10 @@ def case_error_size(play: Play) -> None:
     """Also where its maximum body size is far above."""
     perform(
         play,
-        taken(REQUEST, frame(_ERROR, "400 " + "x" * 1_020), error(400)),
-        refused(REQUEST, frame(_ERROR, "400 " + "x" * 1_021)),
-        refused(REQUEST, frame(_ERROR, "500 " + "x" * 1_021)),
-        refused(REQUEST, frame(_ERROR, "400 " + "x" * 30_000)),
+        taken(REQUEST, frame(ERROR, "400 " + "x" * 1_020), error(400)),
+        refused(REQUEST, frame(ERROR, "400 " + "x" * 1_021)),
+        refused(REQUEST, frame(ERROR, "500 " + "x" * 1_021)),
+        refused(REQUEST, frame(ERROR, "400 " + "x" * 30_000)),
     )
 
 

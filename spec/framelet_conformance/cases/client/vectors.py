@@ -2,76 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-import json
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
+from framelet import HEADER_SIZE
 from framelet.registry import TypeRange
-from framelet_conformance.judging.judge import octets, unroll
-from framelet_conformance.play import case
-from framelet_conformance.specification import data_path
-from framelet_conformance.targets.adapter import perform
-from framelet_conformance.targets.scripted_server import (
-    FAILED,
-    FIN,
-    Scenario,
-    Step,
-    asked,
-    maybe,
-    pause,
-    read,
-    send,
-)
+from framelet_conformance.cases.each_vector import each_vector, has_stopped
+from framelet_conformance.cases.segments import halves, octet_by_octet
+from framelet_conformance.expectations import error, octets, unroll
+from framelet_conformance.scenario import FAILED, FIN, Scenario, Step, asked, maybe, pause, read, send
+from framelet_conformance.wire.frames import ERROR, frame_end
+
+from .shapes import BEHIND, PONG_BEHIND, PONG_BEHIND_OCTETS, perform
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
+    from framelet_conformance.expectations import Expectation
     from framelet_conformance.play import Play
-
-Vector = dict[str, Any]
-_EVERY_CUT = 300  # up to this many octets every place is tried
-_PIECES = 50  # above, in about so many pieces
-_HEADER = 5
-_NEXT = asked("PING", "end")
-_PONG = {"type": "PONG", "body": "656e64"}
-_PONG_OCTETS = bytes.fromhex("07 00000003 656e64")
-
-
-@functools.cache
-def client_vectors() -> list[Vector]:
-    """The vectors for a client."""
-    text = (data_path("vectors") / "client.json").read_text(encoding="utf-8")
-    found: list[Vector] = json.loads(text)["vectors"]
-    return found
-
-
-def each_vector(
-    how: str, title: str, condition: Callable[[Vector], bool] = lambda _: True, *extra: str
-) -> pytest.MarkDecorator:
-    """Make a function a case for each vector of which the condition holds."""
-    return pytest.mark.parametrize(
-        "vector",
-        [
-            pytest.param(
-                vector,
-                id=vector["id"],
-                marks=case(
-                    f"vector.{vector['id']}.{how}",
-                    f"{vector['title']} ({title})",
-                    *dict.fromkeys([*vector["requirements"], *extra]),
-                ),
-            )
-            for vector in client_vectors()
-            if condition(vector)
-        ],
-    )
-
-
-def stops(vector: Vector) -> bool:
-    """Whether the server says that it ends: then a client may close, and must not rely on more answers."""
-    return any(item["type"] == "STOPPED" for item in vector["expect"])
+    from framelet_conformance.specification import Vector
 
 
 def scenario_of(vector: Vector, pieces: list[bytes], *, behind: bool = False) -> Scenario:
@@ -79,9 +25,9 @@ def scenario_of(vector: Vector, pieces: list[bytes], *, behind: bool = False) ->
     ask = [asked(item["type"], octets(item.get("body", ""))) for item in vector["asked"]]
     expect = list(unroll(vector["expect"]))
     if behind:
-        ask.append(_NEXT)
-        expect.append(_PONG)
-        pieces = [*pieces[:-1], pieces[-1] + _PONG_OCTETS]
+        ask.append(BEHIND)
+        expect.append(PONG_BEHIND)
+        pieces = [*pieces[:-1], pieces[-1] + PONG_BEHIND_OCTETS]
     steps: list[Step] = [read(len(ask))]
     for piece in pieces:
         steps += [pause(0.002), send(piece)] if len(steps) > 1 else [send(piece)]
@@ -98,14 +44,15 @@ def scenario_of(vector: Vector, pieces: list[bytes], *, behind: bool = False) ->
     )
 
 
-@each_vector("whole", "whole", lambda vector: bool(vector["asked"]))
+@each_vector("client", "whole", "whole", lambda vector: bool(vector["asked"]))
 def case_whole(play: Play, vector: Vector) -> None:
     """A vector as it stands; where the connection goes on, with a PING and its PONG behind."""
-    behind = vector["then"] == "open" and not stops(vector)
+    behind = vector["then"] == "open" and not has_stopped(vector)
     perform(play, scenario_of(vector, [octets(vector["send"])], behind=behind))
 
 
 @each_vector(
+    "client",
     "split",
     "cut in two at each octet, and octet by octet",
     lambda vector: bool(vector["asked"]) and len(octets(vector["send"])) > 1,
@@ -114,18 +61,11 @@ def case_whole(play: Play, vector: Vector) -> None:
 def case_split(play: Play, vector: Vector) -> None:
     """Each cut is a conversation of its own."""
     sent = octets(vector["send"])
-    step = 1 if len(sent) <= _EVERY_CUT else max(1, len(sent) // _PIECES) | 1
-    ways = [[sent[:cut], sent[cut:]] for cut in cuts(len(sent))]
-    ways.append([sent[place : place + step] for place in range(0, len(sent), step)])
+    ways = [*halves(sent), octet_by_octet(sent, up_to=300, pieces=50)]
     perform(play, *(scenario_of(vector, pieces) for pieces in ways))
 
 
-def cuts(size: int) -> Iterator[int]:
-    """Where to cut in two."""
-    yield from range(1, size) if size <= _EVERY_CUT else sorted({1, 4, 5, 6, size // 2, size - 1})
-
-
-@each_vector("next", "one frame at a time, and a PING behind")
+@each_vector("client", "next", "one frame at a time, and a PING behind")
 def case_next(play: Play, vector: Vector) -> None:
     """The client waits for each answer before it sends on; after a fault it must not send on at all."""
     perform(play, turn_by_turn(vector))
@@ -142,23 +82,23 @@ def turn_by_turn(vector: Vector) -> Scenario:
         part = sent if place == len(ask) else first_answer(sent)
         sent = sent[len(part) :]
         steps += [read(), send(part)]
-    if answered < len(ask) and not stops(vector):
+    if answered < len(ask) and not has_stopped(vector):
         steps.append(read())
     steps.append(send(sent))
     then = vector["then"]
-    if then == "open" and stops(vector):
-        steps.append(maybe(_PONG_OCTETS))
-        expect.append([_PONG, FAILED])
+    if then == "open" and has_stopped(vector):
+        steps.append(maybe(PONG_BEHIND_OCTETS))
+        expect.append([PONG_BEHIND, FAILED])
         then = "closed"
     elif then == "open":
-        steps += [read(), send(_PONG_OCTETS)]
-        expect.append(_PONG)
+        steps += [read(), send(PONG_BEHIND_OCTETS)]
+        expect.append(PONG_BEHIND)
     else:
         expect.append(unasked_error(sent) if not ask else FAILED)
     if vector["eof"]:
         steps.append(FIN)
     return Scenario(
-        ask=(*ask, _NEXT),
+        ask=(*ask, BEHIND),
         steps=tuple(steps),
         expect=tuple(expect),
         then=then,
@@ -169,22 +109,21 @@ def turn_by_turn(vector: Vector) -> Scenario:
     )
 
 
-def unasked_error(sent: bytes) -> Any:  # noqa: ANN401 - as a scenario expects it
+def unasked_error(sent: bytes) -> Expectation | list[Expectation]:
     """What to expect for a PING that an unasked frame may meet on the way.
 
     A recoverable ERROR is the one frame that would answer it: the suite cannot see which was first.
     """
-    if sent[:1] == b"\x05" and sent[_HEADER : _HEADER + 1] == b"4":
+    code = sent[HEADER_SIZE : HEADER_SIZE + 3]
+    if sent[:1] == bytes([ERROR]) and code.startswith(b"4"):
         remark = "it took an ERROR that nobody had asked for as the answer to the frame it sent meanwhile"
-        return [FAILED, {"type": "ERROR", "code": int(sent[_HEADER : _HEADER + 3]), "remark": remark}]
+        return [FAILED, {**error(int(code)), "remark": remark}]
     return FAILED
 
 
 def first_answer(sent: bytes) -> bytes:
     """The octets up to the end of the first frame that is not ignorable."""
-    place = 0
-    while True:
-        ignorable = sent[place] in TypeRange.IGNORABLE.types
-        place += _HEADER + int.from_bytes(sent[place + 1 : place + _HEADER], "big")
-        if not ignorable or place >= len(sent):
-            return sent[:place]
+    place, ignorable = 0, True
+    while ignorable and (end := frame_end(sent, place)) is not None:
+        ignorable, place = sent[place] in TypeRange.IGNORABLE.types, end
+    return sent[:place]

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from framelet_conformance.expectations import error, pong, reply
 from framelet_conformance.judging.judge import judge
 from framelet_conformance.play import case
-from framelet_conformance.results import Ending, Failed, Skipped, Verdict
-from framelet_conformance.wire.frames import error, frame, header, pong, reply, text_of
+from framelet_conformance.verdicts import Failed, Skipped, Verdict
+from framelet_conformance.wire.frames import frame, header, text_of
+from framelet_conformance.wire.log import Ending
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
@@ -102,7 +104,7 @@ def still_taken(conversation: Conversation, seconds: float) -> bool:
 )
 def case_linger_ends(play: Play) -> None:
     """An octet now and then shows when the server has let go."""
-    server = play.peer.server(linger_timeout=0.5)
+    server = play.target.server(linger_timeout=0.5)
     with play.open(server) as conversation:
         conversation.send(header(0x00, 0))
         judge(conversation, [error(501)], "closed", play=play)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from framelet_conformance.expectations import error, pong, reply
 from framelet_conformance.judging.judge import judge
 from framelet_conformance.play import case
-from framelet_conformance.results import Failed, NonStrict, Skipped
+from framelet_conformance.verdicts import Failed, NonStrict
 from framelet_conformance.wire.conversation import Silence
-from framelet_conformance.wire.frames import error, frame, pong, reply, text_of
-
-from .limits import memory
+from framelet_conformance.wire.frames import PONG, frame, text_of
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
-    from framelet_conformance.targets.servers import Server
+    from framelet_conformance.targets.setup import ServerUnderTest
     from framelet_conformance.wire.conversation import Conversation
 
 _MEBI = 1 << 20
@@ -41,7 +40,7 @@ def case_deep_pings(play: Play) -> None:
         conversation.send(stream[sent:])
         for number in range(count):
             found = conversation.read_frame()
-            if found is None or found.type != 0x07 or found.body != b"%d" % number:  # noqa: PLR2004 - PONG
+            if found is None or found.type != PONG or found.body != b"%d" % number:
                 message = f"in place of PONG {number} came {found}"
                 raise Failed(message)
         judge(conversation, [], "open", play=play)
@@ -114,10 +113,8 @@ def case_busy_neighbour(play: Play) -> None:
 )
 def case_memory(play: Play) -> None:
     """Up to 256 MiB of answers; the address space of a launched server may grow by a quarter of that."""
-    server = play.peer.server()
-    if server.process is None:
-        raise Skipped("needs a server that the suite launched, to see its memory")
-    before = memory(server)
+    server = play.target.server()
+    before = server.memory()
     conversation = play.open(server, receive_buffer=8_192)
     piece = frame(1, text_of(65_536)) * 16
     sent = 0
@@ -126,7 +123,7 @@ def case_memory(play: Play) -> None:
         sent += count
         if count < len(piece):
             break
-    taken = memory(server) - before
+    taken = server.memory() - before
     conversation.log.trim(0)
     conversation.reset()
     if taken > 64 * _MEBI and taken > sent // 4:
@@ -143,7 +140,7 @@ def case_memory(play: Play) -> None:
 )
 def case_too_many(play: Play) -> None:
     """Three are allowed."""
-    server = play.peer.server(max_connections=3, fresh=True)
+    server = play.target.server(max_connections=3, fresh=True)
     kept = [_admitted(play, server) for _ in range(3)]
     with play.open(server, "one too many") as refused:
         judge(refused, [error(507)], "closed")
@@ -156,7 +153,7 @@ def case_too_many(play: Play) -> None:
     _admitted(play, server)
 
 
-def _admitted(play: Play, server: Server) -> Conversation:
+def _admitted(play: Play, server: ServerUnderTest) -> Conversation:
     """A connection that is served; connections that have just ended may count for a moment longer."""
     end = time.monotonic() + play.times.answer
     while time.monotonic() < end:
@@ -166,7 +163,7 @@ def _admitted(play: Play, server: Server) -> Conversation:
             found = conversation.read_frame()
         except Silence:
             found = None
-        if found is not None and found.type == 0x07:  # noqa: PLR2004 - PONG
+        if found is not None and found.type == PONG:
             return conversation
         conversation.close()
     raise Failed("a connection is refused although fewer than three are open")

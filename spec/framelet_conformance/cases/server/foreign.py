@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from framelet_conformance.expectations import error
 from framelet_conformance.judging.judge import judge
 from framelet_conformance.play import case
-from framelet_conformance.wire.frames import error, frame
+from framelet_conformance.wire.frames import frame
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play

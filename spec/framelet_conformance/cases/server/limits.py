@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from framelet_conformance.expectations import error, pong, reply
 from framelet_conformance.judging.judge import judge
 from framelet_conformance.play import case
-from framelet_conformance.results import Failed, Skipped
-from framelet_conformance.targets import launch
+from framelet_conformance.verdicts import Failed, Skipped
 from framelet_conformance.wire import frames
-from framelet_conformance.wire.frames import error, frame, header, pong, reply, text_of
+from framelet_conformance.wire.frames import frame, header, text_of
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
-    from framelet_conformance.targets.servers import Server
+    from framelet_conformance.targets.setup import ServerUnderTest
     from framelet_conformance.wire.conversation import Conversation
 
 _TYPES = {
@@ -31,9 +31,9 @@ _SMALL = 65_536
 _CONNECTIONS = 32
 
 
-def limited(play: Play, *, small: bool = False) -> tuple[Server, int]:
+def limited(play: Play, *, small: bool = False) -> tuple[ServerUnderTest, int]:
     """A server and its maximum body size."""
-    server = play.peer.server(max_body=_SMALL) if small else play.peer.server()
+    server = play.target.server(max_body=_SMALL) if small else play.target.server()
     if server.max_body is None:
         raise Skipped("needs to know the maximum body size, and no HELLO stated it")
     return server, server.max_body
@@ -148,13 +148,13 @@ def case_nothing_set_aside(play: Play) -> None:
     _, maximum = limited(play)
     if play.options.launch is None:
         raise Skipped("needs a server that the suite launched (--launch), to see its memory")
-    server = play.peer.server(fresh=True)  # one that has not taken memory before, and kept it
+    server = play.target.server(fresh=True)  # one that has not taken memory before, and kept it
     conversations = [play.open(server, f"connection {number}") for number in range(_CONNECTIONS)]
     exchange(conversations, b"")
-    before = memory(server)
+    before = server.memory()
     exchange(conversations, header(frames.REQUEST, maximum) + b"x")
     conversations[-1].pause(play.times.quiet)  # the PONG may have come before the header was looked at
-    taken = memory(server) - before
+    taken = server.memory() - before
     for conversation in conversations:
         conversation.close()
     if taken > _CONNECTIONS * maximum // 4:
@@ -167,10 +167,3 @@ def exchange(conversations: list[Conversation], more: bytes) -> None:
     for conversation in conversations:
         conversation.send(frame(frames.PING, "in") + more)
         judge(conversation, [pong("in")], "silent")
-
-
-def memory(server: Server) -> int:
-    """What a launched server's memory takes, in octets; raises Skipped where that cannot be known."""
-    if server.process is None:
-        raise Skipped("needs a server that the suite launched (--launch), to see its memory")
-    return launch.memory(server.process.pid)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from framelet_conformance.expectations import error, pong, reply
 from framelet_conformance.judging.judge import judge
 from framelet_conformance.judging.server_model import Facts, predict
 from framelet_conformance.play import case
-from framelet_conformance.results import Failed
+from framelet_conformance.verdicts import Failed
 from framelet_conformance.wire import frames
-from framelet_conformance.wire.frames import SAMPLE, error, frame, pong, reply, text_of
+from framelet_conformance.wire.frames import SAMPLE, frame, text_of
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
@@ -91,7 +92,7 @@ def case_first(play: Play, sent: bytes, expect: list[dict[str, Any]]) -> None:
 def case_mixed(play: Play, seed: int) -> None:
     """Long and short, good and bad, cut at random places."""
     chance = random.Random(seed)  # noqa: S311 - reproducible on purpose
-    server = play.peer.server()
+    server = play.target.server()
     parts = []
     for number in range(2_000):
         size = chance.choice([0, 1, 7, 50, 50, 300, 300, 3_000])

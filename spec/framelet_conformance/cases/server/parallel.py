@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from framelet_conformance.expectations import error, pong, reply
 from framelet_conformance.judging.judge import judge
 from framelet_conformance.play import case
-from framelet_conformance.results import Failed
-from framelet_conformance.wire.frames import error, frame, header, pong, reply, text_of
+from framelet_conformance.verdicts import Failed
+from framelet_conformance.wire.frames import ERROR, frame, header, text_of
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
@@ -54,7 +55,7 @@ def case_faults_apart(play: Play) -> None:
         with play.dial(f"bad {number}") as bad:
             bad.send(header(octet, 0))
             code = 502 if octet in {0x02, 0x07} else 501
-            judge(bad, [] if octet == 0x05 else [error(code)], "closed")  # noqa: PLR2004 - ERROR
+            judge(bad, [] if octet == ERROR else [error(code)], "closed")
     for conversation in good:
         conversation.send(frame(1, "second")[7:])
         judge(conversation, [reply("first"), reply("second")], "open", play=play)

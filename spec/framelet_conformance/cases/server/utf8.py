@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from framelet_conformance.expectations import error, pong, reply
 from framelet_conformance.judging.judge import judge
 from framelet_conformance.play import case
 from framelet_conformance.wire import frames
-from framelet_conformance.wire.frames import error, frame, pong, reply
+from framelet_conformance.wire.frames import frame
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
@@ -64,7 +65,7 @@ _PLACES = {"alone": b"%s", "first": b"%sz", "last": b"a%s", "between": b"a%sz"}
 def case_malformed(play: Play, octet: int, malformed: bytes) -> None:
     """Each place of the malformed octets in a frame of its own, with its own answer."""
     # A server that takes no notice of the text must not be ended by this STOP.
-    server = play.peer.server(stop="off") if octet == frames.STOP else play.peer.server()
+    server = play.target.server(stop="off") if octet == frames.STOP else play.target.server()
     for place in _PLACES.values():
         prefix = b"framelet/1 k=" if octet == frames.HELLO else b""
         with play.open(server) as conversation:
