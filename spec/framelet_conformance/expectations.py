@@ -59,5 +59,5 @@ def error(code: int) -> Expectation:
 
 
 def is_fatal(item: Expectation) -> bool:
-    """Whether it is an ERROR behind which its sender closes the connection."""
+    """Whether it is an ERROR after which its sender closes the connection."""
     return bool(item.get("code", 0) >= _FATAL)

@@ -97,7 +97,7 @@ class Search(Generic[T]):
                 self._look(strategy, examples, options.seed)
             else:
                 # Hypothesis tries each example in variations.  Few are tried here, and are to differ: so each
-                # is the first of a seed, behind the simplest of all.
+                # is the first of a seed, after the simplest of all.
                 for number in range(examples):
                     self._look(strategy, 2, (options.seed or 0) * examples + number)
         if self._smaller is not None:

@@ -76,7 +76,7 @@ def _take(outcome: PredictedReports, item: Asked, octet: int, body: bytes) -> No
         outcome.then = "closed"
     else:
         outcome.expect.append(_report(kind, octet, body, parsed))
-        # What was asked behind a STOP has no answer that the client may rely on (REQ-STOP-13).
+        # What was asked after a STOP has no answer that the client may rely on (REQ-STOP-13).
         outcome.then = "stopped" if kind is FrameType.STOPPED else "waiting"
 
 

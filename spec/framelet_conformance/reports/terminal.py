@@ -1,4 +1,4 @@
-"""The report on the terminal: progress while the cases run, and a summary behind them."""
+"""The report on the terminal: progress while the cases run, and a summary after them."""
 
 from __future__ import annotations
 

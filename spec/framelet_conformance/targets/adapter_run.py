@@ -59,7 +59,7 @@ class AdapterRun:
         with contextlib.ExitStack() as stack:
             listener = stack.enter_context(socket.create_server((_HOST, 0), backlog=16))
             if any(step.do in {"write", "serve", "deaf"} for step in self.scenarios[0].steps):
-                # A small buffer, so that a client notices when nobody reads; it is inherited by each socket.
+                # A small buffer, so that a client notices when it is not read; each socket inherits it.
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
             self._stdout = stack.enter_context(tempfile.TemporaryFile())

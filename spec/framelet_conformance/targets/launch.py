@@ -44,7 +44,7 @@ def fill(template: str, values: Mapping[str, object]) -> list[str]:
 
 
 def free_port() -> int:
-    """A port on the loopback interface that nobody listens on now."""
+    """A port on the loopback interface that is free now."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]

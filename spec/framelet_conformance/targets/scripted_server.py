@@ -182,7 +182,7 @@ class ServerEnd(Conversation):
     # The end.
 
     def _await_end(self, play: CloseRecord) -> None:
-        """See that the client ends its stream, behind frames that it was asked to send and nothing else."""
+        """See that the client ends its stream, after frames that it was asked to send and nothing else."""
         must_close = self._scenario.then == "closed"
         allowed = len(self._scenario.ask) if self._scenario.allowed is None else self._scenario.allowed
         if not must_close and self._left:
@@ -204,7 +204,7 @@ class ServerEnd(Conversation):
             play.remark = "the client reset the connection (RST) where it had all answers: FIN is due"
 
     def _check_tail(self, allowed: int) -> None:
-        """What comes behind the frames that were read may only be further frames that were asked for."""
+        """What comes after the frames that were read may only be further frames that were asked for."""
         while self._received and self._left:
             if self._sent >= allowed:
                 message = f"the client went on where it must close: it sent {show_octets(self.waiting)}"

@@ -52,7 +52,7 @@ def case_refused_at_header(play: Play) -> None:
     "REQ-TYPE-4",
 )
 def case_ignorable(play: Play) -> None:
-    """Before, between and behind answers; empty, ill-formed, and full of what looks like frames."""
+    """Before, between and after answers; empty, ill-formed, and full of what looks like frames."""
     bodies = [b"", b"\xff", frame(REPLY, "no") * 3, frame(ERROR, "500 no")]
     noise = [frame(octet, bodies[octet % len(bodies)]) for octet in range(0x80, 0xC0)]
     answers = [(asked("REQUEST", f"{n}"), frame(REPLY, f"{n}"), body(REPLY, f"{n}")) for n in range(64)]

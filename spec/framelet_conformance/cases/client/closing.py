@@ -89,7 +89,7 @@ def case_fin_early(play: Play) -> None:
 
 @case("client.rst.at-once", "a reset before any answer", "REQ-CLOSE-3")
 def case_rst_at_once(play: Play) -> None:
-    """Before the frame, and behind it."""
+    """Before the frame, and after it."""
     perform(
         play,
         Scenario(ask=(REQUEST,), steps=(read(), RESET), expect=(FAILED,), then="closed"),

@@ -92,7 +92,7 @@ _BAD = {
 
 
 def _bad(item: Asked, says: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-    """What is wrong in the place of an answer; now and then the answer follows, for one who reads over it."""
+    """A fault instead of an answer; now and then the answer follows, for one who reads over it."""
     octet = ANSWERS[type_octet(item.type)]
     forms = [frame(kind, text) for kind, texts in _BAD.items() for text in texts]
     faults = _either(

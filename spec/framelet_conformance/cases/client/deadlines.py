@@ -10,7 +10,7 @@ from framelet_conformance.scenario import FAILED, Scenario, Step, asked, pause, 
 from framelet_conformance.verdicts import Failed
 from framelet_conformance.wire.frames import PONG, REPLY, frame
 
-from .shapes import BEHIND, PONG_BEHIND, REQUEST, body, perform
+from .shapes import NEXT_PING, NEXT_PONG, REQUEST, body, perform
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
@@ -33,7 +33,7 @@ def case_within(play: Play) -> None:
     perform(
         play,
         Scenario(
-            ask=(REQUEST, BEHIND),
+            ask=(REQUEST, NEXT_PING),
             steps=(
                 *(
                     read(),
@@ -44,7 +44,7 @@ def case_within(play: Play) -> None:
                 ),
                 *(read(), pause(late), send(frame(PONG, "end"))),
             ),
-            expect=(body(REPLY, "ba"), PONG_BEHIND),
+            expect=(body(REPLY, "ba"), NEXT_PONG),
             pipeline=False,
             answer_timeout=timeout * scale,
         ),

@@ -1,4 +1,4 @@
-"""Deep pipelines: a client must read while it writes, and must not wait for ever for a deaf server."""
+"""Deep pipelines: a client must read while it writes, and must give up on a deaf server in time."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _MAX_BODY = limits.MIN_MAX_BODY
 
 
 class GeneratedExchange(NamedTuple):
-    """What is asked, what the server says to each frame, where that is cut, and whether FIN is behind it."""
+    """What is asked, what the server says to each frame, where that is cut, and whether FIN is after it."""
 
     asked: tuple[Asked, ...]
     says: tuple[bytes, ...]

@@ -10,7 +10,7 @@ from framelet_conformance.play import case
 from framelet_conformance.scenario import FAILED, FIN, Scenario, asked, maybe, read, send
 from framelet_conformance.wire.frames import HELLO, REPLY, SAMPLE, STOPPED, frame, text_of
 
-from .shapes import BEHIND, HELLO_BODY, PONG_BEHIND, PONG_BEHIND_OCTETS, body, echo, exchange, perform
+from .shapes import HELLO_BODY, NEXT_PING, NEXT_PONG, NEXT_PONG_OCTETS, body, echo, exchange, perform
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
@@ -125,12 +125,12 @@ def case_stop(play: Play, token: str) -> None:
 def _withheld(item: Asked, *first: tuple[Asked, bytes, dict[str, Any]]) -> Scenario:
     """The second frame must not be sent; afterwards the client may go on or not."""
     return Scenario(
-        ask=(*(ask for ask, _, _ in first), item, BEHIND),
+        ask=(*(ask for ask, _, _ in first), item, NEXT_PING),
         steps=(
             *(step for _, octets, _ in first for step in (read(), send(octets))),
-            maybe(PONG_BEHIND_OCTETS),
+            maybe(NEXT_PONG_OCTETS),
         ),
-        expect=(*(expect for _, _, expect in first), FAILED, [PONG_BEHIND, FAILED]),
+        expect=(*(expect for _, _, expect in first), FAILED, [NEXT_PONG, FAILED]),
         then="closed",
         pipeline=False,
         skips=frozenset({len(first)}),

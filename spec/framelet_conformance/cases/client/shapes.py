@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from framelet_conformance.play import Play
 
 REQUEST = asked("REQUEST", "ab")
-BEHIND = asked("PING", "end")
-PONG_BEHIND = pong("end")
-PONG_BEHIND_OCTETS = frame(PONG, "end")
+NEXT_PING = asked("PING", "end")
+NEXT_PONG = pong("end")
+NEXT_PONG_OCTETS = frame(PONG, "end")
 HELLO_BODY = "framelet/1 max-body=65536"
 
 ANSWERS: dict[str, tuple[Asked, int, str]] = {
@@ -45,9 +45,9 @@ def body(octet: int, text: bytes | str) -> Expectation:
 def taken(ask: Asked, octets: bytes, expect: Expectation, **more: Any) -> Scenario:  # noqa: ANN401 - see Scenario
     """The client must take what comes as the answer to the one frame, and go on."""
     return Scenario(
-        ask=(ask, BEHIND),
-        steps=(read(), send(octets), read(), send(PONG_BEHIND_OCTETS)),
-        expect=(expect, PONG_BEHIND),
+        ask=(ask, NEXT_PING),
+        steps=(read(), send(octets), read(), send(NEXT_PONG_OCTETS)),
+        expect=(expect, NEXT_PONG),
         pipeline=False,
         **more,
     )
@@ -56,7 +56,7 @@ def taken(ask: Asked, octets: bytes, expect: Expectation, **more: Any) -> Scenar
 def refused(ask: Asked, octets: bytes, *, fatal: int | None = None, **more: Any) -> Scenario:  # noqa: ANN401 - see Scenario
     """The client must close at what comes as the answer to the one frame, and send nothing further."""
     return Scenario(
-        ask=(ask, BEHIND),
+        ask=(ask, NEXT_PING),
         steps=(read(), send(octets)),
         expect=(FAILED, FAILED),
         then="closed",
@@ -68,7 +68,7 @@ def refused(ask: Asked, octets: bytes, *, fatal: int | None = None, **more: Any)
 
 
 def ended(ask: Asked, octets: bytes, end: Step = FIN, *, fatal: int | None = None) -> Scenario:
-    """The server ends the stream behind these octets; the client must report that no answer came."""
+    """The server ends the stream after these octets; the client must report that no answer came."""
     found = refused(ask, octets, fatal=fatal)
     return dataclasses.replace(found, steps=(*found.steps, end))
 
@@ -79,8 +79,8 @@ def exchange(
     pipeline: bool = True,
     **more: Any,  # noqa: ANN401 - see Scenario
 ) -> Scenario:
-    """Frames with their answers, all of them in one segment, or one by one; and a PING behind."""
-    found = [*triples, (BEHIND, PONG_BEHIND_OCTETS, PONG_BEHIND)]
+    """Frames with their answers, all of them in one segment, or one by one; and a PING after."""
+    found = [*triples, (NEXT_PING, NEXT_PONG_OCTETS, NEXT_PONG)]
     steps = [step for _, octets, _ in found for step in (read(), send(octets))]
     if pipeline:
         steps = [read(len(found)), send(b"".join(octets for _, octets, _ in found))]

@@ -12,7 +12,7 @@ from framelet_conformance.expectations import error, octets, unroll
 from framelet_conformance.scenario import FAILED, FIN, Scenario, Step, asked, maybe, pause, read, send
 from framelet_conformance.wire.frames import ERROR, frame_end
 
-from .shapes import BEHIND, PONG_BEHIND, PONG_BEHIND_OCTETS, perform
+from .shapes import NEXT_PING, NEXT_PONG, NEXT_PONG_OCTETS, perform
 
 if TYPE_CHECKING:
     from framelet_conformance.expectations import Expectation
@@ -25,9 +25,9 @@ def scenario_of(vector: Vector, pieces: list[bytes], *, behind: bool = False) ->
     ask = [asked(item["type"], octets(item.get("body", ""))) for item in vector["asked"]]
     expect = list(unroll(vector["expect"]))
     if behind:
-        ask.append(BEHIND)
-        expect.append(PONG_BEHIND)
-        pieces = [*pieces[:-1], pieces[-1] + PONG_BEHIND_OCTETS]
+        ask.append(NEXT_PING)
+        expect.append(NEXT_PONG)
+        pieces = [*pieces[:-1], pieces[-1] + NEXT_PONG_OCTETS]
     steps: list[Step] = [read(len(ask))]
     for piece in pieces:
         steps += [pause(0.002), send(piece)] if len(steps) > 1 else [send(piece)]
@@ -46,7 +46,7 @@ def scenario_of(vector: Vector, pieces: list[bytes], *, behind: bool = False) ->
 
 @each_vector("client", "whole", "whole", lambda vector: bool(vector["asked"]))
 def case_whole(play: Play, vector: Vector) -> None:
-    """A vector as it stands; where the connection goes on, with a PING and its PONG behind."""
+    """A vector as it stands; where the connection goes on, with a PING and its PONG after."""
     behind = vector["then"] == "open" and not has_stopped(vector)
     perform(play, scenario_of(vector, [octets(vector["send"])], behind=behind))
 
@@ -87,18 +87,18 @@ def turn_by_turn(vector: Vector) -> Scenario:
     steps.append(send(sent))
     then = vector["then"]
     if then == "open" and has_stopped(vector):
-        steps.append(maybe(PONG_BEHIND_OCTETS))
-        expect.append([PONG_BEHIND, FAILED])
+        steps.append(maybe(NEXT_PONG_OCTETS))
+        expect.append([NEXT_PONG, FAILED])
         then = "closed"
     elif then == "open":
-        steps += [read(), send(PONG_BEHIND_OCTETS)]
-        expect.append(PONG_BEHIND)
+        steps += [read(), send(NEXT_PONG_OCTETS)]
+        expect.append(NEXT_PONG)
     else:
         expect.append(unasked_error(sent) if not ask else FAILED)
     if vector["eof"]:
         steps.append(FIN)
     return Scenario(
-        ask=(*ask, BEHIND),
+        ask=(*ask, NEXT_PING),
         steps=tuple(steps),
         expect=tuple(expect),
         then=then,

@@ -26,25 +26,30 @@ _FAULTS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("fault", "code"),
-    [
-        pytest.param(
-            fault,
-            code,
-            marks=case(
-                f"closing.error-survives-input.{name}",
-                f"the ERROR {code} can be read although much input follows the fault",
-                "REQ-ERROR-8",
-                "REQ-ERROR-7",
-                "REQ-ERROR-6",
-            ),
-        )
-        for name, (fault, code) in _FAULTS.items()
-    ],
-)
+def each_fault(name: str, title: str) -> pytest.MarkDecorator:
+    """Make a function a case for each fault; ``{code}`` in the title stands for its code."""
+    return pytest.mark.parametrize(
+        ("fault", "code"),
+        [
+            pytest.param(
+                fault,
+                code,
+                marks=case(
+                    f"closing.{name}.{kind}",
+                    title.format(code=code),
+                    "REQ-ERROR-8",
+                    "REQ-ERROR-7",
+                    "REQ-ERROR-6",
+                ),
+            )
+            for kind, (fault, code) in _FAULTS.items()
+        ],
+    )
+
+
+@each_fault("error-survives-input", "the ERROR {code} can be read although much input follows the fault")
 def case_survives(play: Play, fault: bytes, code: int) -> None:
-    """The fault, a mebibyte of frames behind it, and only then a look at what came."""
+    """The fault, a mebibyte of frames after it, and only then a look at what came."""
     junk = frame(1, "never to be answered") * 40_000
     with play.dial() as conversation:
         conversation.send(frame(1, "ab") + fault + junk[:60_000])
@@ -60,25 +65,11 @@ def strictly_closed(play: Play, requirement: str) -> None:
         raise Failed(message, requirement)
 
 
-@pytest.mark.parametrize(
-    ("fault", "code"),
-    [
-        pytest.param(
-            fault,
-            code,
-            marks=case(
-                f"closing.lingers.{name}",
-                f"behind the ERROR {code} comes FIN, and what the client still sends is read and discarded",
-                "REQ-ERROR-8",
-                "REQ-ERROR-7",
-                "REQ-ERROR-6",
-            ),
-        )
-        for name, (fault, code) in _FAULTS.items()
-    ],
+@each_fault(
+    "lingers", "behind the ERROR {code} comes FIN, and what the client still sends is read and discarded"
 )
 def case_lingers(play: Play, fault: bytes, code: int) -> None:
-    """Frames behind the FIN must bring neither answers nor a reset."""
+    """Frames after the FIN must bring neither answers nor a reset."""
     with play.dial() as conversation:
         conversation.send(fault)
         judge(conversation, [error(code)], "closed", play=play)
@@ -186,7 +177,7 @@ def case_half_close_large(play: Play) -> None:
     ],
 )
 def case_half_close_inside(play: Play, part: bytes) -> None:
-    """The FIN comes right behind, and after a pause."""
+    """The FIN comes right after, and after a pause."""
     for seconds in (0.0, play.times.pause * 5):
         with play.dial() as conversation:
             conversation.send(frame(1, "ab") + frame(6, "p") + part)

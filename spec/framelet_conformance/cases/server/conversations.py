@@ -49,9 +49,7 @@ class GeneratedInput(NamedTuple):
 
 
 _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-_short = st.text(
-    st.characters(exclude_categories=["Cs"], max_codepoint=0x7FF), max_size=MAX_PING_BODY // 2
-)  # of two octets
+_short = st.text(st.characters(exclude_categories=["Cs"], max_codepoint=0x7FF), max_size=MAX_PING_BODY // 2)
 _octets = st.binary(max_size=24)
 _PARAMETERS = (
     *("max-body=65536", "max-body=4294967295", "max-body=9", "max-body=070000"),

@@ -17,7 +17,7 @@ from framelet_conformance.judging.judge import judge
 from framelet_conformance.play import case
 from framelet_conformance.verdicts import Failed
 from framelet_conformance.wire.conversation import Silence
-from framelet_conformance.wire.frames import frame, header
+from framelet_conformance.wire.frames import IGNORABLE, REQUEST, frame, header
 from framelet_conformance.wire.log import Ending
 
 if TYPE_CHECKING:
@@ -94,34 +94,29 @@ def case_frame_timeout(play: Play, part: bytes) -> None:
         await_fatal(play, conversation, 504, began, timeout)
 
 
-@case(
-    "deadlines.trickle-does-not-extend",
-    "octets that trickle in do not extend the frame timeout",
-    "REQ-TIME-2",
-    "REQ-TIME-1",
-    slow=True,
+@pytest.mark.parametrize(
+    "octets",
+    [
+        pytest.param(octets, marks=case(f"deadlines.{name}", title, "REQ-TIME-2", requirement, slow=True))
+        for name, title, requirement, octets in (
+            (
+                "trickle-does-not-extend",
+                "octets that trickle in do not extend the frame timeout",
+                "REQ-TIME-1",
+                frame(REQUEST, "x" * 200),
+            ),
+            (
+                "trickle-discarded",
+                "octets of an ignorable frame that trickle in do not extend the frame timeout",
+                "REQ-TYPE-4",
+                frame(IGNORABLE, "x" * 200),
+            ),
+        )
+    ],
 )
-def case_trickle(play: Play) -> None:
-    """An octet every eighth of the timeout, from the type on."""
+def case_trickle(play: Play, octets: bytes) -> None:
+    """An octet every eighth of the timeout, from the type on, until the server has had enough."""
     server, timeout = timed(play, "frame_timeout")
-    trickle(play, server, timeout, frame(1, "x" * 200))
-
-
-@case(
-    "deadlines.trickle-discarded",
-    "octets of an ignorable frame that trickle in do not extend the frame timeout",
-    "REQ-TIME-2",
-    "REQ-TYPE-4",
-    slow=True,
-)
-def case_trickle_discarded(play: Play) -> None:
-    """The same for a frame that is discarded."""
-    server, timeout = timed(play, "frame_timeout")
-    trickle(play, server, timeout, frame(0x80, "x" * 200))
-
-
-def trickle(play: Play, server: ServerUnderTest, timeout: float, octets: bytes) -> None:
-    """Send octets one by one until the server has had enough."""
     with play.open(server) as conversation:
         conversation.allow(timeout + play.times.whole)
         began = time.monotonic()

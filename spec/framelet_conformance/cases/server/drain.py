@@ -26,7 +26,7 @@ _MUCH, _SMALL = 1 << 24, 1 << 16  # octets
 
 
 def await_stopped(conversation: Conversation, within: float | None = None) -> dict[str, str]:
-    """Read the STOPPED and the end behind it; its parameters."""
+    """Read the STOPPED and the end after it; its parameters."""
     try:
         found = conversation.read_frame(within)
     except Silence:
@@ -147,7 +147,7 @@ def have_answers_wait(play: Play, server: ServerUnderTest) -> tuple[Conversation
 
 
 def take_answers(conversation: Conversation, text: str, count: int) -> None:
-    """See that answers come, each of them whole, and FIN behind the last."""
+    """See that answers come, each of them whole, and FIN after the last."""
     expected = text[::-1].encode()
     came = 0
     while (found := conversation.read_frame()) is not None:

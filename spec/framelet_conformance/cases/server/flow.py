@@ -1,4 +1,4 @@
-"""Deep pipelines whose answers nobody reads, and neighbours that must not suffer from them."""
+"""Deep pipelines whose answers are not read, and neighbours that must not suffer from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One answer for each frame, in order; nothing before, between or behind."""
+"""One answer for each frame, in order; nothing before, between or after."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def case_wrong_token(play: Play) -> None:
 
 
 def refused(play: Play, server: ServerUnderTest, tokens: list[bytes]) -> None:
-    """Each is refused, without a trace of the token, and nothing has changed behind it."""
+    """Each is refused, without a trace of the token, and nothing has changed after it."""
     with play.open(server, "neighbour") as neighbour:
         for token in tokens:
             with play.open(server) as conversation:

@@ -1,4 +1,4 @@
-"""Every vector for a server: whole, cut in two at each octet, octet by octet, and with a frame behind."""
+"""Every vector for a server: whole, cut in two at each octet, octet by octet, and with a frame after."""
 
 from __future__ import annotations
 
