@@ -18,8 +18,8 @@ MOST_LINES, MOST_MODULES = 400, 15
 
 # The protocol has no folders: each of its modules builds on those before it.
 PROTOCOL = (
-    *("registry", "errors", "limits", "address", "grammar", "codec", "reversal", "states", "events"),
-    *("connection", "client_connection", "own_answers", "answering", "server_connection"),
+    *("registry", "errors", "limits", "address", "grammar", "codec", "reversal", "tls", "states", "events"),
+    *("connection", "client_connection", "answering", "server_connection"),
 )
 
 ROOMS: dict[str, dict[str, set[str]]] = {
@@ -45,6 +45,25 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "exchange": {"config", "errors", "net"},
         "client": {"config", "errors", "exchange", "net", "tls"},
         "bench": {"client", "config", "errors", "escaping", "exchange", "exit_codes", "net", "tls"},
+    },
+    "framelet_conformance": {
+        "verdicts": set(),
+        "expectations": set(),
+        "specification": set(),
+        "wire": {"verdicts"},
+        "options": {"wire"},
+        "replay": {"wire"},
+        "results": {"verdicts", "wire"},
+        "scenario": {"expectations", "wire"},
+        "play": {"options", "replay", "verdicts", "wire"},
+        "judging": {"expectations", "scenario", "verdicts", "wire"},
+        "targets": {"expectations", "judging", "options", "play", "replay", "scenario", "verdicts", "wire"},
+        "cases": {
+            *("expectations", "judging", "options", "play", "replay", "scenario", "specification"),
+            *("targets", "verdicts", "wire"),
+        },
+        "running": {"options", "play", "replay", "results", "targets", "verdicts", "wire"},
+        "reports": {"results", "specification", "verdicts", "wire"},
     },
 }
 """For each package, its rooms, and the rooms that each may import beside itself.
