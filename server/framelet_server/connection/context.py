@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 class Connected(Protocol):
     """One client's connection, as the pool sees it; every method may be called from any thread."""
 
-    stopper: bool
-    """Whether its STOP was allowed; the drain sets it."""
-
     cut: bool
     """Whether answers were dropped."""
 
@@ -50,8 +47,8 @@ class Connected(Protocol):
     def drain(self) -> None:
         """Answer what was received, then end."""
 
-    def send_stopped(self, closed: int, cut: int) -> None:
-        """Answer the STOP that was allowed (REQ-STOP-8)."""
+    def send_stopped(self) -> None:
+        """Answer the STOP that was allowed, with the drain's outcome (REQ-STOP-8)."""
 
     def abort(self) -> None:
         """End by force."""
@@ -93,7 +90,12 @@ class StopControl(Protocol):
 
 
 class EndListener(Protocol):
-    """Whom connections tell of their ends."""
+    """Whom connections tell of their ends; each may be told of the same more than once."""
+
+    @property
+    def outcome(self) -> tuple[int, int]:
+        """How many connections were closed, and how many cut: what STOPPED says."""
+        ...
 
     def stop_allowed(self, channel: Connected) -> None:
         """A client's STOP was allowed."""
