@@ -160,8 +160,11 @@ class FrameDecoder:
 
     def drop(self, count: int) -> None:
         """Take so many of the complete frames, and forget them."""
-        for _ in range(count):
-            self.pop()
+        if count == len(self.frames or ()):  # as nearly always
+            self.frames, self._waiting = None, 0
+        else:
+            for _ in range(count):
+                self.pop()
 
     def put_back(self, frames: Sequence[tuple[int, bytes]]) -> None:
         """Let frames that were taken come again, in this order and before all others."""

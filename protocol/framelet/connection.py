@@ -11,6 +11,8 @@ A connection is driven by its program, which owns the socket and the clock::
 
 ``now`` is in seconds on any clock that never goes back, the same at each call.  ``next_deadline`` says
 when to call ``check_deadlines`` if nothing else happens before.
+
+What a connection does in a state is read off the tables in ``states``, once for each state that it enters.
 """
 
 from __future__ import annotations
@@ -89,7 +91,7 @@ class Connection:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing will be sent behind ``data_to_send``: send that, then FIN."""
+        """Whether nothing will be sent after ``data_to_send``: send that, then FIN."""
         return self._state in (State.CLOSING, State.CLOSED)
 
     @property

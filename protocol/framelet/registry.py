@@ -23,6 +23,8 @@ ALPN = f"framelet/{VERSION}"
 class Role(enum.Enum):
     """The two ends of a connection."""
 
+    __hash__ = object.__hash__  # in C: that of Enum is a Python function
+
     CLIENT = "client"
     SERVER = "server"
 

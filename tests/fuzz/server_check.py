@@ -88,6 +88,7 @@ class Run:
         self.model = ServerModel(self.stream)
         self.model.frames.extend(expected(inputs.frames_of(stream)))
         self.tasks: deque[str] = deque()  # the texts of what the program has to answer
+        self.batch = 0  # how many of the first of them were taken at once
         self.ended = False  # a fatal ERROR has been sent
         self.actions: list[Callable[[], None]] = [
             self.answer,
@@ -114,10 +115,22 @@ class Run:
         if not piece:
             return
         middle = size % len(piece)
-        self.server.receive_data(bytearray(piece[:middle]), self.now)
-        self.server.receive_data(piece[middle:], self.now)
+        if size % 2:
+            self.receive_batch(piece[:middle])
+            self.receive_batch(piece[middle:])
+        else:
+            self.server.receive_data(bytearray(piece[:middle]), self.now)
+            self.server.receive_data(piece[middle:], self.now)
         self.pump()
         self.model.receive(before, self.now)
+
+    def receive_batch(self, data: bytes) -> None:
+        """Octets arrive, and their requests are taken at once; each is the model's next event."""
+        texts = self.server.receive_requests(data, self.now)
+        for text in texts:
+            assert _shape(RequestReceived(text)) == _shape(self.model.next_event())
+        self.tasks.extend(texts)
+        self.batch += len(texts)
 
     def end_input(self) -> None:
         """The stream ends here, whatever else was in it."""
@@ -133,7 +146,7 @@ class Run:
         """Give the oldest answer that is due."""
         if not self.tasks:
             return
-        asked, text = self.model.owed[0], self.tasks.popleft()
+        asked, text = self.model.owed[0], self.take_task()
         assert isinstance(asked, Sent)
         if asked.type == STOP and text == ALLOWED:
             self.server.send_stopped(1, 2)
@@ -146,16 +159,25 @@ class Run:
         self.flush()
 
     def answer_all(self) -> None:
-        """Give all answers that are due."""
+        """Give all answers that are due, those to a batch at once."""
+        texts = [reverse(self.take_task()) for _ in range(self.batch)]
+        pieces = self.server.replies_to_send(texts, self.now)
+        for text in texts:
+            self.model.answer(Answer(REPLY, text))
+        self.check_output(b"".join(pieces))
         while self.tasks:
             self.answer()
 
     def fail_handler(self) -> None:
         """Refuse the oldest frame that waits for its answer."""
         if self.tasks:
-            self.tasks.popleft()
+            self.take_task()
             self.refuse(ErrorCode.HANDLER_FAILED)
             self.flush()
+
+    def take_task(self) -> str:
+        self.batch -= self.batch > 0
+        return self.tasks.popleft()
 
     def refuse(self, code: ErrorCode) -> None:
         self.server.send_error(code, "")
@@ -188,6 +210,7 @@ class Run:
         self.server.fail(ErrorCode.INTERNAL_ERROR)
         self.model.fail()
         self.tasks.clear()
+        self.batch = 0
         self.pump()
 
     # What the clock does.
@@ -228,7 +251,9 @@ class Run:
 
     def flush(self) -> None:
         """Send what there is: the answers of the model in their order, and each of them of its form."""
-        output = self.server.data_to_send(self.now)
+        self.check_output(self.server.data_to_send(self.now))
+
+    def check_output(self, output: bytes) -> None:
         source = io.BytesIO(output)
         while source.tell() < len(output):
             start = source.tell()

@@ -103,21 +103,25 @@ class Program:
 
     def pump(self) -> None:
         """Take all events; ``needs_events`` says before each whether there is something to take."""
-        connection, needed = self.connection, True
-        while needed:
+        connection = self.connection
+        while True:
             before, needed = everything(connection, 0.0), connection.needs_events
             event = connection.next_event()
             assert needed == ((event, everything(connection, 0.0)) != (None, before))
+            if not needed:
+                return
             if isinstance(event, StopReceived) and event.token == ALLOWED:
                 connection.allow_stop()
             if isinstance(event, (RequestReceived, ApplicationReceived, StopReceived)):
                 self.tasks.append(event)
-        assert event is None
 
     def answer(self, count: int, now: float) -> None:
         """Give the oldest answers, and send them."""
         for _ in range(min(count, len(self.tasks))):
             self.answer_one(self.tasks.popleft())
+        self.flush(now)
+
+    def flush(self, now: float) -> None:
         self.sent += self.connection.data_to_send(now)
 
     def answer_one(self, task: ServerEvent) -> None:
@@ -275,13 +279,13 @@ def play(wire: bytes, steps: list[Step]) -> None:
             program.pump()
             act(program, step.then, now, ended=ended)
             program.pump()
-            program.sent += program.connection.data_to_send(now)
+            program.flush(now)
         ended |= step.then == "eof"
         assert seen(batch, now) == seen(plain, now)
     for program in programs:
         program.answer(len(program.tasks), now)
         program.pump()
-        program.sent += program.connection.data_to_send(now)
+        program.flush(now)
     assert seen(batch, now) == seen(plain, now)
     assert plain.connection.state is State.CLOSED
 
