@@ -8,7 +8,7 @@ import sys
 def main() -> int:
     """Run the command line, or say what is missing for it."""
     try:
-        from .cli import main as run  # noqa: PLC0415 - the suite's libraries are an extra
+        from framelet_conformance.cli.command import main as run  # noqa: PLC0415 - the suite's libraries are an extra
     except ModuleNotFoundError as error:
         if error.name not in {"click", "hypothesis", "jinja2", "pytest", "rich"}:
             raise

@@ -3,44 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
-
-from .wire import Conversation, Times
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from framelet_conformance.wire.conversation import Conversation
+    from framelet_conformance.wire.log import Ending
+    from framelet_conformance.wire.times import Times
+
+    from .options import RunOptions
     from .replay import Replay
-    from .results import Ending, Verdict
-    from .target import Server
+    from .verdicts import Verdict
 
 _LOGS_KEPT = 4
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Options:
-    """How a run was asked for; patterns are case ids or requirements, with ``*`` and ``?``."""
-
-    role: str
-    address: tuple[str, int] | str | None = None
-    launch: str | None = None
-    only: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    expect_fail: tuple[str, ...] = ()
-    times: Times = dataclasses.field(default_factory=Times)
-    stop_policy: str | None = None
-    stop_token: str | None = None
-    allow_stop: bool = False
-    slow: bool = False
-    strict: bool = False
-    workers: int = 16
-    examples: int = 100
-    seed: int | None = None
-    replay_folder: Path = Path("framelet-replays")
-    command: str = ""
 
 
 def case(  # noqa: PLR0913 - each keyword is one property of a case
@@ -84,19 +62,27 @@ class Case:
         return cls(name, title, tuple(requirements), **mark.kwargs)
 
 
+class Reachable(Protocol):
+    """A server that connections can be made to."""
+
+    def connect(self, times: Times, name: str = "", *, receive_buffer: int = 0) -> Conversation:
+        """A new connection; raises SetupFailed."""
+        raise NotImplementedError
+
+
 class Play:
     """One attempt at a case.
 
-    ``peer`` is what is tested: for servers a ``Servers`` (see ``target``), for clients what
-    ``client_cases`` makes of the launch command.  Connections that the case makes or attaches are closed at
-    its end, and their logs go into the report.
+    ``target`` is what is tested: for servers a ``targets.servers.Servers``, for clients a
+    ``targets.adapter.Adapter``.  Connections that the case makes or attaches are closed at its end, and
+    their logs go into the report.
     """
 
     def __init__(
         self,
         which: Case,
-        options: Options,
-        peer: Any,  # noqa: ANN401 - either role's
+        options: RunOptions,
+        target: Any,  # noqa: ANN401 - either role's
         verdicts: Mapping[str, Verdict],
     ) -> None:
         """``verdicts`` are those of the cases that are done."""
@@ -104,7 +90,7 @@ class Play:
         self.case = which
         self.options = options
         self.times = options.times
-        self.peer = peer
+        self.target = target
         self.conversations: list[Conversation] = []
         self.count = 0
         self.close: Ending | None = None
@@ -121,20 +107,16 @@ class Play:
         return conversation
 
     def dial(self, name: str = "", *, receive_buffer: int = 0, **setup: Any) -> Conversation:  # noqa: ANN401 - see Setup
-        """A new connection to the server under test, set up as ``setup`` says (see ``target.Setup``).
+        """A new connection to the server under test, set up as ``setup`` says (see ``targets.setup.Setup``).
 
         Raises Skipped where the suite has no server with this setup and cannot launch one, and SetupFailed
         where it cannot be reached.
         """
-        return self.open(self.peer.server(**setup), name, receive_buffer=receive_buffer)
+        return self.open(self.target.server(**setup), name, receive_buffer=receive_buffer)
 
-    def open(self, server: Server, name: str = "", *, receive_buffer: int = 0) -> Conversation:
+    def open(self, server: Reachable, name: str = "", *, receive_buffer: int = 0) -> Conversation:
         """A new connection to this server; raises SetupFailed where it cannot be reached."""
-        if server.spare and not receive_buffer:
-            return self.attach(Conversation(server.spare.pop(), self.times, name))
-        return self.attach(
-            Conversation.connect(server.address, self.times, name, receive_buffer=receive_buffer)
-        )
+        return self.attach(server.connect(self.times, name, receive_buffer=receive_buffer))
 
     def ended(self, ending: Ending, verdict: Verdict) -> None:
         """Note how the peer ended the connection, and what to think of that."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .wire import Log
+    from framelet_conformance.wire.log import Log
 
 FORMAT = 1
 
@@ -46,7 +46,7 @@ class Replay:
 
     @classmethod
     def load(cls, path: Path) -> Replay:
-        """Read a file; raises ValueError where it is no replay."""
+        """Read a file; raises ValueError where it is not a replay."""
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             found = cls(**document)

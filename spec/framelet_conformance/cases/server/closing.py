@@ -1,0 +1,224 @@
+"""How a connection ends: half-close, what follows a fatal ERROR, lingering."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from framelet_conformance.expectations import error, pong, reply
+from framelet_conformance.judging.judge import judge
+from framelet_conformance.play import case
+from framelet_conformance.verdicts import Failed, Skipped, Verdict
+from framelet_conformance.wire.frames import frame, header, text_of
+from framelet_conformance.wire.log import Ending
+
+if TYPE_CHECKING:
+    from framelet_conformance.play import Play
+    from framelet_conformance.wire.conversation import Conversation
+
+_FAULTS = {
+    "type-zero": (header(0x00, 0), 501),
+    "type-unknown": (header(0x09, 5), 501),
+    "type-unexpected": (header(0x02, 0), 502),
+    "too-large": (header(0x01, 0xFFFF_FFFF), 503),
+}
+
+
+def each_fault(name: str, title: str) -> pytest.MarkDecorator:
+    """Make a function a case for each fault; ``{code}`` in the title stands for its code."""
+    return pytest.mark.parametrize(
+        ("fault", "code"),
+        [
+            pytest.param(
+                fault,
+                code,
+                marks=case(
+                    f"closing.{name}.{kind}",
+                    title.format(code=code),
+                    "REQ-ERROR-8",
+                    "REQ-ERROR-7",
+                    "REQ-ERROR-6",
+                ),
+            )
+            for kind, (fault, code) in _FAULTS.items()
+        ],
+    )
+
+
+@each_fault("error-survives-input", "the ERROR {code} can be read although much input follows the fault")
+def case_survives(play: Play, fault: bytes, code: int) -> None:
+    """The fault, a mebibyte of frames after it, and only then a look at what came."""
+    junk = frame(1, "never to be answered") * 40_000
+    with play.dial() as conversation:
+        conversation.send(frame(1, "ab") + fault + junk[:60_000])
+        conversation.send(junk, reading=False, within=play.times.quiet)
+        judge(conversation, [reply("ab"), error(code)], "closed", play=play)
+    strictly_closed(play, "REQ-ERROR-8")
+
+
+def strictly_closed(play: Play, requirement: str) -> None:
+    """Do not let pass what is elsewhere only non-strict: here the end itself is the question."""
+    if play.close_verdict is not Verdict.PASS:
+        message = play.remark or f"the connection ended by {play.close} instead of FIN"
+        raise Failed(message, requirement)
+
+
+@each_fault(
+    "lingers", "behind the ERROR {code} comes FIN, and what the client still sends is read and discarded"
+)
+def case_lingers(play: Play, fault: bytes, code: int) -> None:
+    """Frames after the FIN must bring neither answers nor a reset."""
+    with play.dial() as conversation:
+        conversation.send(fault)
+        judge(conversation, [error(code)], "closed", play=play)
+        strictly_closed(play, "REQ-ERROR-8")
+        for _ in range(5):
+            conversation.send(frame(1, "late") * 100)
+            if not still_taken(conversation, play.times.pause):
+                play.ended(Ending.RST, Verdict.FAIL)
+                raise Failed("what was sent behind the fatal ERROR was met with a reset", "REQ-ERROR-8")
+
+
+def still_taken(conversation: Conversation, seconds: float) -> bool:
+    """Whether the server has not reset a connection whose stream it has ended."""
+    conversation.pause(seconds)
+    return conversation.writable
+
+
+@case(
+    "closing.linger-ends",
+    "a client that never closes is not lingered for longer than the linger timeout",
+    "REQ-ERROR-8",
+    slow=True,
+)
+def case_linger_ends(play: Play) -> None:
+    """An octet now and then shows when the server has let go."""
+    server = play.target.server(linger_timeout=0.5)
+    with play.open(server) as conversation:
+        conversation.send(header(0x00, 0))
+        judge(conversation, [error(501)], "closed", play=play)
+        began = time.monotonic()
+        latest = 0.5 * 2 + play.times.grace
+        while conversation.writable:
+            if time.monotonic() - began > latest:
+                message = (
+                    f"the server still reads {latest:.3g} s after its FIN, with a linger timeout of 0.5 s"
+                )
+                raise Failed(message)
+            conversation.pause(0.05)
+            conversation.send(b"x")
+
+
+@case("closing.peer-error", "an ERROR from the client ends the connection, without an ERROR", "REQ-ERROR-9")
+def case_peer_error(play: Play) -> None:
+    """What came before is answered."""
+    with play.dial() as conversation:
+        conversation.send(frame(1, "ab") + frame(5, "400 no") + frame(1, "cd"))
+        judge(conversation, [reply("ab")], "closed", play=play)
+    strictly_closed(play, "REQ-ERROR-9")
+
+
+@case(
+    "closing.half-close-behind-many",
+    "5,000 REQUESTs and the end of the stream: all are answered, then the server closes",
+    "REQ-CLOSE-1",
+    "REQ-CLOSE-5",
+)
+def case_half_close_many(play: Play) -> None:
+    """The FIN is on its way long before the answers are read."""
+    texts = [f"text {number}" for number in range(5_000)]
+    with play.dial() as conversation:
+        conversation.send(b"".join(frame(1, text) for text in texts))
+        conversation.send_fin()
+        judge(conversation, [reply(text) for text in texts], "closed", play=play)
+    strictly_closed(play, "REQ-CLOSE-1")
+
+
+@case(
+    "closing.half-close-behind-large",
+    "a REQUEST of 65,536 octets and the end of the stream: the whole answer, then the server closes",
+    "REQ-CLOSE-1",
+    "REQ-SIZE-1",
+)
+def case_half_close_large(play: Play) -> None:
+    """Nothing of the answer is lost to the close."""
+    texts = [text_of(65_536, number) for number in range(16)]
+    with play.dial() as conversation:
+        conversation.send(b"".join(frame(1, text) for text in texts))
+        conversation.send_fin()
+        judge(conversation, [reply(text) for text in texts], "closed", play=play)
+    strictly_closed(play, "REQ-CLOSE-1")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param(
+            part,
+            marks=case(
+                f"closing.half-close-inside.{name}",
+                f"the end of the stream {title}: earlier frames are answered, the part is not",
+                "REQ-CLOSE-2",
+                "REQ-FRAME-6",
+                "REQ-CLOSE-5",
+            ),
+        )
+        for name, title, part in (
+            ("type", "behind a type", b"\x01"),
+            ("length", "inside a length", b"\x01\0\0"),
+            ("header", "behind a header", header(1, 5)),
+            ("body", "inside a body", header(1, 5) + b"abcd"),
+            ("ping", "inside a PING", header(6, 2) + b"p"),
+            ("ignorable", "inside an ignorable frame", header(0x80, 9) + b"i"),
+            ("application", "inside an application frame", header(0xC0, 2) + b"a"),
+        )
+    ],
+)
+def case_half_close_inside(play: Play, part: bytes) -> None:
+    """The FIN comes right after, and after a pause."""
+    for seconds in (0.0, play.times.pause * 5):
+        with play.dial() as conversation:
+            conversation.send(frame(1, "ab") + frame(6, "p") + part)
+            if seconds:
+                conversation.pause(seconds)
+            conversation.send_fin()
+            judge(conversation, [reply("ab"), pong("p")], "closed", play=play)
+        strictly_closed(play, "REQ-CLOSE-2")
+
+
+@case("closing.at-once", "the end of the stream as the first thing: the server closes", "REQ-CLOSE-1")
+def case_at_once(play: Play) -> None:
+    """No frame at all."""
+    with play.dial() as conversation:
+        conversation.send_fin()
+        judge(conversation, [], "closed", play=play)
+    strictly_closed(play, "REQ-CLOSE-1")
+
+
+@case(
+    "closing.errors-disclose-nothing",
+    "no ERROR shows a path, a stack trace or a type of the implementation",
+    "REQ-SEC-2",
+    "REQ-ERROR-1",
+    "REQ-ERROR-14",
+)
+def case_disclose(play: Play) -> None:
+    """One ERROR of each kind that a client can ask for."""
+    sent = [
+        (frame(1, b"\xff"), 400),
+        (frame(6, "x" * 65), 413),
+        (frame(8, "no"), 422),
+        (frame(8, "framelet/9"), 426),
+    ]
+    with play.dial() as conversation:
+        for octets, code in sent:
+            conversation.send(octets)
+            judge(conversation, [error(code)], "open", play=play)
+    for fault, code in _FAULTS.values():
+        with play.dial() as conversation:
+            conversation.send(fault)
+            judge(conversation, [error(code)], "closed", play=play)
+    if play.count == 0:
+        raise Skipped("no ERROR was seen")

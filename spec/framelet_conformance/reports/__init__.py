@@ -1,0 +1,1 @@
+"""Views of the results: terminal, HTML, JSON and JUnit XML."""

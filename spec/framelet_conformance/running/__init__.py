@@ -1,0 +1,1 @@
+"""Running cases: the pytest plugin, selection, attempts and repeats."""

@@ -1,0 +1,155 @@
+"""Starting the peer under test from a command template, and ending it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from framelet_conformance.verdicts import SetupFailed, Skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
+_PLACE = re.compile(r"\{([a-z_]+)\}")
+TOKEN_VARIABLE = "FRAMELET_STOP_TOKEN"  # noqa: S105 - the name of a variable, no secret
+
+
+def places(template: str) -> set[str]:
+    """The names of the placeholders in a template."""
+    return set(_PLACE.findall(template))
+
+
+def fill(template: str, values: Mapping[str, object]) -> list[str]:
+    """The words of a command.
+
+    ``{name}`` stands for a value.  A part in brackets is left out unless all its values are given:
+    ``serve --port {port} [--max-body {max_body}]``.
+    """
+
+    def optional(match: re.Match[str]) -> str:
+        return match[1] if places(match[1]) <= values.keys() else ""
+
+    text = _OPTIONAL.sub(optional, template)
+    return [_PLACE.sub(lambda match: str(values.get(match[1], match[0])), word) for word in shlex.split(text)]
+
+
+def free_port() -> int:
+    """A port on the loopback interface that is free now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def memory(session: int) -> int:
+    """The data segments of all processes of a session, in octets; raises Skipped where they cannot be read.
+
+    All of them, because the command may be a script that starts the peer.
+    """
+    total = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            # Behind the name of the program, which may hold anything: state, parent, group, session.
+            if int((folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[3]) == session:
+                found = re.search(
+                    r"^VmData:\s*(\d+) kB", (folder / "status").read_text(errors="replace"), re.MULTILINE
+                )
+                total += int(found[1]) * 1024 if found else 0
+    if not total:
+        raise Skipped("needs /proc, to see the peer's memory")
+    return total
+
+
+class Process:
+    """A launched peer."""
+
+    def __init__(self, words: list[str], token: str | None = None) -> None:
+        """Start it; raises SetupFailed where that is impossible."""
+        environment = dict(os.environ)
+        if token is not None:
+            environment[TOKEN_VARIABLE] = token
+        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - read after the process ended
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - the command that the user gave
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            message = f"cannot start {words[0]!r}: {error.strerror}"
+            raise SetupFailed(message) from None
+        self.words = words
+
+    @property
+    def pid(self) -> int:
+        """The process, as the system numbers it."""
+        return self._process.pid
+
+    @property
+    def status(self) -> int | None:
+        """The exit status, None while it runs."""
+        return self._process.poll()
+
+    def terminate(self) -> None:
+        """Send it SIGTERM."""
+        self._process.terminate()
+
+    def wait(self, seconds: float) -> int | None:
+        """Wait for it to end; the exit status, None where it did not."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def await_port(self, port: int, seconds: float) -> socket.socket:
+        """Wait until it listens; raises SetupFailed where it ends or takes too long.
+
+        Returns the connection that shows it, to be used for the first conversation: one more would count
+        in a STOPPED.
+        """
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.status is not None:
+                message = f"{shlex.join(self.words)} ended with status {self.status}:\n{self.output()}"
+                raise SetupFailed(message)
+            try:
+                sock = socket.create_connection(("127.0.0.1", port), 1.0)
+            except OSError:
+                self.wait(0.02)
+            else:
+                return sock
+        self.end()
+        message = f"{shlex.join(self.words)} does not listen on port {port} after {seconds:.3g} s"
+        raise SetupFailed(message)
+
+    def output(self) -> str:
+        """The last of what it wrote, stdout and stderr together."""
+        self._output.seek(0)
+        return self._output.read()[-2_000:].decode(errors="replace").strip()
+
+    def end(self) -> None:
+        """Ask it to end, and make it."""
+        if self._output.closed:
+            return
+        if self.status is None:
+            self._process.terminate()
+            if self.wait(2.0) is None:
+                self._process.kill()
+                self._process.wait()
+        # Whatever it started in its turn belongs to its process group.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._output.close()

@@ -1,0 +1,1 @@
+"""One connection with a peer: its octets, its log and its bounds of time."""
