@@ -86,7 +86,7 @@ SOAK_SECONDS ?= 120
 soak: $(VENV)/.installed-cli  ## load a server with all kinds of clients for SOAK_SECONDS=120
 	@$(RUN) -m tests.soak.soak --seconds $(SOAK_SECONDS)
 
-bench: $(VENV)/.installed-bench  ## measure beside every peer, about ten minutes; ARGS="--rows churn --rounds 3"
+bench: $(VENV)/.installed-bench  ## measure beside every peer, about a quarter of an hour; ARGS="--rows churn --rounds 3"
 	@$(RUN) -m benchmarks $(ARGS)
 
 bench-quick: $(VENV)/.installed-bench  ## the same in about a minute: a few rows, short rounds

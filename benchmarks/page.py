@@ -143,7 +143,10 @@ def losing_rows(results: Results) -> Iterator[tuple[str, str, str, str]]:
 def group_section(rows: Sequence[Measured], plots: str) -> str:
     """One table, a column for each entry, and the plots, which are in that folder."""
     titles = {name: title for row in rows for name, title in row.titles.items()}
-    lines = ((row.title, row.unit, *(cell(row, name) for name in titles)) for row in rows)
+    lines = (
+        (row.title, row.unit + ", less is better" * row.less, *(cell(row, name) for name in titles))
+        for row in rows
+    )
     note = "".join(
         f"\n![{plot.title}]({plots}/{plot.file})\n" for plot in PLOTS if plot.group == rows[0].group
     )
@@ -153,16 +156,11 @@ def group_section(rows: Sequence[Measured], plots: str) -> str:
 def reference_note(rows: Sequence[Measured]) -> str:
     """What the ratios in brackets are to."""
     references = {row.titles.get(row.reference or "") for row in rows} - {None}
-    less = [row.title for row in rows if row.less]
     note = "Medians"
     if len(references) == 1:
         note += f"; in brackets the median of the ratios to {references.pop()} in the same round"
     elif references:
         note += "; in brackets the median of the ratios to " + " or ".join(sorted(map(str, references)))
-    if less and len(less) == len(rows):
-        note += "; less is better"
-    elif less:
-        note += f"; less is better for: {'; '.join(less)}"
     return note + "."
 
 

@@ -47,7 +47,7 @@ def bars(pyplot: Any, rows: Sequence[Measured]) -> Any:  # noqa: ANN401 - matplo
     across = 2
     down = -(-len(rows) // across)
     entries = max(len(row.values) for row in rows)
-    figure, axes = pyplot.subplots(down, across, figsize=(11, down * (0.9 + 0.26 * entries)), squeeze=False)
+    figure, axes = pyplot.subplots(down, across, figsize=(11, down * (1.05 + 0.26 * entries)), squeeze=False)
     for axis in axes.flat[len(rows) :]:
         axis.axis("off")
     for axis, row in zip(axes.flat, rows, strict=False):
@@ -66,7 +66,7 @@ def bars(pyplot: Any, rows: Sequence[Measured]) -> Any:  # noqa: ANN401 - matplo
             height=0.7,
         )
         axis.invert_yaxis()
-        axis.set_title(f"{row.title}, {row.unit}" + (" (less is better)" if row.less else ""), fontsize=9)
+        axis.set_title(f"{row.title}\n{row.unit}" + (" (less is better)" if row.less else ""), fontsize=9)
         axis.tick_params(labelsize=8)
         axis.set_xlim(0)
         axis.xaxis.set_major_locator(pyplot.MaxNLocator(5))

@@ -1,6 +1,7 @@
 """The servers that are measured, each with a client of its own kind; every one does the same work.
 
-A peer's module has ``serve(options)``, which announces its port and serves until it is terminated, and
+A peer's module has ``serve(options)``, which announces its port and serves ``options.handler()`` until it is
+terminated, and
 
 - ``connect(port)``, a context that yields a function from text to reply, for blocking clients; or
 - ``ping_pong(port, texts)``, for clients of another kind;

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import codec, grammar
 from .connection import LARGE, Connection
-from .errors import AnswerTooLargeError, ConnectionStateError
-from .limits import MAX_LENGTH, ConnectionLimits
-from .own_answers import Ready, error_body
-from .registry import ANSWERS, ErrorCode, FrameType, Role
+from .errors import (
+    AnswerTooLargeError,
+    ConnectionStateError,
+    HelloMalformedError,
+    PingTooLargeError,
+    VersionUnsupportedError,
+)
+from .limits import MAX_ERROR_BODY, MAX_LENGTH, MAX_PING_BODY, ConnectionLimits
+from .registry import ANSWERS, VERSION, ErrorCode, FrameType, Role
 from .states import Action, State, Trigger
 
 if TYPE_CHECKING:
@@ -26,6 +31,19 @@ _REQUEST, _REPLY, _STOP, _ERROR = map(
 # Look-ups of a batch, done once.
 _OPEN, _PACK, _ONLY_STR = State.OPEN, codec.HEADER.pack, {str}
 _NO_ERRORS: Mapping[ErrorCode, int] = {}
+
+
+class Ready(NamedTuple):
+    """An answer that needs no program.
+
+    The client takes bodies of up to ``peer_max_body`` after it, where that is given; ``last`` says that
+    nothing may be sent after it.
+    """
+
+    type: int
+    body: bytes
+    peer_max_body: int | None = None
+    last: bool = False
 
 
 class AnsweringConnection(Connection):
@@ -219,3 +237,48 @@ class AnsweringConnection(Connection):
             self._move(Trigger.SETTLED)
             if self._input_ended:
                 self._move(Trigger.INPUT_ENDED)
+
+
+def own_answer(frame_type: int, body: bytes, limits: ConnectionLimits) -> Ready | None:
+    """The answer to a PING or HELLO; None for what the program answers.
+
+    Raises the error of a body that is not of its form.
+    """
+    if frame_type == FrameType.PING:
+        return Ready(FrameType.PONG, _check_ping(body))
+    return _answer_hello(body, limits) if frame_type == FrameType.HELLO else None
+
+
+def error_body(code: ErrorCode, text: str = "") -> bytes:
+    """The body of an ERROR (REQ-ERROR-1), its text cut to what REQ-ERROR-14 allows."""
+    words = text or code.condition.replace("`", "")
+    body = f"{code:d} {words}".encode("utf-8", "replace")[:MAX_ERROR_BODY]
+    return body.decode("utf-8", "ignore").encode()
+
+
+def _check_ping(body: bytes) -> bytes:
+    if len(body) > MAX_PING_BODY:
+        message = f"the body of a PING is {len(body)} octets long, more than {MAX_PING_BODY}"
+        raise PingTooLargeError(message)
+    return body
+
+
+def _answer_hello(body: bytes, limits: ConnectionLimits) -> Ready:
+    """The answer to a HELLO, with what it changes for the answers after it (REQ-HELLO-1 to 5)."""
+    try:
+        hello = grammar.parse_body(grammar.HelloBody, body)
+    except ValueError as error:
+        raise HelloMalformedError(str(error)) from None
+    if hello.version != VERSION:
+        message = f"version {hello.version} is not spoken here, only {VERSION}"
+        raise VersionUnsupportedError(message)
+    parameters = {
+        "max-body": str(limits.max_body),
+        "frame-timeout-ms": str(round(limits.frame_timeout * 1000)),
+        "idle-timeout-ms": str(round(limits.idle_timeout * 1000)),
+    }
+    return Ready(
+        FrameType.HELLO,
+        grammar.HelloBody.build(grammar.Hello(VERSION, parameters)),
+        int(hello.parameters.get("max-body", MAX_LENGTH)),
+    )

@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from . import codec, states
-from .answering import AnsweringConnection
+from .answering import AnsweringConnection, Ready, error_body, own_answer
 from .connection import LARGE, REFUSALS, refusal, text_of
 from .errors import (
     ConnectionStateError,
@@ -18,7 +18,6 @@ from .errors import (
 )
 from .events import ApplicationReceived, FrameRefused, InputEnded, RequestReceived, StopReceived
 from .limits import RATE_GRACE, ConnectionLimits
-from .own_answers import Ready, error_body, own_answer
 from .registry import FrameType
 from .states import Action, State, Trigger
 

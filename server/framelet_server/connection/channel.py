@@ -266,11 +266,11 @@ class Channel:
         session, drain = self.session, self._context.drain
         if session.stopper and not self.stopper:
             drain.stop_allowed(self)
-        if session.fin_sent and not self._reported:
-            self._reported = True
-            drain.finished(self)
         if session.over:
             self._close()
+        elif session.fin_sent and not self._reported:
+            self._reported = True
+            drain.finished(self)
 
     def _guard(self, work: Callable[[], bool | None]) -> bool | None:
         """Do what the client, or a fault of our own, may spoil; None where the channel has ended for it."""

@@ -37,7 +37,7 @@ class SessionEnded(Exception):  # noqa: N818 - an end, and not always an error
         self.cut = cut
 
 
-def log_end(peer: Peer, how: str, reason: str, tally: ConnectionStats, seconds: float) -> None:
+def log_end(peer: Peer, how: str, reason: str, stats: ConnectionStats, seconds: float) -> None:
     """Log the one line that each connection leaves."""
     # A relay checks the health of its servers every few seconds.
     level = logging.DEBUG if peer.relay and how in (CloseReason.CLIENT, CloseReason.LOST) else logging.INFO
@@ -47,10 +47,10 @@ def log_end(peer: Peer, how: str, reason: str, tally: ConnectionStats, seconds: 
         "peer": peer.name,
         "ended": how,
         "reason": reason,
-        "frames": tally.frames,
-        "octets_in": tally.octets_in,
-        "answers": tally.answers,
-        "octets_out": tally.octets_out,
+        "frames": stats.frames,
+        "octets_in": stats.octets_in,
+        "answers": stats.answers,
+        "octets_out": stats.octets_out,
         "seconds": round(seconds, 6),
     }
     message = (

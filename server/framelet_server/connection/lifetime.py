@@ -155,6 +155,9 @@ class Lifetime:
                 return
             self.fin_sent = True
             self._ends(self.close_reason)  # whatever comes now, it has ended in order
+            if self._eof:
+                self.over = True
+                return
             self.connection.resume(time.monotonic())
             self._undelivered = self.transport.undelivered
         budget = self._context.limits.turn_octets

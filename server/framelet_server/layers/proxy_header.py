@@ -5,7 +5,6 @@ The form is that of HAProxy's document proxy-protocol.txt.  Extensions (TLV) are
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
 import re
 import socket
@@ -59,7 +58,7 @@ class ProxyHeader:
         """Expect a header from a peer."""
         # Limits per address are for clients.  And no client is local, not even one that the relay knows by a
         # loopback address: another relay in front of it may have made it look so.
-        self.relay = dataclasses.replace(sender, host="", local=False, relay=True)
+        self.relay = sender._replace(host="", local=False, relay=True)
         self._buffer = bytearray()
         self._peer: Peer | None = None
         self._sender = sender
@@ -101,9 +100,9 @@ class ProxyHeader:
 
     def _client(self, source: Source | None) -> Peer:
         if source is None:
-            return dataclasses.replace(self.relay, host=self._sender.host)
+            return self.relay._replace(host=self._sender.host)
         client = peer_of(*source)
-        return dataclasses.replace(client, name=f"{client.name} via {self._sender.name}", local=False)
+        return client._replace(name=f"{client.name} via {self._sender.name}", local=False)
 
 
 def _size(start: bytearray) -> int:

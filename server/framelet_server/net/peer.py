@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import ipaddress
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,8 +14,7 @@ _SITE = 64
 """Leading bits of an IPv6 address that name one customer: addresses with the same count as one host."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(NamedTuple):
     """The other end of a connection.
 
     ``name`` is for the log; ``host`` is what limits per address count by, empty for a unix socket; ``local``
@@ -34,7 +32,7 @@ class Peer:
 
     def with_roles(self, roles: Iterable[str]) -> Peer:
         """The same peer, with the roles of its certificate."""
-        return dataclasses.replace(self, roles=frozenset(roles))
+        return self._replace(roles=frozenset(roles))
 
 
 def peer_of(family: int, address: Any) -> Peer:  # noqa: ANN401 - socket addresses have a form per family
@@ -43,8 +41,8 @@ def peer_of(family: int, address: Any) -> Peer:  # noqa: ANN401 - socket address
         return Peer("unix", "", local=True)
     text, port = address[:2]
     name = f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
-    ip, host = _known(text)
-    return Peer(name, host, ip.is_loopback, ip=ip)
+    ip, host, local = _known(text)
+    return Peer(name, host, local, ip=ip)
 
 
 def is_local(family: int, address: Any) -> bool:  # noqa: ANN401 - socket addresses have a form per family
@@ -58,10 +56,13 @@ def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 
 @functools.lru_cache(1024)
-def _known(text: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, str]:
-    """The address and the host; kept, as parsing takes time and many clients come from the same address."""
+def _known(text: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, str, bool]:
+    """The address, the host, and whether it is this machine's.
+
+    Kept, as parsing takes time and many clients come from the same address.
+    """
     ip = _ip(text)
-    return ip, _host(ip)
+    return ip, _host(ip), ip.is_loopback
 
 
 def _host(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, bits: int = _SITE) -> str:

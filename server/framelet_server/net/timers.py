@@ -7,12 +7,19 @@ import itertools
 import logging
 import threading
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _log = logging.getLogger("framelet_server")
+
+_LOOK = 1.0
+"""Seconds between two looks at timers that were not due soon."""
+
+_LATER = 2 * _LOOK
+"""Seconds from which a timer is not due soon."""
 
 _FEW = 64
 """Cancelled timers that may stay in the heap before it is tidied up."""
@@ -23,8 +30,8 @@ class Timer:
 
     __slots__ = ("_callback", "_timers", "when")
 
-    def __init__(self, timers: Timers, when: float, callback: Callable[[], None]) -> None:
-        """Due at ``when`` seconds on the monotonic clock."""
+    def __init__(self, timers: Timers | None, when: float, callback: Callable[[], None]) -> None:
+        """Due at ``when`` seconds on the monotonic clock; ``timers`` want to know if it is cancelled."""
         self._timers = timers
         self.when = when
         self._callback: Callable[[], None] | None = callback
@@ -33,7 +40,12 @@ class Timer:
         """Do not call back, and let go of the callback."""
         if self._callback is not None:
             self._callback = None
-            self._timers.forget()
+            if self._timers is not None:
+                self._timers.forget()
+
+    def wanted_by(self, timers: Timers) -> None:
+        """Have timers told if it is cancelled."""
+        self._timers = timers
 
     def fire(self) -> None:
         """Call back, unless cancelled."""
@@ -54,6 +66,9 @@ class Timers:
         """Start the thread."""
         self._condition = threading.Condition()
         self._heap: list[tuple[float, int, Timer]] = []
+        # Most connections end long before they time out.  Their timers wait here until the thread looks again;
+        # neither to come here nor to be cancelled takes a lock.
+        self._later: deque[Timer] = deque()
         self._order = itertools.count()
         self._cancelled = 0
         self._closed = False
@@ -62,6 +77,10 @@ class Timers:
 
     def schedule(self, when: float, callback: Callable[[], None]) -> Timer:
         """Call back at ``when`` seconds on the monotonic clock."""
+        if when - time.monotonic() > _LATER:
+            timer = Timer(None, when, callback)
+            self._later.append(timer)
+            return timer
         timer = Timer(self, when, callback)
         with self._condition:
             heapq.heappush(self._heap, (when, next(self._order), timer))
@@ -83,9 +102,18 @@ class Timers:
         with self._condition:
             self._closed = True
             self._heap.clear()
+            self._later.clear()
             self._condition.notify()
         if threading.current_thread() is not self._thread:
             self._thread.join()
+
+    def _sort_in(self) -> None:
+        """Put those that were not due soon with the others; the lock is held."""
+        while self._later:
+            timer = self._later.popleft()
+            if not timer.cancelled:
+                timer.wanted_by(self)
+                heapq.heappush(self._heap, (timer.when, next(self._order), timer))
 
     def _run(self) -> None:
         while (timer := self._next()) is not None:
@@ -98,15 +126,13 @@ class Timers:
         """Wait for the next timer that is due; None when closed."""
         with self._condition:
             while not self._closed:
-                if not self._heap:
-                    self._condition.wait()
-                    continue
-                remaining = self._heap[0][0] - time.monotonic()
+                self._sort_in()
+                remaining = self._heap[0][0] - time.monotonic() if self._heap else _LOOK
                 if remaining <= 0:
                     timer = heapq.heappop(self._heap)[2]
                     if not timer.cancelled:
                         return timer
                     self._cancelled = max(0, self._cancelled - 1)
                 else:
-                    self._condition.wait(remaining)
+                    self._condition.wait(min(remaining, _LOOK))
             return None

@@ -163,9 +163,9 @@ class Drain:
 
     def _advance(self) -> None:
         """Take the drain to its next step, if it is time for one."""
+        if not self._begun:  # and when it begins it looks by itself
+            return
         with self._lock:
-            if not self._begun:
-                return
             count = not (self._counted or self._active)
             self._counted = self._counted or count
             over = self._counted and not len(self._table)
