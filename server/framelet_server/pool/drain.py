@@ -139,10 +139,7 @@ class Drain:
         """A channel has sent its last octet, or has been cut off."""
         with self._lock:
             self._finished.add(channel)
-            if channel in self._active:
-                self._active.discard(channel)
-                self._closed += not channel.cut
-                self._cut += channel.cut
+            self._count(channel)
         self._advance()
 
     # 2. By force.
@@ -196,11 +193,11 @@ class Drain:
 
     def closed(self, channel: Connected) -> None:
         """A channel is gone."""
-        self.finished(channel)
         self._table.remove(channel)
         self._admission.leave(channel.peer.host, refused=channel.refused)
         with self._lock:
             self._finished.discard(channel)
+            self._count(channel)
         self._advance()
 
     def _end(self) -> None:
@@ -214,6 +211,14 @@ class Drain:
         _log.info("drained: %d connections closed, %d cut off", self._closed, self._cut)
         self.on_end()
         self.ended.set()
+
+    def _count(self, channel: Connected) -> None:
+        """Count a channel that the drain has waited for."""
+        assert self._lock.locked()
+        if channel in self._active:
+            self._active.discard(channel)
+            self._closed += not channel.cut
+            self._cut += channel.cut
 
     def _is_done(self, channel: Connected) -> bool:
         """Whether the drain does not wait for a channel; the lock is held."""
