@@ -41,7 +41,7 @@ _log = logging.getLogger("framelet_server")
 _RECHECK = 0.25
 """Seconds until a deadline is looked at again when a worker has the channel, or is due to."""
 
-_LOCKS = [threading.Lock() for _ in range(64)]
+LOCKS = [threading.Lock() for _ in range(64)]
 """Shared by all channels, as one for each would take 88 octets: so no thread may take two."""
 
 # What others may want of a channel: bits of ``notes``.
@@ -72,7 +72,7 @@ class Channel:
         self._context = context
         self.accounted = 0  # octets that the memory budget knows of
         self.cut = False  # ended with answers unsent, or by force
-        self.lock = _LOCKS[sock.fileno() % len(_LOCKS)]
+        self.lock = LOCKS[sock.fileno() % len(LOCKS)]
         self.owned = True
         self.kept = False  # whether the poller goes on to watch for input
         self.notes = 0

@@ -73,7 +73,7 @@ class Holder(Protocol):
         """End it, and free what is held."""
 
 
-class Admission(Protocol):
+class AdmissionView(Protocol):
     """Who may come in."""
 
     def move(self, old: str, new: Peer) -> str:
@@ -81,7 +81,7 @@ class Admission(Protocol):
         ...
 
 
-class StopControl(Protocol):
+class StopView(Protocol):
     """Who may stop the server."""
 
     def refusal(self, peer: Peer, token: str) -> float | None:
@@ -116,8 +116,8 @@ class Context:
     timers: Timers
     poller: Poller
     memory: Memory
-    admission: Admission
-    stops: StopControl
+    admission: AdmissionView
+    stops: StopView
     drain: EndListener
     keep_armed: bool = False
     """Whether sockets stay armed between turns, as is best while one worker serves all."""
