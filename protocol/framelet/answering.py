@@ -16,7 +16,7 @@ from .errors import (
 )
 from .limits import MAX_ERROR_BODY, MAX_LENGTH, MAX_PING_BODY, ConnectionLimits
 from .registry import ANSWERS, VERSION, ErrorCode, FrameType, Role
-from .states import Action, State, Trigger
+from .states import State, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ class Ready(NamedTuple):
 class AnsweringConnection(Connection):
     """The half of ServerConnection that answers: oldest first, and each frame once (REQ-ORDER-1, 2)."""
 
-    __slots__ = ("_batch", "_batching", "_events", "_last_word", "_limits", "_owed", "_settles", "errors")
+    __slots__ = ("_batch", "_events", "_last_word", "_limits", "_owed", "errors")
 
     def __init__(self, limits: ConnectionLimits, now: float) -> None:
         """Begin at the time ``now``."""
@@ -180,11 +180,6 @@ class AnsweringConnection(Connection):
             raise AnswerTooLargeError(message)
         return body
 
-    def _enter(self, state: State) -> None:
-        super()._enter(state)
-        self._batching = state is State.OPEN and self._actions[_REQUEST] is Action.SERVE
-        self._settles = self._may(Trigger.SETTLED)
-
     def _count(self, code: ErrorCode) -> None:
         self.errors = {**self.errors, code: self.errors.get(code, 0) + 1}
 
@@ -233,7 +228,7 @@ class AnsweringConnection(Connection):
 
     def _settle(self) -> None:
         """Once nothing is owed by a draining connection, its stream can end."""
-        if self._settles and not (self._batch or self._owed):
+        if Trigger.SETTLED in self._transitions and not (self._batch or self._owed):
             self._move(Trigger.SETTLED)
             if self._input_ended:
                 self._move(Trigger.INPUT_ENDED)

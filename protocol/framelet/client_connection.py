@@ -326,7 +326,7 @@ class ClientConnection(Connection):
         return ConnectionFailed(error, len(self._awaited))
 
     def _end_of_input(self) -> InputEnded | None:
-        if not self._may(Trigger.INPUT_ENDED):
+        if Trigger.INPUT_ENDED not in self._transitions:
             return None
         error = TruncatedFrameError() if self._taking and self._decoder.inside_frame else None
         self._move(Trigger.INPUT_ENDED)

@@ -50,6 +50,7 @@ class Connection:
 
     __slots__ = (
         "_actions",
+        "_batching",
         "_decoder",
         "_frame_started",
         "_idle_since",
@@ -63,6 +64,7 @@ class Connection:
         "_role",
         "_state",
         "_taking",
+        "_transitions",
         "frames_received",
         "frames_sent",
     )
@@ -154,22 +156,19 @@ class Connection:
 
     def _enter(self, state: State) -> None:
         """Do from here on what the table says of this state."""
-        self._state = state
-        self._actions = states.actions_by_octet(self._role, state)
+        rules = states.rules(self._role, state)
+        self._state, self._actions, self._transitions = state, rules.actions, rules.transitions
+        self._batching = rules.batches
         # Whether frames mean anything here, and whether octets that come are still made frames of.
-        self._taking = self._reading = states.takes_frames(self._role, state)
+        self._taking = self._reading = rules.takes_frames
         if not self._taking:
             self._decoder.clear()
 
-    def _may(self, trigger: Trigger) -> bool:
-        """Whether something can happen in this state."""
-        return trigger in states.TRANSITIONS[self._role][self._state]
-
     def _move(self, trigger: Trigger) -> None:
-        if not self._may(trigger):
+        if trigger not in self._transitions:
             message = f"{trigger.name} cannot happen to a {self._role.value} that is {self._state.value}"
             raise ConnectionStateError(message)
-        self._enter(states.TRANSITIONS[self._role][self._state][trigger])
+        self._enter(self._transitions[trigger])
 
     def _break_off(self) -> None:
         """Move to where a fault leads, and read no further: what comes cannot be told apart any more."""

@@ -183,7 +183,7 @@ class ServerConnection(AnsweringConnection):
         """Take note of the end of the client's stream; then ask for events (REQ-CLOSE-1)."""
         super().receive_eof()
         self._batching = False
-        if self.finished and self._may(Trigger.INPUT_ENDED):
+        if self.finished and Trigger.INPUT_ENDED in self._transitions:
             self._move(Trigger.INPUT_ENDED)
 
     def pieces_to_send(self, now: float) -> list[bytes]:
@@ -203,8 +203,8 @@ class ServerConnection(AnsweringConnection):
         self._draining = True
         self._batching = False
         # The state changes when those have been taken.  What comes until then is for the state after that.
-        drained = states.TRANSITIONS[self._role][self._state].get(Trigger.DRAIN, self._state)
-        self._reading = self._reading and states.takes_frames(self._role, drained)
+        drained = self._transitions.get(Trigger.DRAIN, self._state)
+        self._reading = self._reading and states.rules(self._role, drained).takes_frames
 
     def fail(self, code: ErrorCode, text: str = "") -> None:
         """End the connection with a fatal ERROR of the server's own making; what was owed is dropped."""
@@ -224,7 +224,7 @@ class ServerConnection(AnsweringConnection):
             if self._frame_started is not None:
                 return self._frame_started + self._frame_time()
             return None if self._batch or self._owed or self._output_size else self.idle_deadline
-        if self._closing_since is not None and self._may(Trigger.LINGERED):
+        if self._closing_since is not None and Trigger.LINGERED in self._transitions:
             return self._closing_since + self._limits.linger_timeout
         return None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .registry import FrameType, Role, TypeRange, type_kinds
 
@@ -183,7 +183,26 @@ def actions_by_octet(role: Role, state: State) -> tuple[Action, ...]:
     return tuple(ACTIONS[role][state][type_kinds[octet]] for octet in range(256))
 
 
+class Rules(NamedTuple):
+    """What the tables say of one role in one state, for quick look-ups.
+
+    ``actions`` has one for each of the 256 type octets.  ``takes_frames`` says whether frames of some type
+    mean something; where not, octets are read and discarded.  ``batches`` says whether REQUESTs are served.
+    """
+
+    actions: tuple[Action, ...]
+    transitions: Mapping[Trigger, State]
+    takes_frames: bool
+    batches: bool
+
+
 @functools.cache
-def takes_frames(role: Role, state: State) -> bool:
-    """Whether frames of some type mean something in a state; where not, octets are read and discarded."""
-    return not set(actions_by_octet(role, state)) <= {Action.DISCARD, Action.NONE}
+def rules(role: Role, state: State) -> Rules:
+    """Read the rules off the tables."""
+    actions = actions_by_octet(role, state)
+    return Rules(
+        actions,
+        TRANSITIONS[role][state],
+        takes_frames=not set(actions) <= {Action.DISCARD, Action.NONE},
+        batches=state is State.OPEN and actions[FrameType.REQUEST] is Action.SERVE,
+    )

@@ -90,10 +90,10 @@ def test_a_client_cannot_be_watched(
     left = [fault] * 3
     add = poller.add
 
-    def failing(self: Any, sock: socket.socket, owner: Any, *, read: bool, write: bool) -> None:
+    def failing(self: Any, sock: socket.socket, owner: Any, **how: bool) -> Any:
         if left:
             raise left.pop()
-        add(self, sock, owner, read=read, write=write)
+        return add(self, sock, owner, **how)
 
     monkeypatch.setattr(poller, "add", failing)
     for _ in range(3):

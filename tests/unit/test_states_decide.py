@@ -41,7 +41,7 @@ from framelet import (
     TypeRange,
     encode,
 )
-from framelet.states import ACTIONS, TRANSITIONS, Action, Trigger, actions_by_octet, takes_frames
+from framelet.states import ACTIONS, TRANSITIONS, Action, Trigger, actions_by_octet, rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,7 +69,7 @@ def change(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Role, State, K
 
     def forget() -> None:
         actions_by_octet.cache_clear()
-        takes_frames.cache_clear()
+        rules.cache_clear()
 
     def put(role: Role, state: State, kind: Kind, action: Action) -> None:
         # In a row of its own, because some rows are shared.

@@ -16,7 +16,7 @@ import logging
 import math
 import socket
 import threading
-import time
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from framelet import ErrorCode
@@ -100,14 +100,20 @@ class Channel:
 
     def begin(self, *, refusal: str = "") -> None:
         """Let the poller watch the new channel, or refuse its client first."""
+        poller, sock = self._context.poller, self.session.transport.sock
         try:
-            self._context.poller.add(self.session.transport.sock, self, read=False, write=False)
+            with self.lock:
+                if not (refusal or self.notes):  # as nearly always
+                    self.kept = poller.add(sock, self, read=True, write=False, keep=self._context.keep_armed)
+                    self._set_timer()
+                    self.owned = False
+                    return
+            poller.add(sock, self, read=False, write=False)
         except BaseException:
             self.closed = True
             self._context.drain.closed(self)
             raise
         if refusal:
-            self.session.refused = True
             self._guard(lambda: self.session.refuse(ErrorCode.TOO_MANY_CONNECTIONS, refusal))
         self.release()
 
@@ -324,7 +330,7 @@ class Channel:
 
     def _on_timer(self) -> None:
         """Enforce what is overdue; called on the thread of the timers."""
-        now = time.monotonic()
+        now = monotonic()
         with self.lock:
             self.timer = None
             if self.closed:
@@ -357,7 +363,8 @@ class Channel:
             return
         session = self.session
         session.reason = session.reason or how
-        log_end(self.peer, session.close_reason, reason, self.stats(), time.monotonic() - session.began)
+        if _log.isEnabledFor(logging.INFO):
+            log_end(session.peer, session.close_reason, reason, session.stats(), monotonic() - session.began)
         with self.lock:
             self.closed = True
             if self.timer is not None:

@@ -88,7 +88,8 @@ class EventTurn(Lifetime):
     def _identify(self) -> None:
         """Find out who this is, as far as the layers know by now."""
         peer = self.transport.identify(self.peer)
-        if peer.host != self.peer.host and (refusal := self._context.admission.move(self.peer.host, peer)):
+        moved = peer.host != self.peer.host and not self.refused
+        if moved and (refusal := self._context.admission.move(self.peer.host, peer)):
             self.refused = True
             self._ends(ErrorCode.TOO_MANY_CONNECTIONS.title)
             self.connection.fail(ErrorCode.TOO_MANY_CONNECTIONS, refusal)
@@ -108,7 +109,8 @@ class EventTurn(Lifetime):
             if self._outcome is not None and connection.owes == 1:
                 connection.send_stopped(*self._outcome)  # REQ-STOP-8
                 self._outcome = None
-            self.transport.flush(connection)
+            if not self._eof or self.transport.layers or self.transport.unsent or connection.output_size:
+                self.transport.flush(connection)
             return True
         return False
 
@@ -118,7 +120,10 @@ class EventTurn(Lifetime):
             self.transport.flush(self.connection)
             self._paused = True
             return False
-        paused, self._paused = self._paused, self._backlog() > self._context.limits.max_unsent
+        waiting = self.transport.unsent + self.connection.output_size
+        if waiting > self._context.limits.max_unsent:
+            waiting = self._backlog()
+        paused, self._paused = self._paused, waiting > self._context.limits.max_unsent
         if paused and not self._paused:
             self.connection.resume(time.monotonic())
         return not self._paused

@@ -1,9 +1,9 @@
 """What is said with one client: its octets read, its frames served, its answers sent.
 
 A session knows nothing of threads: its channel sees to it that one at a time is at work here.  A turn takes
-one of two ways.  REQUESTs of a read are answered together, by ``read_and_serve`` and ``send_and_go_on``, while
-nothing else is under way (``batchable``).  All else goes event by event, by ``turn``.  Afterwards ``wants``
-and ``deadline`` say what to wait for.
+one of two ways.  REQUESTs of a read are answered together, by ``read_and_serve`` and ``send_and_go_on``,
+while nothing else is under way (``batchable``).  All else goes event by event, by ``turn``.  Afterwards
+``wants`` and ``deadline`` say what to wait for.
 """
 
 from __future__ import annotations

@@ -19,10 +19,12 @@ class EpollPoller:
         # Not one-shot, and never read: once it is readable it wakes every thread again and again.
         self._epoll.register(self._wake_receiver, select.EPOLLIN)
 
-    def add(self, sock: socket.socket, owner: object, *, read: bool, write: bool) -> None:
-        """Watch a socket for ``owner``, armed at once."""
-        self.owners[sock.fileno()] = owner
-        self._epoll.register(sock, _mask(read=read, write=write))
+    def add(self, sock: socket.socket, owner: object, *, read: bool, write: bool, keep: bool = False) -> bool:
+        """Watch a socket for ``owner``, armed at once; with ``keep`` for all further input."""
+        number = sock.fileno()
+        self.owners[number] = owner
+        self._epoll.register(number, select.EPOLLIN if keep else _mask(read=read, write=write))
+        return keep
 
     def arm(self, sock: socket.socket, *, read: bool, write: bool) -> None:
         """Watch a socket that was added for one further readiness."""

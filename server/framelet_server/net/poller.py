@@ -45,8 +45,9 @@ class Poller(Protocol):
         """
         ...
 
-    def add(self, sock: socket.socket, owner: object, *, read: bool, write: bool) -> None:
-        """Watch a socket for ``owner``, armed at once."""
+    def add(self, sock: socket.socket, owner: object, *, read: bool, write: bool, keep: bool = False) -> bool:
+        """Watch a socket for ``owner``, armed at once; with ``keep`` as ``keep`` does, and returns."""
+        ...
 
     def arm(self, sock: socket.socket, *, read: bool, write: bool) -> None:
         """Watch a socket that was added for one further readiness."""

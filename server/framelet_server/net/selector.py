@@ -28,10 +28,11 @@ class SelectorPoller:
         self._wake_sender.settimeout(0)
         self._selector.register(self._wake_receiver, selectors.EVENT_READ)
 
-    def add(self, sock: socket.socket, owner: object, *, read: bool, write: bool) -> None:
-        """Watch a socket for ``owner``, armed at once."""
+    def add(self, sock: socket.socket, owner: object, *, read: bool, write: bool, keep: bool = False) -> bool:
+        """Watch a socket for ``owner``, armed at once; False, as ``keep`` is not possible."""
         self.owners[sock.fileno()] = owner
-        self.arm(sock, read=read, write=write)
+        self.arm(sock, read=read or keep, write=write)
+        return False
 
     def arm(self, sock: socket.socket, *, read: bool, write: bool) -> None:
         """Watch a socket that was added for one further readiness."""

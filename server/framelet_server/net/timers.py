@@ -66,8 +66,8 @@ class Timers:
         """Start the thread."""
         self._condition = threading.Condition()
         self._heap: list[tuple[float, int, Timer]] = []
-        # Most connections end long before they time out.  Their timers wait here, where neither to come nor to
-        # be cancelled takes a lock, until the thread looks again.
+        # Most connections end long before they time out.  Their timers wait here until the thread looks
+        # again; neither to come here nor to be cancelled takes a lock.
         self._later: deque[Timer] = deque()
         self._order = itertools.count()
         self._cancelled = 0

@@ -156,15 +156,19 @@ class Transport:
             self._take(connection, now)
         connection.resume(now)  # the client has its answers only now
 
-    def end(self) -> bool:
-        """Write the end of the stream (FIN) behind all octets; False where some wait to be taken first."""
-        if not self._ended:
+    def end(self, *, closing: bool = False) -> bool:
+        """Write the end of the stream (FIN) after all octets; False where some wait to be taken first.
+
+        With ``closing`` the socket is about to be closed, which does it without a call of its own.
+        """
+        if self.layers and not self._ended:
             self._ended = True
             self.keep([layer.end() for layer in reversed(self.layers)])
         self._write()
         if self.unsent:
             return False
-        self.sock.shutdown(socket.SHUT_WR)
+        if not closing:
+            self.sock.shutdown(socket.SHUT_WR)
         return True
 
     def reset(self) -> None:

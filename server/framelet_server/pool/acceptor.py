@@ -75,6 +75,8 @@ class Acceptor:
         self._entrance = entrance
         self._lock = threading.Lock()  # against closing while another thread accepts
         self._closed = False
+        self._kept = False  # whether the poller goes on to watch
+        self._burst = 1  # clients to be accepted in a turn
         self._pause = 0.0
         self._short_since = 0.0  # when the system ran out of something
         self._reserve = _open_reserve()
@@ -92,14 +94,27 @@ class Acceptor:
             if self._closed:
                 return
             try:
-                for _ in range(_BATCH):
-                    if not self._accept():
-                        break
+                # Only the first few, unless more came the last time: to find that there are none is an error.
+                most = self._burst if self._kept else _BATCH
+                count = 0
+                while count < most and self._accept():
+                    count += 1
+                self._burst = min(2 * most, _BATCH) if count == most else max(count, 1)
             except Exception as error:  # noqa: BLE001 - whatever it is, others will want to come in
                 self._back_off(error)
             else:
                 self._pause = 0.0
-                self._context.poller.arm(self._sock, read=True, write=False)
+                if not (self._kept and self._context.keep_armed):
+                    self._watch()
+
+    def _watch(self) -> None:
+        """Be woken for the next client; for all further ones while one worker serves all."""
+        assert self._lock.locked()
+        poller, self._kept = self._context.poller, False
+        if self._context.keep_armed:
+            self._kept = poller.keep(self._sock)
+        else:
+            poller.arm(self._sock, read=True, write=False)
 
     def close(self) -> None:
         """Accept nobody any more, and remove the file of a unix socket."""
@@ -150,11 +165,15 @@ class Acceptor:
         except BaseException:
             self._admission.leave(peer.host, refused=refusal is not None)
             raise
+        channel.session.refused = refusal is not None  # before the drain may look
         self._drain.enter(channel)
         channel.begin(refusal=refusal.text if refusal else "")
 
     def _back_off(self, error: Exception) -> None:
         """Out of descriptors or memory: stop accepting for a moment instead of spinning."""
+        if self._kept:
+            self._kept = False
+            self._context.poller.arm(self._sock, read=False, write=False)
         if self._pause == 0.0:
             reason = getattr(error, "strerror", None) or repr(error)
             self._context.handlers.limited_log.error(

@@ -22,7 +22,7 @@ import queue
 import sys
 from collections import deque
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from framelet_server.connection.channel import Channel
 from framelet_server.net.busy_poll import BusyPoll
@@ -173,7 +173,7 @@ class Workers:
                 owner = owners.get(number)
                 if not isinstance(owner, Channel):
                     if owner is not None:
-                        self._wake_other(cast("Owner", owner), mask)
+                        self._wake_other(owner, mask)  # type: ignore[arg-type]  # whatever else is watched
                     continue
                 channel: Channel = owner
                 with channel.lock:
