@@ -177,9 +177,10 @@ class Workers:
                     continue
                 channel: Channel = owner
                 with channel.lock:
-                    if channel.owned or channel.closed:
-                        if channel.kept:
-                            channel.disarm()
+                    if channel.closed:
+                        continue
+                    if channel.owned:
+                        channel.disarm()
                         continue
                     channel.owned = True
                     plain = channel.session.batchable and not (channel.notes or memory.exceeded)

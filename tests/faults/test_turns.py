@@ -1,0 +1,48 @@
+"""What goes wrong in the middle of a turn costs one client at the most, and never a worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from framelet_server import EpollPoller
+from framelet_server.connection.channel import Channel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.integration.conftest import Peer
+
+    from framelet_server import Server
+
+    Serve = Callable[..., Server]
+    Connect = Callable[..., Peer]
+
+
+class Owners(dict[int, object]):
+    """What a poller knows of its sockets; the next channel is aborted just after it was looked up."""
+
+    aborts = False
+
+    def get(self, number: int, default: Any = None) -> Any:
+        owner = super().get(number, default)
+        if self.aborts and isinstance(owner, Channel):
+            self.aborts = False
+            owner.abort()  # as another thread does, at this moment
+        return owner
+
+
+def test_a_client_that_is_closed_just_before_its_turn_costs_no_worker(serve: Serve, connect: Connect) -> None:
+    poller = EpollPoller()
+    poller.owners = owners = Owners()
+    server = serve(threads=1, poller=lambda: poller)
+    peer, other = connect(server), connect(server)
+    assert [peer.ask("ab") for _ in range(3)] == ["ba"] * 3
+    (kept,) = [channel for channel in server._running().table.all() if channel.kept]  # type: ignore[attr-defined]  # a Channel
+    assert not kept.closed  # type: ignore[attr-defined]  # a Channel
+    owners.aborts = True
+    peer.request("ab")
+    with pytest.raises(ConnectionError):
+        peer.receive()
+    assert other.ask("ab") == "ba"
