@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import threading
 from bisect import bisect_left
+from operator import length_hint
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
@@ -94,9 +95,10 @@ class HandlerCalls:
         append, size = answers.append, 0
         self._answers, self._sender = answers, sender
         self.failed = False
+        left = iter(texts)
         self.began = began = monotonic()
         try:
-            for text in texts:
+            for text in left:
                 answer = handler(text)
                 append(answer)
                 size += len(answer)
@@ -104,7 +106,7 @@ class HandlerCalls:
                     break
         except BaseException:  # noqa: BLE001 - even SystemExit in a handler must cost its caller alone
             # What has no length was returned: that it is no text is found out when it is sent.
-            if not answers or hasattr(answers[-1], "__len__"):
+            if len(texts) - length_hint(left) > len(answers):
                 self.failed = True
                 self._handlers.failed(service)
         self.ended = ended = monotonic()
