@@ -33,8 +33,8 @@ _MOST_CHARACTERS = 262_144
 class EarlySender(Protocol):
     """Where answers go while a later one of the same read is still being made."""
 
-    def send_early(self, answers: list[str], now: float) -> bool:
-        """Send the answers to the oldest REQUESTs; False, with nothing done, where that is not possible."""
+    def send_early(self, answers: list[str], now: float) -> None:
+        """Send the answers to the oldest REQUESTs, and what waited before them; raises nothing."""
         ...
 
 
@@ -133,7 +133,7 @@ class HandlerCalls:
         """
         if service.at_once == 1:
             self.let_others_in()
-        elif sender is not None and not self.watched:
+        if sender is not None and not self.watched:
             self.watch()
         self._answers, self._sender = [], sender
         self.began = began = monotonic()
@@ -155,5 +155,5 @@ class HandlerCalls:
             if self.began == math.inf or self._sender is None:
                 return
             ready = self._answers[self.sent :]
-            if self._sender.send_early(ready, now):
-                self.sent += len(ready)
+            self.sent += len(ready)
+            self._sender.send_early(ready, now)
