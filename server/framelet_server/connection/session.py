@@ -123,6 +123,8 @@ class Session(EventTurn):
                 self.connection.send_error(ErrorCode.HANDLER_FAILED)
             start += calls.done
             self.transport.flush(self.connection)
+            if self.transport.unsent and not calls.watched:
+                calls.watch()  # so that the rest is sent as there is room, however long the next call takes
             self.connection.resume(calls.ended)  # the handler's time is not the client's
 
     def _go_on_after(self, texts: list[str], calls: HandlerCalls) -> None:
@@ -133,12 +135,6 @@ class Session(EventTurn):
             self.connection.send_error(ErrorCode.HANDLER_FAILED)
         self._answer_in_parts(texts[calls.done :], calls)
         self._rest = self._rest or self.connection.output_size > 0
-
-    def _queue_each(self, answers: list[str]) -> None:
-        """Queue answers one by one, as one of them cannot be sent as it is."""
-        handlers = self._context.handlers
-        for answer in answers:
-            handlers.send(self.connection, handlers.request, answer)
 
     def _held_up(self) -> bool:
         """Whether more answers wait than the client may have waiting (REQ-FLOW-1)."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import threading
 from bisect import bisect_left
+from operator import length_hint
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
@@ -32,8 +33,8 @@ _MOST_CHARACTERS = 262_144
 class EarlySender(Protocol):
     """Where answers go while a later one of the same read is still being made."""
 
-    def send_early(self, answers: list[str], now: float) -> bool:
-        """Send the answers to the oldest REQUESTs; False, with nothing done, where that is not possible."""
+    def send_early(self, answers: list[str], now: float) -> None:
+        """Send the answers to the oldest REQUESTs, and what waited before them; raises nothing."""
         ...
 
 
@@ -94,9 +95,10 @@ class HandlerCalls:
         append, size = answers.append, 0
         self._answers, self._sender = answers, sender
         self.failed = False
+        left = iter(texts)
         self.began = began = monotonic()
         try:
-            for text in texts:
+            for text in left:
                 answer = handler(text)
                 append(answer)
                 size += len(answer)
@@ -104,7 +106,7 @@ class HandlerCalls:
                     break
         except BaseException:  # noqa: BLE001 - even SystemExit in a handler must cost its caller alone
             # What has no length was returned: that it is no text is found out when it is sent.
-            if not answers or hasattr(answers[-1], "__len__"):
+            if len(texts) - length_hint(left) > len(answers):
                 self.failed = True
                 self._handlers.failed(service)
         self.ended = ended = monotonic()
@@ -131,7 +133,7 @@ class HandlerCalls:
         """
         if service.at_once == 1:
             self.let_others_in()
-        elif sender is not None and not self.watched:
+        if sender is not None and not self.watched:
             self.watch()
         self._answers, self._sender = [], sender
         self.began = began = monotonic()
@@ -153,5 +155,5 @@ class HandlerCalls:
             if self.began == math.inf or self._sender is None:
                 return
             ready = self._answers[self.sent :]
-            if self._sender.send_early(ready, now):
-                self.sent += len(ready)
+            self.sent += len(ready)
+            self._sender.send_early(ready, now)
