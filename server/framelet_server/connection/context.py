@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from framelet_server.service.handlers import Handlers
 
 
+_FIRST_READ = 65_536
+
+
 class Connected(Protocol):
     """One client's connection, as the pool sees it; every method may be called from any thread."""
 
@@ -121,3 +124,9 @@ class Context:
     drain: EndListener
     keep_armed: bool = False
     """Whether sockets stay armed between turns, as is best while one worker serves all."""
+    first_read: int = dataclasses.field(init=False)
+    """Octets asked for in the first read of a turn: answered while the client sends on."""
+
+    def __post_init__(self) -> None:
+        """Work out what follows from the limits."""
+        self.first_read = min(_FIRST_READ, self.limits.turn_octets)
