@@ -76,7 +76,8 @@ class StallDetector:
         if now - self._since > 2 * _TICK:
             self._since, self._recent = now, 0
         self._recent += 1
-        # Several clients come at once where it began to wait while the detector was awake: any may hold it up.
+        # Several clients come at once where it began to wait while the detector was awake: any may hold it
+        # up.
         if self._recent > _OFTEN or len(worker.ready) > 1 or self._others_are_busy(worker):
             self.wake()
 

@@ -1,9 +1,9 @@
 """The threads that serve all clients, and how many of them are active.
 
-A worker waits for clients that are ready, serves a turn of each, and waits again.  Those that do are *active*,
-each by one of the ``_permits``; the others stand by.  How many are active is up to the ``StallDetector``: under
-the GIL two busy workers only contend, so one serves all, many clients at a time, unless handlers block or there
-is little to do.
+A worker waits for clients that are ready, serves a turn of each, and waits again.  Those that do are
+*active*, each by one of the ``_permits``; the others stand by.  How many are active is up to the
+``StallDetector``: under the GIL two busy workers only contend, so one serves all, many clients at a time,
+unless handlers block or there is little to do.
 
 Before a call that may take long a worker sees that another one is there for the other clients
 (``let_others_in``); the stall detector does it on behalf of one that is held up by surprise.  What the worker
