@@ -69,8 +69,11 @@ class StallDetector:
         if now - self._since > 2 * _TICK:
             self._since, self._recent = now, 0
         self._recent += 1
-        if self._recent > _OFTEN or any(
-            other.turn_began < math.inf and other is not worker for other in self._team.all
+        # With several clients at hand it waited while the detector was awake still: any of them may block.
+        if (
+            self._recent > _OFTEN
+            or len(worker.ready) > 1
+            or any(other.turn_began < math.inf and other is not worker for other in self._team.all)
         ):
             self.wake()
 
@@ -131,3 +134,5 @@ class StallDetector:
             worker.calls.watched = False
         if more:
             self._team.add_permit()
+        if any(worker.turn_began < math.inf for worker in self._team.all):
+            self.wake()  # its turn began just now, when it still saw the detector awake

@@ -33,6 +33,7 @@ from .stall_detector import StallDetector
 from .worker import Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Executor, Future
 
     from framelet_server.connection.context import Context
@@ -70,6 +71,7 @@ class Workers:
             self._permits.put(None)
         context.keep_armed = threads == 1
         self._left: deque[Channel | tuple[int, int]] = deque()  # what workers that are held up had taken on
+        self.wake_one: Callable[[], None] = lambda: None  # has a worker come back from the poller
         self.all = [Worker(HandlerCalls(context.handlers)) for _ in range(threads)]
         self.detector = StallDetector(self, context, may_be_alone=alone and threads > 1)
         for worker in self.all:
@@ -118,6 +120,8 @@ class Workers:
             while True:
                 self._left.append(worker.ready.popleft())
         self._permits.put(None)
+        if self._left:
+            self.wake_one()  # maybe no worker stands by, and one waits for other clients
         return True
 
     def add_permit(self) -> None:
@@ -151,7 +155,7 @@ class Workers:
         memory, request, seconds = context.memory, context.handlers.request, context.limits.busy_poll
         awake = BusyPoll(poller, _AT_ONCE, seconds) if seconds else None
         while worker.active and not poller.closed:
-            if detector.surplus and detector.takes_back(worker):
+            if detector.surplus and not left and detector.takes_back(worker):
                 return
             if left:
                 self._take_over(worker)
