@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.integration.peers import sessions
 
 from framelet_server import EpollPoller
 from framelet_server.connection.channel import Channel
@@ -39,10 +40,34 @@ def test_a_client_that_is_closed_just_before_its_turn_costs_no_worker(serve: Ser
     server = serve(threads=1, poller=lambda: poller)
     peer, other = connect(server), connect(server)
     assert [peer.ask("ab") for _ in range(3)] == ["ba"] * 3
-    (kept,) = [channel for channel in server._running().table.all() if channel.kept]  # type: ignore[attr-defined]  # a Channel
-    assert not kept.closed  # type: ignore[attr-defined]  # a Channel
+    assert all(session.connection.at_rest for session in sessions(server))  # their sockets stay armed
     owners.aborts = True
     peer.request("ab")
     with pytest.raises(ConnectionError):
         peer.receive()
     assert other.ask("ab") == "ba"
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_fault_at_the_end_of_a_turn_costs_no_worker(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, threads: int
+) -> None:
+    release = Channel.release
+
+    def faulty(self: Channel) -> None:
+        release(self)
+        if self.closed:
+            raise ZeroDivisionError("a fault of the server")
+
+    server = serve(threads=threads)
+    other = connect(server)
+    assert other.ask("ab") == "ba"
+    monkeypatch.setattr(Channel, "release", faulty)
+    for _ in range(5):  # more often than there are threads to lose
+        peer = connect(server)
+        assert peer.ask("ab") == "ba"
+        peer.end()
+        assert peer.receive() is None
+        assert other.ask("ab") == "ba"
+    monkeypatch.undo()
+    assert caplog.text.count("a worker failed in its turn") == 5

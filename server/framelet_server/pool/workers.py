@@ -111,14 +111,18 @@ class Workers:
             if not worker.active:
                 return False
             worker.active = False
+        self._leave(worker)
+        self._permits.put(None)
+        return True
+
+    def _leave(self, worker: Worker) -> None:
+        """Have others go on with what a worker had taken on; called by itself, or by the stall detector."""
         with contextlib.suppress(IndexError):
             while True:
                 self._left.append(worker.unsent.popleft())
         with contextlib.suppress(IndexError):
             while True:
                 self._left.append(worker.ready.popleft())
-        self._permits.put(None)
-        return True
 
     def add_permit(self) -> None:
         """Let one more worker wait for clients."""
@@ -128,20 +132,22 @@ class Workers:
 
     def _run(self, worker: Worker) -> None:
         """Stand by for a permit, and serve until it is gone; again and again until the server ends."""
-        while True:
+        while not self._poller.closed:
             self._permits.get()
             with worker.calls.lock:
                 worker.active = True
             try:
                 self._serve(worker)
+            except Exception:  # a fault of our own costs one client its turn, never a worker
+                _log.exception("a worker failed in its turn")
+                self._leave(worker)
+                self.relieve(worker)
             finally:
                 worker.turn_began = math.inf
-            if self._poller.closed:
-                self._release_left()
-                with worker.calls.lock:
-                    worker.active = False
-                self._permits.put(None)  # so that the others see it too
-                return
+        self._release_left()
+        with worker.calls.lock:
+            worker.active = False
+        self._permits.put(None)  # so that the others see it too
 
     def _serve(self, worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915 - see the comment inside
         """Wait for clients and serve them, until this worker's permit is gone or the poller is closed."""
