@@ -34,7 +34,9 @@ class Owners(dict[int, object]):
         return owner
 
 
-def test_a_client_that_is_closed_just_before_its_turn_costs_no_worker(serve: Serve, connect: Connect) -> None:
+def test_a_client_that_is_closed_just_before_its_turn_costs_nothing(
+    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
     poller = EpollPoller()
     poller.owners = owners = Owners()
     server = serve(threads=1, poller=lambda: poller)
@@ -46,6 +48,7 @@ def test_a_client_that_is_closed_just_before_its_turn_costs_no_worker(serve: Ser
     with pytest.raises(ConnectionError):
         peer.receive()
     assert other.ask("ab") == "ba"
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 @pytest.mark.parametrize("threads", [1, 3])
