@@ -149,8 +149,8 @@ class AnsweringConnection(Connection):
                         append(body)
                     else:
                         octets = "".join(pieces).encode("latin-1") if at_once else b"".join(pieces)
-            except (TypeError, UnicodeEncodeError):
-                pass  # said below in words
+            except Exception:  # noqa: BLE001, S110 - said below in words, whatever its ``__len__`` has raised
+                pass
         if octets is not None:
             self._batch -= count
             self._idle_since = now

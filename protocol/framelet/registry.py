@@ -94,6 +94,10 @@ ANSWERS: Mapping[int, int] = {
 """Each type that asks for an answer, with the type that answers it (REQ-ORDER-1, REQ-TYPE-5)."""
 
 
+STOP_TOKEN_VARIABLE = "FRAMELET_STOP_TOKEN"  # noqa: S105 - the name of a variable, no secret
+"""The environment variable from which commands read the token of a STOP."""
+
+
 def is_fatal(code: int) -> bool:
     """Whether the sender of an error closes the connection after it; also for codes not registered here."""
     return code >= 500  # noqa: PLR2004 - the class of the code is its first digit (section 7)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from framelet import registry
 from framelet.registry import FrameType, type_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FATAL = 500  # an application's codes are in no registry, but theirs have the same classes (section 7)
 
 Expectation = dict[str, Any]
 """One frame that is expected, as vectors write it."""
@@ -60,4 +60,4 @@ def error(code: int) -> Expectation:
 
 def is_fatal(item: Expectation) -> bool:
     """Whether it is an ERROR after which its sender closes the connection."""
-    return bool(item.get("code", 0) >= _FATAL)
+    return registry.is_fatal(int(item.get("code", 0)))

@@ -366,7 +366,7 @@ def test_stopped_comes_behind_the_answers_that_were_owed_before_the_stop(
     assert other.receive() is None
     other.close()
     until(
-        lambda: server._running().drain._outcome
+        lambda: server._running().drain._concluded
     )  # nobody else is left, and still the answers owed come first
     before = server.metrics().octets_received
     peer.send(encode(FrameType.PING))  # wakes a worker, which must not take its chance

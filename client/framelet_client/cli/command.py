@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from framelet import IllFormedTextError, encode_text
+from framelet.registry import STOP_TOKEN_VARIABLE
 from framelet_client.exit_codes import ExitCode, table
 
 from .bench import bench
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from framelet_client.config import ClientLimits
 
 _DEFAULT_PAYLOAD = "default payload"
-_TOKEN_VARIABLE = "FRAMELET_STOP_TOKEN"  # noqa: S105 - the name of the variable, not a token
 _EPILOG = "\b\nExit codes:\n" + table()
 
 
@@ -203,7 +203,7 @@ def _describe(stopped: StoppedReceived) -> str:
 def _stop_token(path: Path | None = None) -> str:
     """The token in a file, or else in the environment; it is never part of a message (REQ-SEC-3)."""
     if path is None:
-        return os.environ.get(_TOKEN_VARIABLE, "")
+        return os.environ.get(STOP_TOKEN_VARIABLE, "")
     try:
         return path.read_text("utf-8").rstrip("\r\n")
     except OSError as error:

@@ -11,6 +11,7 @@ import click
 
 from framelet import Address, AddressError, ConfigurationError, FrameletError, UnixAddress, reverse
 from framelet.address import DEFAULT_HOST, DEFAULT_PORT, TcpAddress
+from framelet.registry import STOP_TOKEN_VARIABLE
 from framelet_server.config import ServerLimits
 from framelet_server.layers.proxy_policy import ProxyPolicy
 from framelet_server.layers.tls import ServerTls
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from framelet_server.process.run import Reload
 
-TOKEN_VARIABLE = "FRAMELET_STOP_TOKEN"  # noqa: S105 - the name of a variable, no secret
 
 _ON_RELOAD: Reload | None = None
 """What SIGHUP is for where there is no certificate to reload: nothing."""
@@ -82,7 +82,7 @@ def _limit_options(command: click.Command) -> click.Command:
 @click.option(
     "--stop-token-file",
     metavar="FILE",
-    help=f"Where the token is; otherwise in the environment variable {TOKEN_VARIABLE}.",
+    help=f"Where the token is; otherwise in the environment variable {STOP_TOKEN_VARIABLE}.",
 )
 @click.option(
     "--stop-role", metavar="ROLE", help="Organizational unit (OU) in the certificate of who may stop."
@@ -235,8 +235,8 @@ def _stop_policy(kind: StopKind, file: str | None, role: str | None) -> StopPoli
             raise click.UsageError(message)
         return StopPolicy(kind, role=role or "")
     if file is None:
-        token = os.environ.get(TOKEN_VARIABLE, "")
-        source = f"the environment variable {TOKEN_VARIABLE}"
+        token = os.environ.get(STOP_TOKEN_VARIABLE, "")
+        source = f"the environment variable {STOP_TOKEN_VARIABLE}"
     else:
         source = f"the file {file}"
         try:

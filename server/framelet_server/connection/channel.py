@@ -41,6 +41,9 @@ _log = logging.getLogger("framelet_server")
 _RECHECK = 0.25
 """Seconds until a deadline is looked at again when a worker has the channel, or is due to."""
 
+LOCKS = [threading.Lock() for _ in range(64)]
+"""Shared by all channels, as one for each would take 88 octets: so no thread may take two."""
+
 # What others may want of a channel: bits of ``notes``.
 _LOOK, _DRAIN, _STOPPED, _SHED, _ABORT = 1, 2, 4, 8, 16
 
@@ -49,10 +52,7 @@ class Channel:
     """A client's connection as the server's threads share it."""
 
     __slots__ = (
-        "__weakref__",
         "_context",
-        "_outcome",
-        "_reported",
         "accounted",
         "closed",
         "cut",
@@ -61,7 +61,6 @@ class Channel:
         "notes",
         "owned",
         "session",
-        "stopper",
         "timer",
     )
 
@@ -72,11 +71,8 @@ class Channel:
         self.session = Session(context, sock, peer, layers)
         self._context = context
         self.accounted = 0  # octets that the memory budget knows of
-        self._reported = False  # whether the drain knows that the last octet was sent
-        self._outcome = (0, 0)  # what STOPPED is to say
-        self.stopper = False  # its STOP was allowed
         self.cut = False  # ended with answers unsent, or by force
-        self.lock = threading.Lock()
+        self.lock = LOCKS[sock.fileno() % len(LOCKS)]
         self.owned = True
         self.kept = False  # whether the poller goes on to watch for input
         self.notes = 0
@@ -203,9 +199,8 @@ class Channel:
         """Have what was received answered, and then the connection ended."""
         self._note(_DRAIN)
 
-    def send_stopped(self, closed: int, cut: int) -> None:
+    def send_stopped(self) -> None:
         """Have the STOP that was allowed answered (REQ-STOP-8)."""
-        self._outcome = closed, cut
         self._note(_STOPPED)
 
     def shed(self) -> None:
@@ -261,7 +256,7 @@ class Channel:
         if notes & _DRAIN:
             session.drain()
         if notes & _STOPPED:
-            session.stopped(*self._outcome)
+            session.stopped(*self._context.drain.outcome)
         if gone and not session.wants()[0]:
             # No read would find out that the client is gone, and the poller would report it again and again.
             raise SessionEnded(CloseReason.LOST, "the client is gone")
@@ -270,12 +265,11 @@ class Channel:
     def _report(self) -> None:
         """Tell the pool of what the session has come to."""
         session, drain = self.session, self._context.drain
-        if session.stopper and not self.stopper:
+        if session.stopper:
             drain.stop_allowed(self)
         if session.over:
             self._close()
-        elif session.fin_sent and not self._reported:
-            self._reported = True
+        elif session.fin_sent:
             drain.finished(self)
 
     def _guard(self, work: Callable[[], bool | None]) -> bool | None:
@@ -326,7 +320,7 @@ class Channel:
             self.timer.cancel()
             self.timer = None
         if self.timer is None and due < math.inf:
-            self.timer = self._context.timers.schedule(due, self._on_timer)
+            self.timer = self._context.timers.schedule(due, Channel._on_timer, self)
 
     def _on_timer(self) -> None:
         """Enforce what is overdue; called on the thread of the timers."""
@@ -337,7 +331,7 @@ class Channel:
                 return
             if self.owned or self.session.input_waits():
                 # A worker has the channel, or has yet to read what came in time.
-                self.timer = self._context.timers.schedule(now + _RECHECK, self._on_timer)
+                self.timer = self._context.timers.schedule(now + _RECHECK, Channel._on_timer, self)
                 return
             if now < self.session.deadline():
                 self._set_timer()

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from framelet_server.service.handlers import Handlers
 
 
+_FIRST_READ = 65_536
+
+
 class Connected(Protocol):
     """One client's connection, as the pool sees it; every method may be called from any thread."""
-
-    stopper: bool
-    """Whether its STOP was allowed; the drain sets it."""
 
     cut: bool
     """Whether answers were dropped."""
@@ -50,8 +50,8 @@ class Connected(Protocol):
     def drain(self) -> None:
         """Answer what was received, then end."""
 
-    def send_stopped(self, closed: int, cut: int) -> None:
-        """Answer the STOP that was allowed (REQ-STOP-8)."""
+    def send_stopped(self) -> None:
+        """Answer the STOP that was allowed, with the drain's outcome (REQ-STOP-8)."""
 
     def abort(self) -> None:
         """End by force."""
@@ -76,7 +76,7 @@ class Holder(Protocol):
         """End it, and free what is held."""
 
 
-class Admission(Protocol):
+class AdmissionView(Protocol):
     """Who may come in."""
 
     def move(self, old: str, new: Peer) -> str:
@@ -84,7 +84,7 @@ class Admission(Protocol):
         ...
 
 
-class StopControl(Protocol):
+class StopView(Protocol):
     """Who may stop the server."""
 
     def refusal(self, peer: Peer, token: str) -> float | None:
@@ -93,7 +93,12 @@ class StopControl(Protocol):
 
 
 class EndListener(Protocol):
-    """Whom connections tell of their ends."""
+    """Whom connections tell of their ends; each may be told of the same more than once."""
+
+    @property
+    def outcome(self) -> tuple[int, int]:
+        """How many connections were closed, and how many cut: what STOPPED says."""
+        ...
 
     def stop_allowed(self, channel: Connected) -> None:
         """A client's STOP was allowed."""
@@ -114,8 +119,14 @@ class Context:
     timers: Timers
     poller: Poller
     memory: Memory
-    admission: Admission
-    stops: StopControl
+    admission: AdmissionView
+    stops: StopView
     drain: EndListener
     keep_armed: bool = False
     """Whether sockets stay armed between turns, as is best while one worker serves all."""
+    first_read: int = dataclasses.field(init=False)
+    """Octets asked for in the first read of a turn: answered while the client sends on."""
+
+    def __post_init__(self) -> None:
+        """Work out what follows from the limits."""
+        self.first_read = min(_FIRST_READ, self.limits.turn_octets)

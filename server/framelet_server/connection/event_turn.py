@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
 from framelet import ApplicationReceived, ErrorCode, FrameletError, RequestReceived, StopReceived
+from framelet_server.net.transport import LayerError
 from framelet_server.service.handlers import LONG
 
 from .lifetime import Lifetime
@@ -144,15 +146,21 @@ class EventTurn(Lifetime):
             self.connection.resume(time.monotonic())  # the handlers' time is not the client's
         return replies.has_room
 
-    def send_early(self, answers: list[str], now: float) -> bool:
-        """Send answers while a later one of the same read is being made: see ``HandlerCalls``."""
-        try:
-            self.transport.write(self.connection.replies_to_send(answers, now))
-        except FrameletError:
-            return False  # the owner sees to it, when the call has ended
-        except OSError:
-            pass  # the owner's next call will say so
-        return True
+    def send_early(self, answers: list[str], now: float) -> None:
+        """Send answers, and what was kept, while a later one is being made: see ``HandlerCalls``."""
+        with contextlib.suppress(OSError, LayerError):  # the owner's next call will say so
+            try:
+                self.transport.write(self.connection.replies_to_send(answers, now))
+            except FrameletError:
+                self._queue_each(answers)
+            if self.transport.unsent or self.connection.output_size:
+                self.transport.flush(self.connection)
+
+    def _queue_each(self, answers: list[str]) -> None:
+        """Queue answers one by one, as one of them cannot be sent as it is."""
+        handlers = self._context.handlers
+        for answer in answers:
+            handlers.send(self.connection, handlers.request, answer)
 
     def _serve_event(self, event: ServerEvent, calls: HandlerCalls, holder: Holder) -> None:
         if isinstance(event, (RequestReceived, ApplicationReceived)):
@@ -176,7 +184,8 @@ class EventTurn(Lifetime):
         if service.at_once == 1 and connection.output_size:
             self.transport.flush(connection)  # a call may take long
         try:
-            answer = calls.answer_one(service, event.text, self if connection.output_size else None)
+            waiting = connection.output_size or self.transport.unsent
+            answer = calls.answer_one(service, event.text, self if waiting else None)
         except BaseException:  # noqa: BLE001 - even SystemExit in a handler must cost its caller alone
             handlers.failed(service)
             connection.send_error(ErrorCode.HANDLER_FAILED)

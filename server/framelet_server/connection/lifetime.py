@@ -39,7 +39,6 @@ class Lifetime:
 
     __slots__ = (
         "_answers",
-        "_budget",
         "_context",
         "_drain_left",
         "_eof",
@@ -98,7 +97,6 @@ class Lifetime:
         self._answers: list[str] | None = None  # to the first REQUESTs of what was read
         self._rest = False  # whether there is more to do than to send them
         self._more = False  # whether there may be more to read
-        self._budget = 0  # octets that may still be read
 
     # The way to the end.
 

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
     from .context import Holder
 
-_FIRST_READ = 65_536
-"""Octets asked for in the first read of a turn: answered while the client sends on."""
-
 _NEXT_READ = 262_144
 """Octets asked for where that was not all: bodies of 16 KiB go 1.7 times as fast."""
 
@@ -35,25 +32,22 @@ class Session(EventTurn):
     # A turn of REQUESTs.  Its two halves make no Python call that can be spared: each costs a large part of
     # what a quick handler takes.
 
-    def read_and_serve(self, calls: HandlerCalls, most: int = _FIRST_READ) -> None:
+    def read_and_serve(self, calls: HandlerCalls, most: int = 0) -> None:
         """Read once, and have the REQUESTs answered: the first half of a turn, only where ``batchable``.
 
         The answers are sent by ``send_and_go_on``, when all clients that are ready have been read: a client
         that is woken by one answer is then still awake for the next.  Raises SessionEnded, LayerError and
         OSError.
         """
-        transport, connection = self.transport, self.connection
-        if most == _FIRST_READ:
-            self._budget = self._context.limits.turn_octets
-        wanted = min(self._budget, most)
-        self._more = self._rest = False
+        transport, connection, context = self.transport, self.connection, self._context
+        wanted = most or context.first_read
         try:
             data = transport.sock.recv(wanted)
         except BlockingIOError:
+            self._more = self._rest = False
             return
         size = len(data)
         transport.received += size
-        self._budget -= size
         self._more = size == wanted
         if transport.layers:
             data = transport.through_layers(data)
@@ -61,7 +55,7 @@ class Session(EventTurn):
             texts = connection.receive_requests(data, calls.now)
             self._rest = not connection.clean and connection.needs_events
             if texts:
-                if len(texts) > self._context.handlers.request.at_once:
+                if len(texts) > context.handlers.request.at_once:
                     self._answer_in_parts(texts, calls)
                 else:
                     self._answers = calls.answer(texts, self)
@@ -78,7 +72,8 @@ class Session(EventTurn):
 
         Whether the session is at rest: nothing is held, owed or unsent, and it is still ``batchable``.
         """
-        connection, transport = self.connection, self.transport
+        connection, transport, context = self.connection, self.transport, self._context
+        budget = context.limits.turn_octets - context.first_read
         while True:
             answers = self._answers
             if answers is not None:
@@ -104,9 +99,11 @@ class Session(EventTurn):
                 return False
             if not self._more:
                 return connection.clean
-            if self._budget <= 0 or self._context.memory.exceeded:
+            if budget <= 0 or context.memory.exceeded:
                 return False
-            self.read_and_serve(calls, _NEXT_READ)
+            wanted = min(_NEXT_READ, budget)
+            budget -= wanted
+            self.read_and_serve(calls, wanted)
 
     def _answer_in_parts(self, texts: list[str], calls: HandlerCalls) -> None:
         """Answer REQUESTs a few at a time, each part sent before the next, as their handler may take long."""
@@ -123,6 +120,8 @@ class Session(EventTurn):
                 self.connection.send_error(ErrorCode.HANDLER_FAILED)
             start += calls.done
             self.transport.flush(self.connection)
+            if self.transport.unsent and not calls.watched:
+                calls.watch()  # so that the rest is sent as there is room, however long the next call takes
             self.connection.resume(calls.ended)  # the handler's time is not the client's
 
     def _go_on_after(self, texts: list[str], calls: HandlerCalls) -> None:
@@ -133,12 +132,6 @@ class Session(EventTurn):
             self.connection.send_error(ErrorCode.HANDLER_FAILED)
         self._answer_in_parts(texts[calls.done :], calls)
         self._rest = self._rest or self.connection.output_size > 0
-
-    def _queue_each(self, answers: list[str]) -> None:
-        """Queue answers one by one, as one of them cannot be sent as it is."""
-        handlers = self._context.handlers
-        for answer in answers:
-            handlers.send(self.connection, handlers.request, answer)
 
     def _held_up(self) -> bool:
         """Whether more answers wait than the client may have waiting (REQ-FLOW-1)."""

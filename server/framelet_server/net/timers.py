@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import itertools
 import logging
 import threading
 import time
@@ -26,20 +25,29 @@ _FEW = 64
 
 
 class Timer:
-    """A call that is due at a time; ``cancel`` forgets it."""
+    """A call that is due at a time; ``cancel`` forgets it.
 
-    __slots__ = ("_callback", "_timers", "when")
+    The function and its subject stand apart because a server has a timer for each connection, and a bound
+    method would take 64 octets more.
+    """
 
-    def __init__(self, timers: Timers | None, when: float, callback: Callable[[], None]) -> None:
-        """Due at ``when`` seconds on the monotonic clock; ``timers`` want to know if it is cancelled."""
-        self._timers = timers
+    __slots__ = ("_callback", "_subject", "_timers", "when")
+
+    def __init__(self, when: float, callback: Callable[..., object], subject: object) -> None:
+        """Due at ``when`` seconds on the monotonic clock."""
         self.when = when
-        self._callback: Callable[[], None] | None = callback
+        self._callback: Callable[..., object] | None = callback
+        self._subject = subject
+        self._timers: Timers | None = None  # who wants to know that it is cancelled
+
+    def __lt__(self, other: Timer) -> bool:
+        """Any order will do for two that are due at the same time."""
+        return id(self) < id(other)
 
     def cancel(self) -> None:
         """Do not call back, and let go of the callback."""
         if self._callback is not None:
-            self._callback = None
+            self._callback = self._subject = None
             if self._timers is not None:
                 self._timers.forget()
 
@@ -49,9 +57,13 @@ class Timer:
 
     def fire(self) -> None:
         """Call back, unless cancelled."""
-        callback, self._callback = self._callback, None
+        callback, subject = self._callback, self._subject
+        self._callback = self._subject = None
         if callback is not None:
-            callback()
+            if subject is None:
+                callback()
+            else:
+                callback(subject)
 
     @property
     def cancelled(self) -> bool:
@@ -65,26 +77,25 @@ class Timers:
     def __init__(self) -> None:
         """Start the thread."""
         self._condition = threading.Condition()
-        self._heap: list[tuple[float, int, Timer]] = []
+        self._heap: list[tuple[float, Timer]] = []
         # Most connections end long before they time out.  Their timers wait here until the thread looks
         # again; neither to come here nor to be cancelled takes a lock.
         self._later: deque[Timer] = deque()
-        self._order = itertools.count()
         self._cancelled = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="framelet-timers", daemon=True)
         self._thread.start()
 
-    def schedule(self, when: float, callback: Callable[[], None]) -> Timer:
-        """Call back at ``when`` seconds on the monotonic clock."""
+    def schedule(self, when: float, callback: Callable[..., object], subject: object = None) -> Timer:
+        """Call back at ``when`` seconds on the monotonic clock, with the subject if there is one."""
+        timer = Timer(when, callback, subject)
         if when - time.monotonic() > _LATER:
-            timer = Timer(None, when, callback)
             self._later.append(timer)
             return timer
-        timer = Timer(self, when, callback)
+        timer.wanted_by(self)
         with self._condition:
-            heapq.heappush(self._heap, (when, next(self._order), timer))
-            if self._heap[0][2] is timer:
+            heapq.heappush(self._heap, (when, timer))
+            if self._heap[0][1] is timer:
                 self._condition.notify()
         return timer
 
@@ -93,7 +104,7 @@ class Timers:
         with self._condition:
             self._cancelled += 1
             if self._cancelled > _FEW and self._cancelled > len(self._heap) // 2:
-                self._heap = [entry for entry in self._heap if not entry[2].cancelled]
+                self._heap = [entry for entry in self._heap if not entry[1].cancelled]
                 heapq.heapify(self._heap)
                 self._cancelled = 0
 
@@ -113,7 +124,7 @@ class Timers:
             timer = self._later.popleft()
             if not timer.cancelled:
                 timer.wanted_by(self)
-                heapq.heappush(self._heap, (timer.when, next(self._order), timer))
+                heapq.heappush(self._heap, (timer.when, timer))
 
     def _run(self) -> None:
         while (timer := self._next()) is not None:
@@ -129,7 +140,7 @@ class Timers:
                 self._sort_in()
                 remaining = self._heap[0][0] - time.monotonic() if self._heap else _LOOK
                 if remaining <= 0:
-                    timer = heapq.heappop(self._heap)[2]
+                    timer = heapq.heappop(self._heap)[1]
                     if not timer.cancelled:
                         return timer
                     self._cancelled = max(0, self._cancelled - 1)

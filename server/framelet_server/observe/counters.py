@@ -47,7 +47,8 @@ class TotalStats:
         self.answers += stats.answers
         self.octets_in += stats.octets_in
         self.octets_out += stats.octets_out
-        self.errors.update(stats.errors)
+        if stats.errors:
+            self.errors.update(stats.errors)
 
     def copy(self) -> TotalStats:
         """The sum so far, to be added to without changing this one."""

@@ -22,7 +22,7 @@ _TICKS = 4
 """Looks in one period; so that one that comes at a bad moment, or late, does not end a healthy server."""
 
 
-class Team(Protocol):
+class WorkerProgress(Protocol):
     """The workers, as the watchdog sees them."""
 
     @property
@@ -42,7 +42,12 @@ class Watchdog:
     """
 
     def __init__(
-        self, probe: LivenessProbe, timers: Timers, team: Team, period: float, beat: Callable[[], None]
+        self,
+        probe: LivenessProbe,
+        timers: Timers,
+        team: WorkerProgress,
+        period: float,
+        beat: Callable[[], None],
     ) -> None:
         """``beat`` is called several times in ``period`` seconds."""
         self._probe = probe

@@ -79,11 +79,14 @@ class Drain:
         self._finished: set[Connected] = (
             set()
         )  # open channels that nobody waits for: their last octet is sent
+        self._stoppers: set[Connected] = set()  # those whose STOP was allowed
         self._active: set[Connected] = set()  # once it has begun: those that it waits for
         self._begun = False
         self._forced = False
         self._counted = False  # the observer knows that nobody is waited for
-        self._outcome: tuple[int, int] | None = None  # what STOPPED says
+        self.outcome = (0, 0)
+        """How many connections were closed, and how many cut: what STOPPED says, once ``_concluded``."""
+        self._concluded = False
         self._over = False
         self._closed = 0
         self._cut = 0
@@ -104,7 +107,7 @@ class Drain:
             if self._begun:
                 return
             self._begun = True
-            channels = self._table.seal()
+            channels = [channel for channel in self._table.seal() if channel not in self._stoppers]
             self._active = {channel for channel in channels if not self._is_done(channel)}
         _log.info("draining %d connections: %s", len(channels), reason)
         self._observer.drain_began(reason)
@@ -125,24 +128,22 @@ class Drain:
     def stop_allowed(self, channel: Connected) -> None:
         """A client's STOP was allowed: it waits for the others (REQ-STOP-8, 11)."""
         with self._lock:
-            channel.stopper = True
+            if channel in self._stoppers:
+                return
+            self._stoppers.add(channel)
             self._active.discard(channel)
         reason = f"{channel.peer.name} sent STOP"
         self.begin(reason)
         self._observer.stop_allowed(reason)
-        outcome = self._outcome
-        if outcome is not None:
-            channel.send_stopped(*outcome)
+        if self._concluded:
+            channel.send_stopped()
         self._advance()  # it may have been the last one that a drain under way was waiting for
 
     def finished(self, channel: Connected) -> None:
         """A channel has sent its last octet, or has been cut off."""
         with self._lock:
             self._finished.add(channel)
-            if channel in self._active:
-                self._active.discard(channel)
-                self._closed += not channel.cut
-                self._cut += channel.cut
+            self._count(channel)
         self._advance()
 
     # 2. By force.
@@ -179,28 +180,30 @@ class Drain:
     def _conclude(self, closed: int, cut: int) -> None:
         """Have STOPPED sent with these numbers (REQ-STOP-8)."""
         with self._lock:
-            if self._outcome is not None:
+            if self._concluded:
                 return
-            self._outcome = closed, cut
-        for channel in self._table.all():
-            if channel.stopper:
-                channel.send_stopped(closed, cut)
+            self.outcome = closed, cut
+            self._concluded = True
+            stoppers = list(self._stoppers)
+        for channel in stoppers:
+            channel.send_stopped()
         self._limit_linger()
 
     def _limit_linger(self) -> None:
         """After a drain that was cut short, give the last clients the linger timeout to take STOPPED."""
-        if self._forced and self._outcome is not None:
+        if self._forced and self._concluded:
             self._timers.schedule(time.monotonic() + self._limits.linger_timeout, self._end)
 
     # 5. The end.
 
     def closed(self, channel: Connected) -> None:
         """A channel is gone."""
-        self.finished(channel)
         self._table.remove(channel)
         self._admission.leave(channel.peer.host, refused=channel.refused)
         with self._lock:
             self._finished.discard(channel)
+            self._stoppers.discard(channel)
+            self._count(channel)
         self._advance()
 
     def _end(self) -> None:
@@ -215,7 +218,15 @@ class Drain:
         self.on_end()
         self.ended.set()
 
+    def _count(self, channel: Connected) -> None:
+        """Count a channel that the drain has waited for."""
+        assert self._lock.locked()
+        if channel in self._active:
+            self._active.discard(channel)
+            self._closed += not channel.cut
+            self._cut += channel.cut
+
     def _is_done(self, channel: Connected) -> bool:
         """Whether the drain does not wait for a channel; the lock is held."""
         assert self._lock.locked()
-        return channel.refused or channel.stopper or channel in self._finished
+        return channel.refused or channel in self._finished

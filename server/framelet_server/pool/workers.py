@@ -28,6 +28,7 @@ from framelet_server.connection.channel import Channel
 from framelet_server.net.busy_poll import BusyPoll
 from framelet_server.net.poller import GONE
 from framelet_server.service.calls import HandlerCalls
+from framelet_server.service.handlers import LONG
 
 from .stall_detector import StallDetector
 from .worker import Worker
@@ -169,54 +170,55 @@ class Workers:
             worker.turns += 1
             if not detector.awake:
                 detector.note_turn(worker)
-            # The loop is all in one function, and each half of a turn one call: see
-            # ``Session.read_and_serve``.
-            while ready:
-                try:
-                    number, mask = ready.popleft()
-                except IndexError:  # relieved between the two
-                    break
-                owner = owners.get(number)
-                if not isinstance(owner, Channel):
-                    if owner is not None:
-                        self._wake_other(owner, mask)  # type: ignore[arg-type]  # whatever else is watched
-                    continue
-                channel: Channel = owner
-                with channel.lock:
-                    if channel.closed:
-                        continue
-                    if channel.owned:
-                        channel.disarm()
-                        continue
-                    channel.owned = True
-                    plain = channel.session.batchable and not (channel.notes or memory.exceeded)
-                if plain:
+            # All of the loop is in one function, and each half of a turn is one call of a session: see there.
+            while ready or unsent:
+                since = calls.ended
+                while ready and calls.ended - since < LONG:  # or the answers made wait for the other calls
                     try:
-                        channel.session.read_and_serve(calls)
+                        number, mask = ready.popleft()
+                    except IndexError:  # relieved between the two
+                        break
+                    owner = owners.get(number)
+                    if not isinstance(owner, Channel):
+                        if owner is not None:
+                            self._wake_other(owner, mask)  # type: ignore[arg-type]  # whatever else is watched
+                        continue
+                    channel: Channel = owner
+                    with channel.lock:
+                        if channel.closed:
+                            continue
+                        if channel.owned:
+                            channel.disarm()
+                            continue
+                        channel.owned = True
+                        plain = channel.session.batchable and not (channel.notes or memory.exceeded)
+                    if plain:
+                        try:
+                            channel.session.read_and_serve(calls)
+                        except Exception as error:  # noqa: BLE001 - it costs this client alone
+                            channel.fail(error)
+                        else:
+                            unsent.append(channel)
+                    else:
+                        channel.take_turn(calls, gone=mask & GONE > 0)
+                while unsent:
+                    try:
+                        channel = unsent.popleft()
+                    except IndexError:  # relieved between the two
+                        break
+                    try:
+                        at_rest = channel.session.send_and_go_on(calls, channel)
                     except Exception as error:  # noqa: BLE001 - it costs this client alone
                         channel.fail(error)
-                    else:
-                        unsent.append(channel)
-                else:
-                    channel.take_turn(calls, gone=mask & GONE > 0)
-            while unsent:
-                try:
-                    channel = unsent.popleft()
-                except IndexError:  # relieved between the two
-                    break
-                try:
-                    at_rest = channel.session.send_and_go_on(calls, channel)
-                except Exception as error:  # noqa: BLE001 - it costs this client alone
-                    channel.fail(error)
-                    continue
-                if not at_rest:
-                    channel.release()
-                    continue
-                with channel.lock:
-                    if channel.kept and context.keep_armed and not (channel.notes or channel.accounted):
-                        channel.owned = False
                         continue
-                channel.release_at_rest()
+                    if not at_rest:
+                        channel.release()
+                        continue
+                    with channel.lock:
+                        if channel.kept and context.keep_armed and not (channel.notes or channel.accounted):
+                            channel.owned = False
+                            continue
+                    channel.release_at_rest()
             owner = channel = None  # type: ignore[assignment]  # a client that goes must not stay in memory
             worker.turn_began = math.inf
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import threading
 from bisect import bisect_left
+from operator import length_hint
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from .handlers import Handlers, Service
 
 
+_FIRST_BOUND = BOUNDS[0]
+
 _MOST_CHARACTERS = 262_144
 """Characters of answers after which they are sent before the next call: a bound of memory (REQ-FLOW-1)."""
 
@@ -32,8 +35,8 @@ _MOST_CHARACTERS = 262_144
 class EarlySender(Protocol):
     """Where answers go while a later one of the same read is still being made."""
 
-    def send_early(self, answers: list[str], now: float) -> bool:
-        """Send the answers to the oldest REQUESTs; False, with nothing done, where that is not possible."""
+    def send_early(self, answers: list[str], now: float) -> None:
+        """Send the answers to the oldest REQUESTs, and what waited before them; raises nothing."""
         ...
 
 
@@ -85,44 +88,64 @@ class HandlerCalls:
         that it takes is a large part of what a quick handler takes.
         """
         service = self._handlers.request
-        if service.at_once == 1:
-            self.let_others_in()
-        elif len(texts) > 1 and not self.watched:
-            self.watch()
-        handler = service.function
-        answers: list[str] = []
-        append, size = answers.append, 0
-        self._answers, self._sender = answers, sender
+        handler, count = service.function, len(texts)
         self.failed = False
-        self.began = began = monotonic()
-        try:
-            for text in texts:
-                answer = handler(text)
-                append(answer)
-                size += len(answer)
-                if size > _MOST_CHARACTERS:
-                    break
-        except BaseException:  # noqa: BLE001 - even SystemExit in a handler must cost its caller alone
-            # What has no length was returned: that it is no text is found out when it is sent.
-            if not answers or hasattr(answers[-1], "__len__"):
-                self.failed = True
-                self._handlers.failed(service)
-        self.ended = ended = monotonic()
-        with self.lock:  # from here on nothing is sent early
+        if count == 1 and service.at_once > 1:  # nothing to be sent early: half of what follows can be spared
+            self.began = began = monotonic()
+            try:
+                answers = [handler(texts[0])]
+            except BaseException:  # noqa: BLE001 - even SystemExit in a handler must cost its caller alone
+                answers = []
+                self._fail(service)
+            self.ended = ended = monotonic()
             self.began = math.inf
-            sent, self.sent = self.sent, 0
-        self._sender = None
-        self.done = count = len(answers) + self.failed
+            self.done, sent = 1, 0
+        else:
+            if service.at_once == 1:
+                self.let_others_in()
+            elif not self.watched:
+                self.watch()
+            answers = []
+            append, size, left = answers.append, 0, iter(texts)
+            self._answers, self._sender = answers, sender
+            self.began = began = monotonic()
+            try:
+                for text in left:
+                    answer = handler(text)
+                    append(answer)
+                    size += len(answer)
+                    if size > _MOST_CHARACTERS:
+                        break
+            except BaseException:  # noqa: BLE001 - even SystemExit in a handler must cost its caller alone
+                # What has no length was returned: that it is no text is found out when it is sent.
+                if count - length_hint(left) > len(answers):
+                    self._fail(service)
+            self.ended = ended = monotonic()
+            with self.lock:  # from here on nothing is sent early
+                self.began = math.inf
+                sent, self.sent = self.sent, 0
+            self._sender = None
+            self.done = count = len(answers) + self.failed
         spent = ended - began
-        cells = self._cells
-        cells.counts[bisect_left(BOUNDS, spent / count)] += count
-        cells.seconds += spent
+        self._cells.seconds += spent
+        if spent > count * _FIRST_BOUND or service.at_once < MOST_AT_ONCE:
+            self._learn(service, count, spent)
+        else:
+            self._cells.counts[0] += count
+        return answers[sent:] if sent else answers
+
+    def _fail(self, service: Service) -> None:
+        self.failed = True
+        self._handlers.failed(service)
+
+    def _learn(self, service: Service, count: int, spent: float) -> None:
+        """Count calls by how long they took, and see how many of them fit into a millisecond."""
+        self._cells.counts[bisect_left(BOUNDS, spent / count)] += count
         if not service.fixed:
             if spent > LONG:
                 service.at_once = max(1, int(count * LONG / spent))
-            elif service.at_once < MOST_AT_ONCE:
-                service.at_once *= 2
-        return answers[sent:] if sent else answers
+            else:
+                service.at_once = min(2 * service.at_once, MOST_AT_ONCE)
 
     def answer_one(self, service: Service, text: str, sender: EarlySender | None) -> str:
         """Call a handler for one text; raises what it raises.
@@ -131,7 +154,7 @@ class HandlerCalls:
         """
         if service.at_once == 1:
             self.let_others_in()
-        elif sender is not None and not self.watched:
+        if sender is not None and not self.watched:
             self.watch()
         self._answers, self._sender = [], sender
         self.began = began = monotonic()
@@ -141,11 +164,8 @@ class HandlerCalls:
             self.ended = ended = monotonic()
             with self.lock:
                 self.began = math.inf
-            spent = ended - began
-            self._cells.counts[bisect_left(BOUNDS, spent)] += 1
-            self._cells.seconds += spent
-            if not service.fixed:
-                service.at_once = 1 if spent > LONG else min(2 * service.at_once, MOST_AT_ONCE)
+            self._cells.seconds += ended - began
+            self._learn(service, 1, ended - began)
 
     def send_early(self, now: float) -> None:
         """Send the answers that are ready while a later one is being made; called from another thread."""
@@ -153,5 +173,5 @@ class HandlerCalls:
             if self.began == math.inf or self._sender is None:
                 return
             ready = self._answers[self.sent :]
-            if self._sender.send_early(ready, now):
-                self.sent += len(ready)
+            self.sent += len(ready)
+            self._sender.send_early(ready, now)

@@ -80,6 +80,8 @@ class Handlers:
         With an ``executor`` it is that which calls the handlers; its owner shuts it down.  ``blocking`` says
         whether handlers may block; None: to be learned, of each by itself.
         """
+        if executor is not None:
+            blocking = False  # for no worker ever calls one
         self.request = Service(request, blocking)
         self._applications = {number: Service(found, blocking) for number, found in applications.items()}
         for frame_type in applications:

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from framelet.registry import STOP_TOKEN_VARIABLE
 from framelet_conformance.verdicts import SetupFailed, Skipped
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 _OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 _PLACE = re.compile(r"\{([a-z_]+)\}")
-TOKEN_VARIABLE = "FRAMELET_STOP_TOKEN"  # noqa: S105 - the name of a variable, no secret
 
 
 def places(template: str) -> set[str]:
@@ -77,7 +77,7 @@ class Process:
         """Start it; raises SetupFailed where that is impossible."""
         environment = dict(os.environ)
         if token is not None:
-            environment[TOKEN_VARIABLE] = token
+            environment[STOP_TOKEN_VARIABLE] = token
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - read after the process ended
         try:
             self._process = subprocess.Popen(  # noqa: S603 - the command that the user gave
