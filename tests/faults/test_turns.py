@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from framelet import FrameType, encode
 from framelet_server import EpollPoller
 from framelet_server.connection.channel import Channel
+from framelet_server.connection.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.integration.conftest import Peer
+    from tests.integration.conftest import Gate, Peer
 
     from framelet_server import Server
 
@@ -78,3 +80,24 @@ def test_a_fault_at_the_end_of_a_turn_costs_no_worker(
         assert other.ask("ab") == "ba"
     monkeypatch.undo()
     assert caplog.text.count("a worker failed in its turn") == 5
+
+
+def test_nothing_is_sent_early_for_a_client_whose_turn_is_over(
+    serve: Serve, connect: Connect, gate: Gate, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent_for: list[Session] = []
+    monkeypatch.setattr(Session, "send_early", lambda self, *_: sent_for.append(self))
+    server = serve(gate, threads=1)
+    earlier, peer = connect(server), connect(server)
+    for _ in range(20):  # the handler is known as quick
+        assert [earlier.ask("ab"), peer.ask("ab")] == ["ba", "ba"]
+    earlier.send(encode(FrameType.PING), encode(FrameType.REQUEST, b"ab"))
+    assert len(earlier.take(2)) == 2
+    detector = server._running().workers.detector
+    detector.wake()
+    peer.request("block")
+    gate.await_entry()
+    until(lambda: detector.relieved)  # it has found the call
+    gate.open()
+    assert peer.replies(1) == ["kcolb"]
+    assert sent_for == []

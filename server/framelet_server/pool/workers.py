@@ -139,7 +139,7 @@ class Workers:
                 worker.active = True
             try:
                 self._serve(worker)
-            except Exception:  # a fault of our own costs one client its turn, never a worker
+            except Exception:  # noqa: BLE001 - a fault of our own costs one client its turn, never a worker
                 _log.exception("a worker failed in its turn")
                 self._leave(worker)
                 self.relieve(worker)

@@ -164,6 +164,7 @@ class HandlerCalls:
             self.ended = ended = monotonic()
             with self.lock:
                 self.began = math.inf
+                self._sender = None  # it must not be written to after its turn, when the next call blocks
             self._cells.seconds += ended - began
             self._learn(service, 1, ended - began)
 
