@@ -169,6 +169,7 @@ class Server:
         context = Context(limits, handlers, timers, poller, memory, admission, stops, drain)
         workers = Workers(context)
         probe = LivenessProbe(poller, timers, limited_log)
+        workers.wake_one = probe.wake_worker
         acceptors = [
             Acceptor(context, sock, admission, drain, self._entrance, owns_file=not self._given)
             for sock in sockets

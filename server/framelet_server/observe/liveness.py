@@ -74,6 +74,12 @@ class LivenessProbe:
                 self._waited = time.monotonic() - self._asked
                 self._asked = None
 
+    def wake_worker(self) -> None:
+        """Have a worker that waits for clients come back from the poller."""
+        with self._lock:
+            if not self._closed:
+                self._poller.arm(self._sock, read=False, write=True)
+
     def close(self) -> None:
         """Beat no more, and say what the log has kept back."""
         with self._lock:

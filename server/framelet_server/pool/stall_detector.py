@@ -1,8 +1,13 @@
-"""Finds workers that are held up by a handler, and has others go on in their place.
+"""Finds workers that are held up by a handler, and decides how many workers are active.
 
 It runs on the thread of the timers, every 10 ms while much is going on, and sleeps otherwise (``awake``).
-Awake, one worker serves all clients.  Asleep, two wait for clients, so that one is there when a handler holds
-up the other; a worker that is woken often, or while the other is at work, wakes the detector.
+
+- Awake, one worker serves all clients, and sockets stay armed between turns.  One that is held up by
+  surprise is replaced, and the answers that it has ready are sent.
+- Asleep, two wait for clients, so that one is there when a handler holds up the other.  A worker that is
+  woken often, or while the other is at work, wakes the detector.
+- While handlers are known to block, a worker lets another one in before each call, up to all threads.
+- Without a GIL all threads are active always.
 """
 
 from __future__ import annotations
@@ -37,27 +42,29 @@ class Team(Protocol):
         """Each of them."""
         ...
 
-    def relieve(self, worker: Worker) -> bool:
-        """Take the permit from a worker that is held up; False where it has none."""
+    def let_others_in(self, worker: Worker) -> bool:
+        """See that another one is there while this one is held up; whether one more had to become active."""
         ...
 
-    def add_permit(self) -> None:
-        """Let one more worker wait for clients."""
+    def grow_to(self, wanted: int) -> None:
+        """Have at least so many active."""
+
+    def shrink_to(self, wanted: int) -> None:
+        """Have at most so many active."""
 
 
 class StallDetector:
     """Looks after the workers of one server."""
 
-    def __init__(self, team: Team, context: Context, *, may_be_alone: bool) -> None:
-        """Sleep; ``may_be_alone`` says whether one worker is to serve all while it is awake."""
+    def __init__(self, team: Team, context: Context, *, alone: bool) -> None:
+        """Sleep; ``alone`` says whether one worker is to serve all where no handler blocks."""
         self._team = team
         self._context = context
-        self._may_be_alone = may_be_alone
-        self._lock = threading.Lock()  # guards ``awake`` and ``surplus``
+        self._alone = alone
+        self._lock = threading.Lock()  # guards ``awake``
         self.awake = False
         self.relieved = 0
         """How many times a worker was held up by surprise."""
-        self.surplus = 0  # permits to be taken back
         self._quiet = 0  # ticks with few turns
         self._turns = 0  # of all workers, at the last tick
         self._since = 0.0  # when the turns that are counted in ``_recent`` began
@@ -69,9 +76,9 @@ class StallDetector:
         if now - self._since > 2 * _TICK:
             self._since, self._recent = now, 0
         self._recent += 1
-        if self._recent > _OFTEN or any(
-            other.turn_began < math.inf and other is not worker for other in self._team.all
-        ):
+        # Several clients come at once where it began to wait while the detector was awake: any may hold it
+        # up.
+        if self._recent > _OFTEN or len(worker.ready) > 1 or self._others_are_busy(worker):
             self.wake()
 
     def wake(self) -> None:
@@ -80,39 +87,27 @@ class StallDetector:
             if self.awake:
                 return
             self.awake = True
-            self._quiet = 0
-            if self._may_be_alone:
-                self.surplus += 1
-                self._context.keep_armed = True
+        self._quiet = 0
         for worker in self._team.all:
             worker.calls.watched = True
         self._context.timers.schedule(monotonic() + _TICK, self._look)
 
-    def takes_back(self, worker: Worker) -> bool:
-        """Whether a worker has to stand by, as one fewer is to wait for clients."""
-        with self._lock:
-            if not self.surplus:
-                return False
-            self.surplus -= 1
-        with worker.calls.lock:
-            worker.active = False
-        return True
-
     def _look(self) -> None:
-        """Relieve those who are held up; go to sleep where little has gone on for a while."""
+        """Have others go on for those who are held up; go to sleep where little has gone on for a while."""
         now = monotonic()
         workers = self._team.all
-        held_up = [
-            worker
-            for worker in workers
-            if now - worker.calls.began >= _TICK or (worker.active and now - worker.turn_began >= 2 * _TICK)
-        ]
+        held_up = [w for w in workers if now - w.calls.began >= _TICK or now - w.turn_began >= 2 * _TICK]
         for worker in held_up:
             worker.calls.send_early(now)
-            self.relieved += self._team.relieve(worker)
+            self.relieved += self._team.let_others_in(worker)
+        if self._alone:
+            quick = self._context.handlers.request.at_once > 1
+            self._context.keep_armed = quick
+            if quick or self._quiet:
+                self._team.shrink_to(1 + len(held_up))
         turns = sum(worker.turns for worker in workers)
-        little = turns - self._turns <= _OFTEN // 2 and not any(w.turn_began < math.inf for w in workers)
-        self._quiet = self._quiet + 1 if little else 0
+        few = turns - self._turns <= _OFTEN // 2 and not self._others_are_busy(None)
+        self._quiet = self._quiet + 1 if few else 0
         self._turns = turns
         if self._quiet < _QUIET:
             self._context.timers.schedule(now + _TICK, self._look)
@@ -120,14 +115,16 @@ class StallDetector:
             self._sleep()
 
     def _sleep(self) -> None:
-        more = False
         with self._lock:
             self.awake = False
-            if self._may_be_alone:
-                self._context.keep_armed = False
-                more = not self.surplus
-                self.surplus = 0
         for worker in self._team.all:
             worker.calls.watched = False
-        if more:
-            self._team.add_permit()
+        if self._alone:
+            self._context.keep_armed = False
+            self._team.shrink_to(2)
+            self._team.grow_to(2)
+        if self._others_are_busy(None):
+            self.wake()  # a turn began just now, when its worker still saw the detector awake
+
+    def _others_are_busy(self, worker: Worker | None) -> bool:
+        return any(other.turn_began < math.inf and other is not worker for other in self._team.all)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Worker:
     """One thread: what it has taken on, and where it is.
 
-    ``turn_began`` is infinite while it waits.  ``active`` is guarded by ``calls.lock``.
+    ``turn_began`` is infinite while it waits.  ``active`` is guarded by the lock of ``Workers``.
     """
 
     __slots__ = ("active", "calls", "ready", "turn_began", "turns", "unsent")

@@ -1,15 +1,13 @@
 """The threads that serve all clients, and how many of them are active.
 
-A worker waits for clients that are ready, serves a turn of each, and waits again; a worker that is *active*
-has one of the ``permits`` for that, the others stand by.  Under the GIL two busy workers only contend, so
-while much is going on (``StallDetector.awake``) one worker serves all, many clients at a time, and sockets
-stay armed between turns.  While little is going on two wait, so that one that is held up is no loss.
+A worker waits for clients that are ready, serves a turn of each, and waits again.  Those that do are
+*active*, each by one of the ``_permits``; the others stand by.  How many are active is up to the
+``StallDetector``: under the GIL two busy workers only contend, so one serves all, many clients at a time,
+unless handlers block or there is little to do.
 
-A worker gives its permit up before it calls a handler that may take long (``let_others_in``); the stall
-detector does it on behalf of one that is held up by surprise.  What the worker had taken on goes to the
-others (``_left``).
-
-Lock order: a worker's ``calls.lock`` first, then nothing else but the sockets.
+Before a call that may take long a worker sees that another one is there for the other clients
+(``let_others_in``); the stall detector does it on behalf of one that is held up by surprise.  What the worker
+had taken on goes to the others (``_left``).
 """
 
 from __future__ import annotations
@@ -20,6 +18,7 @@ import logging
 import math
 import queue
 import sys
+import threading
 from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
@@ -34,6 +33,7 @@ from .stall_detector import StallDetector
 from .worker import Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Executor, Future
 
     from framelet_server.connection.context import Context
@@ -64,18 +64,21 @@ class Workers:
         self._context = context
         self._poller = context.poller
         threads = context.limits.threads
-        # Without a GIL all are active always.
-        alone = one_at_a_time()
-        self._permits: queue.SimpleQueue[None] = queue.SimpleQueue()
-        for _ in range(min(2, threads) if alone else threads):
-            self._permits.put(None)
+        alone = one_at_a_time() and threads > 1
         context.keep_armed = threads == 1
+        self.wake_one: Callable[[], None] = lambda: None
+        """Has a worker that waits for clients come back from the poller."""
         self._left: deque[Channel | tuple[int, int]] = deque()  # what workers that are held up had taken on
+        self._permits: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._lock = threading.Lock()  # guards the next two, and ``active`` of each worker
+        self._granted = 0  # permits, those that no worker has taken yet among them
+        self._surplus = 0  # those of them that are to be taken back
         self.all = [Worker(HandlerCalls(context.handlers)) for _ in range(threads)]
-        self.detector = StallDetector(self, context, may_be_alone=alone and threads > 1)
+        self.detector = StallDetector(self, context, alone=alone)
         for worker in self.all:
-            worker.calls.let_others_in = functools.partial(self.relieve, worker)
+            worker.calls.let_others_in = functools.partial(self.let_others_in, worker)
             worker.calls.watch = self.detector.wake
+        self.grow_to(2 if alone else threads)
 
     def start(self, executor: Executor) -> list[Future[None]]:
         """Have an executor run them all, each on a thread of its own."""
@@ -102,63 +105,90 @@ class Workers:
         since = (max(w.turn_began, w.calls.ended) for w in self.all if w.calls.began == math.inf)
         return now - min(since, default=now)
 
-    def relieve(self, worker: Worker) -> bool:
-        """Take the permit from a worker that is, or will be, held up; False where it has none.
+    # How many are active.
 
-        Another worker goes on with what this one had taken on.  Called by the worker itself, or by the stall
-        detector.
+    def let_others_in(self, worker: Worker) -> bool:
+        """See that another worker is there for the other clients while this one is held up.
+
+        It goes on with what this one had taken on.  Called by the worker itself, or by the stall detector.
+        Whether one more had to become active.
         """
-        with worker.calls.lock:
-            if not worker.active:
-                return False
-            worker.active = False
-        self._leave(worker)
-        self._permits.put(None)
-        return True
-
-    def _leave(self, worker: Worker) -> None:
-        """Have others go on with what a worker had taken on; called by itself, or by the stall detector."""
+        left = False
         with contextlib.suppress(IndexError):
             while True:
                 self._left.append(worker.unsent.popleft())
+                left = True
         with contextlib.suppress(IndexError):
             while True:
                 self._left.append(worker.ready.popleft())
+                left = True
+        others = (other for other in self.all if other is not worker)
+        grown = not any(other.active and other.calls.began == math.inf for other in others) and self._grow()
+        if left and not grown:
+            self.wake_one()
+        return grown
 
-    def add_permit(self) -> None:
-        """Let one more worker wait for clients."""
+    def grow_to(self, wanted: int) -> None:
+        """Have at least so many active."""
+        while self._granted < wanted and self._grow():
+            pass
+
+    def shrink_to(self, wanted: int) -> None:
+        """Have at most so many active, as soon as they come back from what they do."""
+        with self._lock:
+            self._surplus = max(0, self._granted - wanted)
+        if self._surplus and self.one_waits:
+            self.wake_one()
+
+    def _grow(self) -> bool:
+        """Have one more active; False where all are."""
+        with self._lock:
+            if self._granted == len(self.all):
+                return False
+            self._granted += 1
         self._permits.put(None)
+        return True
+
+    def _stands_down(self, worker: Worker) -> bool:
+        """Take a worker's permit back, if there are too many."""
+        with self._lock:
+            if not self._surplus:
+                return False
+            self._surplus -= 1
+            self._granted -= 1
+            worker.active = False
+        return True
 
     # What each thread does.
 
     def _run(self, worker: Worker) -> None:
-        """Stand by for a permit, and serve until it is gone; again and again until the server ends."""
+        """Stand by for a permit, and serve until it is taken back; again and again until the server ends."""
         while not self._poller.closed:
             self._permits.get()
-            with worker.calls.lock:
+            with self._lock:
                 worker.active = True
             try:
                 self._serve(worker)
             except Exception:  # noqa: BLE001 - a fault of our own costs one client its turn, never a worker
                 _log.exception("a worker failed in its turn")
-                self._leave(worker)
-                self.relieve(worker)
+                self.let_others_in(worker)
+                self._permits.put(None)
             finally:
                 worker.turn_began = math.inf
+                with self._lock:
+                    worker.active = False
         self._release_left()
-        with worker.calls.lock:
-            worker.active = False
         self._permits.put(None)  # so that the others see it too
 
     def _serve(self, worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915 - see the comment inside
-        """Wait for clients and serve them, until this worker's permit is gone or the poller is closed."""
+        """Wait for clients and serve them, until this worker's permit is taken back or the poller closed."""
         context, poller, detector = self._context, self._poller, self.detector
         poll, owners = poller.poll, poller.owners
         calls, ready, unsent, left = worker.calls, worker.ready, worker.unsent, self._left
         memory, request, seconds = context.memory, context.handlers.request, context.limits.busy_poll
         awake = BusyPoll(poller, _AT_ONCE, seconds) if seconds else None
-        while worker.active and not poller.closed:
-            if detector.surplus and detector.takes_back(worker):
+        while not poller.closed:
+            if self._surplus and not left and self._stands_down(worker):
                 return
             if left:
                 self._take_over(worker)
@@ -176,7 +206,7 @@ class Workers:
                 while ready and calls.ended - since < LONG:  # or the answers made wait for the other calls
                     try:
                         number, mask = ready.popleft()
-                    except IndexError:  # relieved between the two
+                    except IndexError:  # left to others between the two
                         break
                     owner = owners.get(number)
                     if not isinstance(owner, Channel):
@@ -204,7 +234,7 @@ class Workers:
                 while unsent:
                     try:
                         channel = unsent.popleft()
-                    except IndexError:  # relieved between the two
+                    except IndexError:  # left to others between the two
                         break
                     try:
                         at_rest = channel.session.send_and_go_on(calls, channel)
