@@ -10,6 +10,7 @@ from framelet import FrameType, encode
 from framelet_server import EpollPoller
 from framelet_server.connection.channel import Channel
 from framelet_server.connection.session import Session
+from framelet_server.service.calls import HandlerCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,18 +87,25 @@ def test_nothing_is_sent_early_for_a_client_whose_turn_is_over(
     serve: Serve, connect: Connect, gate: Gate, until: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent_for: list[Session] = []
+    looks: list[float] = []
+    send_early = HandlerCalls.send_early
+
+    def looking(self: HandlerCalls, now: float) -> None:
+        send_early(self, now)
+        looks.append(now)
+
     monkeypatch.setattr(Session, "send_early", lambda self, *_: sent_for.append(self))
+    monkeypatch.setattr(HandlerCalls, "send_early", looking)
     server = serve(gate, threads=1)
     earlier, peer = connect(server), connect(server)
     for _ in range(20):  # the handler is known as quick
         assert [earlier.ask("ab"), peer.ask("ab")] == ["ba", "ba"]
     earlier.send(encode(FrameType.PING), encode(FrameType.REQUEST, b"ab"))
     assert len(earlier.take(2)) == 2
-    detector = server._running().workers.detector
-    detector.wake()
+    server._running().workers.detector.wake()
     peer.request("block")
     gate.await_entry()
-    until(lambda: detector.relieved)  # it has found the call
+    until(lambda: looks)
     gate.open()
     assert peer.replies(1) == ["kcolb"]
     assert sent_for == []
