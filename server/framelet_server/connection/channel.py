@@ -264,6 +264,8 @@ class Channel:
 
     def _report(self) -> None:
         """Tell the pool of what the session has come to."""
+        if self.closed:  # the drain has forgotten it
+            return
         session, drain = self.session, self._context.drain
         if session.stopper:
             drain.stop_allowed(self)
@@ -367,4 +369,6 @@ class Channel:
             self._context.poller.discard(session.transport.sock)
         session.release()
         self._account()
+        if session.stopper:  # maybe in the turn that ends it
+            self._context.drain.stop_allowed(self)
         self._context.drain.closed(self)
