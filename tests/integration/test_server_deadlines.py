@@ -180,6 +180,20 @@ class TestIdle:
         peer.send(REQUEST[6:])
         assert peer.take(1) == [REPLY]
 
+    @pytest.mark.req("REQ-TIME-3")
+    def test_it_is_not_put_off_by_the_deadline_of_a_frame_that_was_completed(
+        self, serve: Serve, connect: Connect, poller: Any, until: Any
+    ) -> None:
+        server = serve(poller=poller, idle_timeout=0.1, frame_timeout=1_000.0)
+        peer = connect(server)
+        peer.send(REQUEST[:6])
+        table: Any = server._running().table
+        # Until the timer is that of the frame.
+        until(lambda: [channel for channel in table.all() if channel.timer.when - time.monotonic() > 100])
+        peer.send(REQUEST[6:])
+        assert peer.take(1) == [REPLY]
+        assert peer.error() == 505
+
     @pytest.mark.req("REQ-TIME-4")
     def test_a_client_whose_handler_works_is_not_idle(
         self, serve: Serve, connect: Connect, gate: Gate, poller: Any

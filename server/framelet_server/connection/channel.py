@@ -159,7 +159,9 @@ class Channel:
         if self.accounted:
             self._account()
         with self.lock:
-            if not (self.notes or self.timer is None or self.closed):
+            timer, idle = self.timer, self.session.connection.idle_deadline
+            # The timer may be that of a frame, and later than the rest after it may last.
+            if timer is not None and timer.when <= idle and not (self.notes or self.closed):
                 self.owned = False
                 if not self._context.keep_armed:
                     self._arm(read=True, write=False)
