@@ -242,7 +242,7 @@ class Server:
             threads=self._limits.threads,
             threads_active=parts.workers.active,
             threads_busy=parts.workers.busy,
-            threads_relieved=parts.workers.detector.relieved,
+            threads_held_up=parts.workers.detector.stalls,
             thread_wait_seconds=parts.probe.wait,
             memory_octets=parts.memory.total,
             shed=parts.memory.shed,

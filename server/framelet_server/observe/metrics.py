@@ -50,8 +50,8 @@ class Metrics:
     )
     threads: int = field(metadata=_gauge("worker threads"))
     threads_active: int = field(metadata=_gauge("worker threads that wait for clients, or serve them"))
-    threads_relieved: int = field(
-        metadata=_counter("times that a worker thread was held up by surprise and another one went on")
+    threads_held_up: int = field(
+        metadata=_counter("times that a worker thread was held up by a handler that was taken for quick")
     )
     threads_busy: int = field(metadata=_gauge("worker threads that are serving a client now"))
     thread_wait_seconds: float = field(

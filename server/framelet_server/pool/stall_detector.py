@@ -42,9 +42,8 @@ class Team(Protocol):
         """Each of them."""
         ...
 
-    def let_others_in(self, worker: Worker) -> bool:
-        """See that another one is there while this one is held up; whether one more had to become active."""
-        ...
+    def let_others_in(self, worker: Worker) -> None:
+        """See that another one is there while this one is held up."""
 
     def grow_to(self, wanted: int) -> None:
         """Have at least so many active."""
@@ -63,8 +62,9 @@ class StallDetector:
         self._alone = alone
         self._lock = threading.Lock()  # guards ``awake``
         self.awake = False
-        self.relieved = 0
+        self.stalls = 0
         """How many times a worker was held up by surprise."""
+        self._held_up: list[Worker] = []  # at the last tick
         self._quiet = 0  # ticks with few turns
         self._turns = 0  # of all workers, at the last tick
         self._since = 0.0  # when the turns that are counted in ``_recent`` began
@@ -97,11 +97,13 @@ class StallDetector:
         now = monotonic()
         workers = self._team.all
         held_up = [w for w in workers if now - w.calls.began >= _TICK or now - w.turn_began >= 2 * _TICK]
+        quick = self._context.handlers.request.at_once > 1
         for worker in held_up:
             worker.calls.send_early(now)
-            self.relieved += self._team.let_others_in(worker)
+            self._team.let_others_in(worker)
+            self.stalls += quick and worker not in self._held_up
+        self._held_up = held_up
         if self._alone:
-            quick = self._context.handlers.request.at_once > 1
             self._context.keep_armed = quick
             if quick or self._quiet:
                 self._team.shrink_to(1 + len(held_up))

@@ -107,11 +107,10 @@ class Workers:
 
     # How many are active.
 
-    def let_others_in(self, worker: Worker) -> bool:
+    def let_others_in(self, worker: Worker) -> None:
         """See that another worker is there for the other clients while this one is held up.
 
         It goes on with what this one had taken on.  Called by the worker itself, or by the stall detector.
-        Whether one more had to become active.
         """
         left = False
         with contextlib.suppress(IndexError):
@@ -126,7 +125,6 @@ class Workers:
         grown = not any(other.active and other.calls.began == math.inf for other in others) and self._grow()
         if left and not grown:
             self.wake_one()
-        return grown
 
     def grow_to(self, wanted: int) -> None:
         """Have at least so many active."""

@@ -79,7 +79,7 @@ class HandlerCalls:
         self.now = 0.0  # when the worker's turn began
         self.watched = False  # whether the stall detector is awake
         self.watch: Callable[[], None] = _nothing  # wakes it
-        self.let_others_in: Callable[[], object] = _nothing  # before a call that may take long
+        self.let_others_in: Callable[[], None] = _nothing  # before a call that may take long
 
     def answer(self, texts: Sequence[str], sender: EarlySender) -> list[str]:
         """Call the handler of REQUEST for texts, up to the first that fails (``failed``).
