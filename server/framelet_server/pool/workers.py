@@ -84,6 +84,10 @@ class Workers:
         """Have an executor run them all, each on a thread of its own."""
         return [executor.submit(self._run, worker) for worker in self.all]
 
+    def end(self) -> None:
+        """Have those see that the poller is closed that stand by, though none comes back to tell them."""
+        self._permits.put(None)
+
     @property
     def active(self) -> int:
         """How many have a permit."""
