@@ -182,6 +182,7 @@ class Server:
         def end() -> None:
             probe.close()
             poller.close()
+            workers.end()
 
         drain.stop_accepting, drain.on_end = stop_accepting, end
         return _Parts(context, table, admission, stops, drain, workers, probe, memory)

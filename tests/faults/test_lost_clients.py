@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import socket
 import threading
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from framelet import FrameType, encode
+from framelet_server.connection.channel import Channel
+from framelet_server.connection.event_turn import EventTurn
 from framelet_server.connection.session import Session
 
 if TYPE_CHECKING:
@@ -29,6 +32,11 @@ SMALL = (socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
 
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - only the number is wanted
+
+
+def channels() -> int:
+    gc.collect()
+    return sum(isinstance(found, Channel) for found in gc.get_objects())
 
 
 def before_any_octet(peer: Peer, gate: Gate) -> None:
@@ -103,7 +111,7 @@ def test_a_client_that_is_lost(  # noqa: PLR0913 - a matrix
     server = serve(gate, poller=poller, threads=4, max_unsent=2_000_000)
     other = connect(server)
     assert other.ask("ab") == "ba"
-    threads, before = threading.active_count(), descriptors()
+    threads, before, known = threading.active_count(), descriptors(), channels()
     lost = [connect(server, SMALL) for _ in range(3)]
     for peer in lost:
         stage(peer, gate)
@@ -114,6 +122,7 @@ def test_a_client_that_is_lost(  # noqa: PLR0913 - a matrix
     until(lambda: descriptors() == before)
     assert threading.active_count() == threads
     assert other.ask("ab") == "ba"
+    until(lambda: channels() == known)
 
 
 def test_clients_that_reset_right_after_connecting(
@@ -208,3 +217,24 @@ def test_a_reset_in_the_middle_of_a_drain_counts_the_client_out(
     lost.reset()
     gate.open()
     assert stopper.take(1)[0].type == FrameType.STOPPED
+
+
+@pytest.mark.req("REQ-STOP-1")
+def test_a_stop_is_obeyed_though_its_client_is_lost_in_the_same_turn(
+    serve: Serve, connect: Connect, poller: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide = EventTurn._decide_stop
+
+    def decide_and_fail(self: EventTurn, *args: Any) -> None:
+        decide(self, *args)
+        raise ConnectionResetError
+
+    monkeypatch.setattr(EventTurn, "_decide_stop", decide_and_fail)
+    server = serve(poller=poller)
+    peer, other = connect(server), connect(server)
+    assert other.ask("ab") == "ba"
+    peer.send(encode(FrameType.STOP))
+    assert other.receive() is None
+    other.close()
+    assert server.wait(20)
+    assert not server._running().drain._stoppers

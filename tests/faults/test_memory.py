@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -192,3 +193,33 @@ def test_what_is_held_is_counted_down_when_a_client_is_lost(
         peer.reset()
     peers[2].close()
     until(lambda: budget.total == 2 * 100_005)
+
+
+@pytest.mark.req("REQ-ERROR-8", "REQ-FLOW-7")
+def test_a_client_that_is_shed_while_it_is_not_read_lingers_no_longer_than_others(
+    serve: Serve, connect: Connect, until: Any, poller: Any
+) -> None:
+    server = serve(poller=poller, max_memory=MIB, linger_timeout=0.2)
+    peer = connect(server)
+    peer.send(part(MIB + 100))
+    until(lambda: server._running().memory.exceeded)
+    peer.send(b"x")
+    assert peer.error() == 509
+    assert peer.receive() is None  # and it does not close
+    until(lambda: server.metrics().connections_open == 0)
+
+
+@pytest.mark.req("REQ-ERROR-8", "REQ-FLOW-7")
+def test_a_client_that_is_shed_while_its_answers_are_made_lingers_no_longer_than_others(
+    serve: Serve, connect: Connect, until: Any, gate: Gate, poller: Any
+) -> None:
+    with ThreadPoolExecutor(1) as executor:
+        server = serve(
+            gate, executor=executor, poller=poller, max_memory=MIB, max_in_flight=2, linger_timeout=0.2
+        )
+        peer = connect(server)
+        peer.request("block", "x" * MIB)
+        assert peer.error() == 509
+        assert peer.receive() is None
+        until(lambda: server.metrics().connections_open == 0)
+        gate.open()

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from framelet import FrameType, encode
 from framelet_server import EpollPoller
 from framelet_server.connection.channel import Channel
+from framelet_server.connection.session import Session
+from framelet_server.service.calls import HandlerCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.integration.conftest import Peer
+    from tests.integration.conftest import Gate, Peer
 
     from framelet_server import Server
 
@@ -33,7 +36,9 @@ class Owners(dict[int, object]):
         return owner
 
 
-def test_a_client_that_is_closed_just_before_its_turn_costs_no_worker(serve: Serve, connect: Connect) -> None:
+def test_a_client_that_is_closed_just_before_its_turn_costs_nothing(
+    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
     poller = EpollPoller()
     poller.owners = owners = Owners()
     server = serve(threads=1, poller=lambda: poller)
@@ -46,3 +51,61 @@ def test_a_client_that_is_closed_just_before_its_turn_costs_no_worker(serve: Ser
     with pytest.raises(ConnectionError):
         peer.receive()
     assert other.ask("ab") == "ba"
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_fault_at_the_end_of_a_turn_costs_no_worker(
+    serve: Serve,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    threads: int,
+) -> None:
+    release = Channel.release
+
+    def faulty(self: Channel) -> None:
+        release(self)
+        if self.closed:
+            raise ZeroDivisionError("a fault of the server")
+
+    server = serve(threads=threads)
+    other = connect(server)
+    assert other.ask("ab") == "ba"
+    monkeypatch.setattr(Channel, "release", faulty)
+    for _ in range(5):  # more often than there are threads to lose
+        peer = connect(server)
+        assert peer.ask("ab") == "ba"
+        peer.end()
+        assert peer.receive() is None
+        assert other.ask("ab") == "ba"
+    monkeypatch.undo()
+    assert caplog.text.count("a worker failed in its turn") == 5
+
+
+def test_nothing_is_sent_early_for_a_client_whose_turn_is_over(
+    serve: Serve, connect: Connect, gate: Gate, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent_for: list[Session] = []
+    looks: list[float] = []
+    send_early = HandlerCalls.send_early
+
+    def looking(self: HandlerCalls, now: float) -> None:
+        send_early(self, now)
+        looks.append(now)
+
+    monkeypatch.setattr(Session, "send_early", lambda self, *_: sent_for.append(self))
+    monkeypatch.setattr(HandlerCalls, "send_early", looking)
+    server = serve(gate, threads=1)
+    earlier, peer = connect(server), connect(server)
+    for _ in range(20):  # the handler is known as quick
+        assert [earlier.ask("ab"), peer.ask("ab")] == ["ba", "ba"]
+    earlier.send(encode(FrameType.PING), encode(FrameType.REQUEST, b"ab"))
+    assert len(earlier.take(2)) == 2
+    server._running().workers.detector.wake()
+    peer.request("block")
+    gate.await_entry()
+    until(lambda: looks)
+    gate.open()
+    assert peer.replies(1) == ["kcolb"]
+    assert sent_for == []

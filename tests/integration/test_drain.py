@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from framelet import Frame, FrameType, decode_text, encode
+from framelet_server.pool.stall_detector import StallDetector
 
 from .peers import refuses_connections, stopped
 
@@ -226,6 +227,25 @@ class TestDrain:
         gate.open()
         until(lambda: server.stuck == 0)
         assert "never served" not in gate.seen
+
+    def test_workers_that_stand_by_end_though_the_only_active_one_is_stuck(
+        self, serve: Serve, connect: Connect, gate: Gate, until: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server = serve(gate, threads=4)
+        workers = server._running().workers
+        peer = connect(server)
+        until(lambda: peer.ask("ab") == "ba" and workers.active == 1)
+        looked = threading.Event()  # and does not again: the end comes before its next look
+        monkeypatch.setattr(StallDetector, "_look", lambda _: looked.set())
+        assert looked.wait(20)
+        peer.request("block")
+        gate.await_entry()
+        server.begin_drain()
+        server.force()
+        assert server.wait(20)
+        assert server.stuck == 1
+        gate.open()
+        until(lambda: server.stuck == 0)
 
     @pytest.mark.req("REQ-STOP-6")
     def test_nobody_is_let_in_any_more_even_while_all_workers_are_busy(

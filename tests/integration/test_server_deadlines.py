@@ -102,15 +102,18 @@ class TestFrame:
             assert peer.take(1) == [REPLY]
 
     @pytest.mark.req("REQ-TIME-1")
+    @pytest.mark.parametrize("size", [5, 65_526], ids=["same-read", "next-read"])
     def test_the_time_of_a_handler_does_not_count(
-        self, serve: Serve, connect: Connect, gate: Gate, poller: Any
+        self, serve: Serve, connect: Connect, gate: Gate, poller: Any, size: int
     ) -> None:
         peer = connect(serve(gate, poller=poller, frame_timeout=0.3, idle_timeout=0.3))
-        peer.send(encode(FrameType.REQUEST, b"block"), REQUEST[:3])
+        text = b"block".ljust(size, b"-")
+        peer.send(encode(FrameType.REQUEST, text), encode(FrameType.REQUEST), REQUEST[:3])
         gate.await_entry()
+        peer.await_receipt()
         pass_time(0.4)
         gate.open()
-        assert peer.replies(1) == ["kcolb"]
+        assert [len(reply) for reply in peer.replies(2)] == [size, 0]
         pass_time(0.1)
         peer.send(REQUEST[3:])
         assert peer.take(1) == [REPLY]
@@ -179,6 +182,20 @@ class TestIdle:
         pass_time(0.3)
         peer.send(REQUEST[6:])
         assert peer.take(1) == [REPLY]
+
+    @pytest.mark.req("REQ-TIME-3")
+    def test_it_is_not_put_off_by_the_deadline_of_a_frame_that_was_completed(
+        self, serve: Serve, connect: Connect, poller: Any, until: Any
+    ) -> None:
+        server = serve(poller=poller, idle_timeout=0.1, frame_timeout=1_000.0)
+        peer = connect(server)
+        peer.send(REQUEST[:6])
+        table: Any = server._running().table
+        # Until the timer is that of the frame.
+        until(lambda: [channel for channel in table.all() if channel.timer.when - time.monotonic() > 100])
+        peer.send(REQUEST[6:])
+        assert peer.take(1) == [REPLY]
+        assert peer.error() == 505
 
     @pytest.mark.req("REQ-TIME-4")
     def test_a_client_whose_handler_works_is_not_idle(

@@ -159,7 +159,9 @@ class Channel:
         if self.accounted:
             self._account()
         with self.lock:
-            if not (self.notes or self.timer is None or self.closed):
+            timer, idle = self.timer, self.session.connection.idle_deadline
+            # The timer may be that of a frame, and later than the rest after it may last.
+            if timer is not None and timer.when <= idle and not (self.notes or self.closed):
                 self.owned = False
                 if not self._context.keep_armed:
                     self._arm(read=True, write=False)
@@ -264,6 +266,8 @@ class Channel:
 
     def _report(self) -> None:
         """Tell the pool of what the session has come to."""
+        if self.closed:  # the drain has forgotten it
+            return
         session, drain = self.session, self._context.drain
         if session.stopper:
             drain.stop_allowed(self)
@@ -367,4 +371,6 @@ class Channel:
             self._context.poller.discard(session.transport.sock)
         session.release()
         self._account()
+        if session.stopper:  # maybe in the turn that ends it
+            self._context.drain.stop_allowed(self)
         self._context.drain.closed(self)

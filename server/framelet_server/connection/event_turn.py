@@ -58,11 +58,13 @@ class EventTurn(Lifetime):
     def wants(self) -> tuple[bool, bool]:
         """Whether to go on when there is something to read, and when there is room to write."""
         writing = self.transport.unsent > 0
-        if self._eof or self._paused:
+        if self._eof:
             return False, writing
         # Do not poll for input that will not be read: a level-triggered poller would spin.
         if self.connection.finished:
             return not writing, writing  # FIN goes out first; then what comes is discarded
+        if self._paused:
+            return False, writing
         if self._starved and self._context.memory.exceeded:
             return False, writing
         return not self.connection.draining, writing

@@ -195,7 +195,8 @@ class Lifetime:
             return self.began + self._context.limits.handshake_timeout
         if self.transport.unsent:
             return self.transport.since + self._context.limits.write_timeout
-        unread = self._starved or self._paused  # time that we do not read is not the client's
+        # Time that we do not read is not the client's, until only its end is waited for.
+        unread = (self._starved or self._paused) and not self.connection.finished
         due = math.inf if unread else self.connection.next_deadline()
         return min(math.inf if due is None else due, math.inf if self._retiring else self._retire_at)
 

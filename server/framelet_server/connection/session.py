@@ -52,7 +52,8 @@ class Session(EventTurn):
         if transport.layers:
             data = transport.through_layers(data)
         if data:
-            texts = connection.receive_requests(data, calls.now)
+            now = calls.ended  # when handlers, of whichever client, last let this worker read
+            texts = connection.receive_requests(data, now)
             self._rest = not connection.clean and connection.needs_events
             if texts:
                 if len(texts) > context.handlers.request.at_once:
@@ -61,7 +62,7 @@ class Session(EventTurn):
                     self._answers = calls.answer(texts, self)
                     if calls.done < len(texts) or calls.failed:
                         self._go_on_after(texts, calls)
-                    if calls.ended - calls.now > LONG:
+                    if calls.ended - now > LONG:
                         connection.resume(calls.ended)  # the handler's time is not the client's
         if not size or (transport.layers and transport.ended):
             self._eof = self._rest = True

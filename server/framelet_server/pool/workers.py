@@ -84,6 +84,10 @@ class Workers:
         """Have an executor run them all, each on a thread of its own."""
         return [executor.submit(self._run, worker) for worker in self.all]
 
+    def end(self) -> None:
+        """Have those see that the poller is closed that stand by, though none comes back to tell them."""
+        self._permits.put(None)
+
     @property
     def active(self) -> int:
         """How many have a permit."""
@@ -161,20 +165,22 @@ class Workers:
 
     def _run(self, worker: Worker) -> None:
         """Stand by for a permit, and serve until it is taken back; again and again until the server ends."""
-        while True:
+        while not self._poller.closed:
             self._permits.get()
             with self._lock:
                 worker.active = True
             try:
                 self._serve(worker)
+            except Exception:  # noqa: BLE001 - a fault of our own costs one client its turn, never a worker
+                _log.exception("a worker failed in its turn")
+                self.let_others_in(worker)
+                self._permits.put(None)
             finally:
                 worker.turn_began = math.inf
-            if self._poller.closed:
-                self._release_left()
                 with self._lock:
                     worker.active = False
-                self._permits.put(None)  # so that the others see it too
-                return
+        self._release_left()
+        self._permits.put(None)  # so that the others see it too
 
     def _serve(self, worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915 - see the comment inside
         """Wait for clients and serve them, until this worker's permit is taken back or the poller closed."""

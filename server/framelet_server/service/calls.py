@@ -164,6 +164,7 @@ class HandlerCalls:
             self.ended = ended = monotonic()
             with self.lock:
                 self.began = math.inf
+                self._sender = None  # it must not be written to after its turn, when the next call blocks
             spent = ended - began
             self._cells.seconds += spent
             self._cells.counts[bisect_left(BOUNDS, spent)] += 1
