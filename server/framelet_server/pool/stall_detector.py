@@ -41,6 +41,9 @@ class Team(Protocol):
         """Take the permit from a worker that is held up; False where it has none."""
         ...
 
+    def send_left(self, now: float) -> None:
+        """Send the answers that nobody has taken over from a worker that is held up."""
+
     def add_permit(self) -> None:
         """Let one more worker wait for clients."""
 
@@ -113,6 +116,7 @@ class StallDetector:
         for worker in held_up:
             worker.calls.send_early(now)
             self.relieved += self._team.relieve(worker)
+        self._team.send_left(now)
         turns = sum(worker.turns for worker in workers)
         little = turns - self._turns <= _OFTEN // 2 and not any(w.turn_began < math.inf for w in workers)
         self._quiet = self._quiet + 1 if little else 0

@@ -124,6 +124,15 @@ class Workers:
             self.wake_one()  # maybe no worker stands by, and one waits for other clients
         return True
 
+    def send_left(self, now: float) -> None:
+        """Send the answers that workers had made before they were held up, where nobody has taken over yet."""
+        with contextlib.suppress(IndexError):
+            for _ in range(len(self._left)):
+                item = self._left.popleft()  # whoever has it owns it
+                if isinstance(item, Channel):
+                    item.session.send_made(now)
+                self._left.append(item)
+
     def add_permit(self) -> None:
         """Let one more worker wait for clients."""
         self._permits.put(None)
