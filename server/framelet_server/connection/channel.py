@@ -159,9 +159,7 @@ class Channel:
         if self.accounted:
             self._account()
         with self.lock:
-            timer, idle = self.timer, self.session.connection.idle_deadline
-            # The timer may be that of a frame, and later than the rest after it may last.
-            if timer is not None and timer.when <= idle and not (self.notes or self.closed):
+            if not (self.notes or self.timer is None or self.closed):
                 self.owned = False
                 if not self._context.keep_armed:
                     self._arm(read=True, write=False)
@@ -317,13 +315,16 @@ class Channel:
     # Deadlines.
 
     def _set_timer(self) -> None:
-        """See to it that a timer fires no later than the next deadline; ``lock`` is held."""
+        """See to it that a timer fires no later than the next deadline; ``lock`` is held.
+
+        Nor later than the idle timeout from now: so the timer of a frame, too, will do for the rest after it.
+        """
         assert self.lock.locked()
-        due = self.session.deadline()
+        due = min(self.session.deadline(), monotonic() + self._context.limits.idle_timeout)
         if self.timer is not None and due < self.timer.when:
             self.timer.cancel()
             self.timer = None
-        if self.timer is None and due < math.inf:
+        if self.timer is None:
             self.timer = self._context.timers.schedule(due, Channel._on_timer, self)
 
     def _on_timer(self) -> None:
