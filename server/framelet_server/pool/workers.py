@@ -131,7 +131,7 @@ class Workers:
             self.wake_one()
 
     def send_left(self, now: float) -> None:
-        """Send the answers that workers had made before they were held up, where nobody has taken over yet."""
+        """Send the answers that workers had made before they were held up, where nobody has taken over."""
         with contextlib.suppress(IndexError):
             for _ in range(len(self._left)):
                 item = self._left.popleft()  # whoever has it owns it
