@@ -193,6 +193,7 @@ class TestIdle:
         peer = connect(server)
         peer.send(REQUEST[:6])
         until(lambda: [session.connection.input_size for session in sessions(server)] == [6])
+        pass_time(0.3)  # so that the timer of the time before the frame has fired
         peer.send(REQUEST[6:])
         assert peer.take(1) == [REPLY]
         assert peer.error() == 505
