@@ -115,17 +115,6 @@ class Channel:
 
     # Turns.
 
-    def claim(self) -> bool:
-        """Become the owner, unless there is one."""
-        with self.lock:
-            if self.closed:
-                return False
-            if self.owned:
-                self.disarm()
-                return False
-            self.owned = True
-            return True
-
     def disarm(self) -> None:
         """Do not wake others while the owner is at work; ``lock`` is held."""
         if self.kept:  # a level-triggered poller would report it again at once
@@ -137,13 +126,6 @@ class Channel:
             notes, self.notes = self.notes, self.notes & (_SHED | _ABORT)
         self._guard(lambda: self._turn(calls, notes, gone=gone))
         self.release()
-
-    def end_turn(self, calls: HandlerCalls) -> None:
-        """Go on behind the first half of a turn of REQUESTs, and let go; called by the owner."""
-        if self._guard(lambda: self.session.send_and_go_on(calls, self)):
-            self.release_at_rest()
-        else:
-            self.release()
 
     def fail(self, error: Exception) -> None:
         """End for what has gone wrong in a turn, and let go."""
