@@ -40,7 +40,7 @@ def test_reverse(text: str, expected: str) -> None:
 
 @pytest.mark.req("REQ-REV-1")
 @pytest.mark.parametrize("surrogate", [0xD800, 0xDBFF, 0xDC00, 0xDFFF])
-@pytest.mark.parametrize("form", ["{}", "ab{}", "{}ab", "a{}b", "\U0001f600{}"])
+@pytest.mark.parametrize("form", ["{}", "ab{}", "{}ab", "a{}b", "\U0001f600{}", "\u00e9" * 100_000 + "{}a"])
 def test_a_lone_surrogate_is_no_scalar_value_and_refused(form: str, surrogate: int) -> None:
     with pytest.raises(IllFormedTextError, match=f"lone surrogate at index {form.index('{')}"):
         reverse(form.format(chr(surrogate)))

@@ -127,20 +127,20 @@ class HandlerCalls:
             self._sender = None
             self.done = count = len(answers) + self.failed
         spent = ended - began
-        self._cells.seconds += spent
-        if spent > count * _FIRST_BOUND or service.at_once < MOST_AT_ONCE:
+        cells = self._cells
+        cells.seconds += spent
+        cells.counts[bisect_left(BOUNDS, spent / count) if spent > count * _FIRST_BOUND else 0] += count
+        if spent > LONG or service.at_once < MOST_AT_ONCE:
             self._learn(service, count, spent)
-        else:
-            self._cells.counts[0] += count
         return answers[sent:] if sent else answers
 
     def _fail(self, service: Service) -> None:
         self.failed = True
         self._handlers.failed(service)
 
-    def _learn(self, service: Service, count: int, spent: float) -> None:
-        """Count calls by how long they took, and see how many of them fit into a millisecond."""
-        self._cells.counts[bisect_left(BOUNDS, spent / count)] += count
+    @staticmethod
+    def _learn(service: Service, count: int, spent: float) -> None:
+        """See how many calls fit into a millisecond."""
         if not service.fixed:
             if spent > LONG:
                 service.at_once = max(1, int(count * LONG / spent))
@@ -165,8 +165,10 @@ class HandlerCalls:
             with self.lock:
                 self.began = math.inf
                 self._sender = None  # it must not be written to after its turn, when the next call blocks
-            self._cells.seconds += ended - began
-            self._learn(service, 1, ended - began)
+            spent = ended - began
+            self._cells.seconds += spent
+            self._cells.counts[bisect_left(BOUNDS, spent)] += 1
+            self._learn(service, 1, spent)
 
     def send_early(self, now: float) -> None:
         """Send the answers that are ready while a later one is being made; called from another thread."""
