@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +14,7 @@ from framelet import FrameType, encode
 from framelet_server import EpollPoller
 from framelet_server.connection.channel import Channel
 from framelet_server.connection.session import Session
+from framelet_server.net.transport import Transport
 from framelet_server.service.calls import HandlerCalls
 
 if TYPE_CHECKING:
@@ -109,3 +114,43 @@ def test_nothing_is_sent_early_for_a_client_whose_turn_is_over(
     gate.open()
     assert peer.replies(1) == ["kcolb"]
     assert sent_for == []
+
+
+@pytest.mark.req("REQ-ORDER-1", "REQ-ORDER-2")
+@pytest.mark.parametrize(
+    "fault",
+    [OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS)), ZeroDivisionError()],
+    ids=["ENOBUFS", "fault"],
+)
+def test_no_answer_takes_the_place_of_one_that_could_not_be_sent_early(  # noqa: PLR0913 - fixtures
+    serve: Serve,
+    connect: Connect,
+    gate: Gate,
+    until: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    fault: Exception,
+) -> None:
+    write = Transport.write
+    left = [fault]
+
+    def failing(self: Transport, pieces: list[bytes]) -> None:
+        if left and threading.current_thread().name == "framelet-timers":
+            raise left.pop()
+        write(self, pieces)
+
+    server = serve(gate, threads=2)
+    peer, other = connect(server), connect(server)
+    for _ in range(20):  # the handler is known as quick
+        assert peer.ask("ab") == "ba"
+    monkeypatch.setattr(Transport, "write", failing)
+    peer.request("first", "block", "last")
+    gate.await_entry()
+    until(lambda: not left)
+    assert other.ask("ab") == "ba"
+    other.request("first", "block", "last")  # the detector goes on for others
+    assert other.replies(1) == ["tsrif"]
+    gate.open()
+    with contextlib.suppress(ConnectionError):
+        assert peer.receive() is None
+    assert other.replies(2) == ["kcolb", "tsal"]

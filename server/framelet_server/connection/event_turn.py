@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from framelet_server.service.calls import HandlerCalls
 
     from .context import Holder
+
+_log = logging.getLogger("framelet_server")
 
 _READ = 262_144
 """Octets read at a time, at the most."""
@@ -155,13 +159,20 @@ class EventTurn(Lifetime):
 
     def send_early(self, answers: list[str], now: float) -> None:
         """Send answers, and what was kept, while a later one is being made: see ``HandlerCalls``."""
-        with contextlib.suppress(OSError, LayerError):  # the owner's next call will say so
+        try:
             try:
                 self.transport.write(self.connection.replies_to_send(answers, now))
             except FrameletError:
                 self._queue_each(answers)
             if self.transport.unsent or self.connection.output_size:
                 self.transport.flush(self.connection)
+        except Exception as error:  # noqa: BLE001 - the stall detector has others to look after
+            if not isinstance(error, (OSError, LayerError)):
+                _log.exception("%s: the server failed on this connection", self.peer.name)
+            # What was to be sent is lost, and no later answer may take its place: the owner finds the stream
+            # ended.
+            with contextlib.suppress(OSError):
+                self.transport.sock.shutdown(socket.SHUT_RDWR)
 
     def _queue_each(self, answers: list[str]) -> None:
         """Queue answers one by one, as one of them cannot be sent as it is."""
