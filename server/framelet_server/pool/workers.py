@@ -125,7 +125,7 @@ class Workers:
         return True
 
     def send_left(self, now: float) -> None:
-        """Send the answers that workers had made before they were held up, where nobody has taken over yet."""
+        """Send the answers that workers had made before they were held up, where nobody took over yet."""
         with contextlib.suppress(IndexError):
             for _ in range(len(self._left)):
                 item = self._left.popleft()  # whoever has it owns it
@@ -164,7 +164,7 @@ class Workers:
         memory, request, seconds = context.memory, context.handlers.request, context.limits.busy_poll
         awake = BusyPoll(poller, _AT_ONCE, seconds) if seconds else None
         while worker.active and not poller.closed:
-            if detector.surplus and not left and detector.takes_back(worker):
+            if detector.surplus and detector.takes_back(worker):
                 return
             if left:
                 self._take_over(worker)
