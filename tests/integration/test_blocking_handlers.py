@@ -20,7 +20,7 @@ from framelet.limits import MAX_LENGTH
 from framelet_server import ServerTls
 from framelet_server.observe import liveness
 from framelet_server.pool import stall_detector
-from framelet_server.pool.stall_detector import StallDetector
+from framelet_server.service.calls import HandlerCalls
 from framelet_server.service.handlers import LONG, MOST_AT_ONCE
 
 from .peers import sessions
@@ -504,7 +504,7 @@ def test_where_it_is_known_each_answer_leaves_before_the_next_call(  # noqa: PLR
     known: str,
     kind: str,
 ) -> None:
-    monkeypatch.setattr(StallDetector, "_look", lambda _: None)  # there is nothing to be rescued
+    monkeypatch.setattr(HandlerCalls, "send_early", lambda *_: None)  # there is nothing to be rescued
     server = serve(doors, poller=poller, threads=3, blocking=True if known == "told" else None)
     peer, other = connect(server), connect(server)
     assert other.ask("ab") == "ba"

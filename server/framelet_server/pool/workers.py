@@ -127,7 +127,9 @@ class Workers:
                 left = True
         others = (other for other in self.all if other is not worker)
         grown = not any(other.active and other.calls.began == math.inf for other in others) and self._grow()
-        if left and not grown:
+        if grown:
+            self.detector.wake()  # which sees to it that there are fewer again
+        elif left:
             self.wake_one()
 
     def send_left(self, now: float) -> None:
