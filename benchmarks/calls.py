@@ -90,10 +90,10 @@ class CallCounter:
 def calls_per_request(case: Case, certificate: Certificate) -> float:
     """The calls of one request.
 
-    The workers sleep while they wait (no ``busy_poll``), so that waiting makes no calls.  What a worker does
-    after the last reply of a round is missing in it; but what it did after the last reply before it is in it.
-    It is the median of the rounds: the server looks at itself once a second, and a machine that is busy has it
-    think that a handler is slow.
+    The workers sleep while they wait (no ``busy_poll``), so that waiting makes no calls.  What a worker
+    does after the last reply of a round is missing in it; but what it did after the last reply before it is
+    in it. It is the median of the rounds: the server looks at itself once a second, and a machine that is
+    busy has it think that a handler is slow.
     """
     tls = ServerTls(certificate.server) if case.tls else None
     handler = () if case.handler == REVERSE else (HANDLERS[case.handler],)

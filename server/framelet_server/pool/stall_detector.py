@@ -42,6 +42,11 @@ class Team(Protocol):
         """Each of them."""
         ...
 
+    @property
+    def granted(self) -> int:
+        """How many are active, or are about to be."""
+        ...
+
     def let_others_in(self, worker: Worker) -> None:
         """See that another one is there while this one is held up."""
 
@@ -115,7 +120,8 @@ class StallDetector:
         few = turns - self._turns <= _OFTEN // 2 and not self._others_are_busy(None)
         self._quiet = self._quiet + 1 if few else 0
         self._turns = turns
-        if self._quiet < _QUIET:
+        too_many = self._alone and self._team.granted > 2  # noqa: PLR2004 - those that wait while it sleeps
+        if self._quiet < _QUIET or too_many:
             self._context.timers.schedule(now + _TICK, self._look)
         else:
             self._sleep()
@@ -127,7 +133,6 @@ class StallDetector:
             worker.calls.watched = False
         if self._alone:
             self._context.keep_armed = False
-            self._team.shrink_to(2)
             self._team.grow_to(2)
         if self._others_are_busy(None):
             self.wake()  # a turn began just now, when its worker still saw the detector awake

@@ -71,7 +71,8 @@ class Workers:
         self._left: deque[Channel | tuple[int, int]] = deque()  # what workers that are held up had taken on
         self._permits: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # guards the next two, and ``active`` of each worker
-        self._granted = 0  # permits, those that no worker has taken yet among them
+        self.granted = 0
+        """Permits, those that no worker has taken yet among them."""
         self._surplus = 0  # those of them that are to be taken back
         self.all = [Worker(HandlerCalls(context.handlers)) for _ in range(threads)]
         self.detector = StallDetector(self, context, alone=alone)
@@ -143,22 +144,22 @@ class Workers:
 
     def grow_to(self, wanted: int) -> None:
         """Have at least so many active."""
-        while self._granted < wanted and self._grow():
+        while self.granted < wanted and self._grow():
             pass
 
     def shrink_to(self, wanted: int) -> None:
         """Have at most so many active, as soon as they come back from what they do."""
         with self._lock:
-            self._surplus = max(0, self._granted - wanted)
+            self._surplus = max(0, self.granted - wanted)
         if self._surplus and self.one_waits:
             self.wake_one()
 
     def _grow(self) -> bool:
         """Have one more active; False where all are."""
         with self._lock:
-            if self._granted == len(self.all):
+            if self.granted == len(self.all):
                 return False
-            self._granted += 1
+            self.granted += 1
         self._permits.put(None)
         return True
 
@@ -168,7 +169,7 @@ class Workers:
             if not self._surplus:
                 return False
             self._surplus -= 1
-            self._granted -= 1
+            self.granted -= 1
             worker.active = False
         return True
 
