@@ -133,6 +133,7 @@ class StallDetector:
             worker.calls.watched = False
         if self._alone:
             self._context.keep_armed = False
+            self._team.shrink_to(2)
             self._team.grow_to(2)
         if self._others_are_busy(None):
             self.wake()  # a turn began just now, when its worker still saw the detector awake
