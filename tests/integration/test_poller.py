@@ -143,7 +143,9 @@ def test_keeping_tells_of_all_further_input_until_armed_for_nothing(poller: Any,
 
 
 @pytest.mark.skipif(not hasattr(select, "epoll"), reason="the system has no epoll")
-def test_a_client_that_another_thread_serves_wakes_a_worker_once(serve: Any, connect: Any) -> None:
+def test_a_client_that_another_thread_serves_wakes_a_worker_once(
+    serve: Any, connect: Any, until: Any
+) -> None:
     class Counting(EpollPoller):
         woken = 0
 
@@ -162,11 +164,13 @@ def test_a_client_that_another_thread_serves_wakes_a_worker_once(serve: Any, con
     server = serve(poller=lambda: poller)
     held = connect(server)
     assert held.ask("ab") == "ba"
-    (channel,) = server._running().table.all()
+    channels: list[Any] = server._running().table.all()
+    (channel,) = channels
     other = connect(server)
     assert [held.ask("ab"), other.ask("ab")] == ["ba", "ba"]
-    while not channel.claim():
-        pass  # its turn is not over yet
+    until(lambda: not channel.owned)  # its turn is over
+    with channel.lock:
+        channel.owned = True
     try:
         before = poller.woken
         held.request("ab")

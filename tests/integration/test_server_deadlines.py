@@ -15,6 +15,8 @@ import pytest
 from framelet import Frame, FrameType, encode
 from framelet_server.connection.channel import Channel
 
+from .peers import sessions
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -190,9 +192,8 @@ class TestIdle:
         server = serve(poller=poller, idle_timeout=0.1, frame_timeout=1_000.0)
         peer = connect(server)
         peer.send(REQUEST[:6])
-        table: Any = server._running().table
-        # Until the timer is that of the frame.
-        until(lambda: [channel for channel in table.all() if channel.timer.when - time.monotonic() > 100])
+        until(lambda: [session.connection.input_size for session in sessions(server)] == [6])
+        pass_time(0.3)  # so that the timer of the time before the frame has fired
         peer.send(REQUEST[6:])
         assert peer.take(1) == [REPLY]
         assert peer.error() == 505

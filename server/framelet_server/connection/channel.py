@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import socket
 import threading
 from time import monotonic
@@ -115,17 +114,6 @@ class Channel:
 
     # Turns.
 
-    def claim(self) -> bool:
-        """Become the owner, unless there is one."""
-        with self.lock:
-            if self.closed:
-                return False
-            if self.owned:
-                self.disarm()
-                return False
-            self.owned = True
-            return True
-
     def disarm(self) -> None:
         """Do not wake others while the owner is at work; ``lock`` is held."""
         if self.kept:  # a level-triggered poller would report it again at once
@@ -137,13 +125,6 @@ class Channel:
             notes, self.notes = self.notes, self.notes & (_SHED | _ABORT)
         self._guard(lambda: self._turn(calls, notes, gone=gone))
         self.release()
-
-    def end_turn(self, calls: HandlerCalls) -> None:
-        """Go on behind the first half of a turn of REQUESTs, and let go; called by the owner."""
-        if self._guard(lambda: self.session.send_and_go_on(calls, self)):
-            self.release_at_rest()
-        else:
-            self.release()
 
     def fail(self, error: Exception) -> None:
         """End for what has gone wrong in a turn, and let go."""
@@ -159,9 +140,7 @@ class Channel:
         if self.accounted:
             self._account()
         with self.lock:
-            timer, idle = self.timer, self.session.connection.idle_deadline
-            # The timer may be that of a frame, and later than the rest after it may last.
-            if timer is not None and timer.when <= idle and not (self.notes or self.closed):
+            if not (self.notes or self.timer is None or self.closed):
                 self.owned = False
                 if not self._context.keep_armed:
                     self._arm(read=True, write=False)
@@ -317,13 +296,16 @@ class Channel:
     # Deadlines.
 
     def _set_timer(self) -> None:
-        """See to it that a timer fires no later than the next deadline; ``lock`` is held."""
+        """See to it that a timer fires no later than the next deadline; ``lock`` is held.
+
+        Nor later than the idle timeout from now: so the timer of a frame, too, will do for the rest after it.
+        """
         assert self.lock.locked()
-        due = self.session.deadline()
+        due = min(self.session.deadline(), monotonic() + self._context.limits.idle_timeout)
         if self.timer is not None and due < self.timer.when:
             self.timer.cancel()
             self.timer = None
-        if self.timer is None and due < math.inf:
+        if self.timer is None:
             self.timer = self._context.timers.schedule(due, Channel._on_timer, self)
 
     def _on_timer(self) -> None:

@@ -152,6 +152,11 @@ class EventTurn(Lifetime):
             self.connection.resume(time.monotonic())  # the handlers' time is not the client's
         return replies.has_room
 
+    def send_made(self, now: float) -> None:
+        """Send the answers of a turn that is half done, as it may be long before somebody goes on with it."""
+        answers, self._answers = self._answers, None
+        self.send_early(answers or [], now)
+
     def send_early(self, answers: list[str], now: float) -> None:
         """Send answers, and what was kept, while a later one is being made: see ``HandlerCalls``."""
         try:

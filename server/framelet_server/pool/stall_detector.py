@@ -45,6 +45,9 @@ class Team(Protocol):
     def let_others_in(self, worker: Worker) -> None:
         """See that another one is there while this one is held up."""
 
+    def send_left(self, now: float) -> None:
+        """Send the answers that nobody has taken over from a worker that is held up."""
+
     def grow_to(self, wanted: int) -> None:
         """Have at least so many active."""
 
@@ -103,6 +106,7 @@ class StallDetector:
             self._team.let_others_in(worker)
             self.stalls += quick and worker not in self._held_up
         self._held_up = held_up
+        self._team.send_left(now)
         if self._alone:
             self._context.keep_armed = quick
             if quick or self._quiet:

@@ -130,6 +130,15 @@ class Workers:
         if left and not grown:
             self.wake_one()
 
+    def send_left(self, now: float) -> None:
+        """Send the answers that workers had made before they were held up, where nobody has taken over."""
+        with contextlib.suppress(IndexError):
+            for _ in range(len(self._left)):
+                item = self._left.popleft()  # whoever has it owns it
+                if isinstance(item, Channel):
+                    item.session.send_made(now)
+                self._left.append(item)
+
     def grow_to(self, wanted: int) -> None:
         """Have at least so many active."""
         while self._granted < wanted and self._grow():
