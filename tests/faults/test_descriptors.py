@@ -10,6 +10,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+from tests.integration.peers import sessions
+
 from framelet import Frame, FrameType, encode, parse_address
 
 if TYPE_CHECKING:
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import Command, Peer
 
+    from framelet_server import Server
+
+    Serve = Callable[..., Server]
     Connect = Callable[..., Peer]
     Start = Callable[..., Command]
 
@@ -112,3 +118,16 @@ def test_clients_at_the_door_are_told_when_a_shortage_lasts(
     status, log = server.finish()
     assert status == 0
     assert "Traceback" not in log
+
+
+@pytest.mark.req("REQ-CLOSE-1")
+def test_a_client_sees_the_end_though_a_process_that_was_forked_holds_its_socket(
+    serve: Serve, connect: Connect, poller: Any
+) -> None:
+    server = serve(poller=poller)
+    peer = connect(server)
+    assert peer.ask("ab") == "ba"
+    (session,) = sessions(server)
+    with session.transport.sock.dup():  # what a fork does to every descriptor
+        peer.end()
+        assert peer.receive() is None

@@ -149,7 +149,7 @@ class Lifetime:
         if not self.transport.established:
             raise SessionEnded(CloseReason.HANDSHAKE_FAILED, "it ended before the handshake was complete")
         if not self.fin_sent:
-            if self.transport.unsent or not self.transport.end(closing=self._eof):
+            if self.transport.unsent or not self.transport.end():
                 return
             self.fin_sent = True
             self._ends(self.close_reason)  # whatever comes now, it has ended in order

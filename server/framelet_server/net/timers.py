@@ -57,7 +57,8 @@ class Timer:
 
     def fire(self) -> None:
         """Call back, unless cancelled."""
-        callback, subject = self._callback, self._subject
+        # In this order, as ``cancel`` forgets the callback first: it is never called without its subject.
+        subject, callback = self._subject, self._callback
         self._callback = self._subject = None
         if callback is not None:
             if subject is None:

@@ -156,19 +156,16 @@ class Transport:
             self._take(connection, now)
         connection.resume(now)  # the client has its answers only now
 
-    def end(self, *, closing: bool = False) -> bool:
-        """Write the end of the stream (FIN) after all octets; False where some wait to be taken first.
-
-        With ``closing`` the socket is about to be closed, which does it without a call of its own.
-        """
+    def end(self) -> bool:
+        """Write the end of the stream (FIN) after all octets; False where some wait to be taken first."""
         if self.layers and not self._ended:
             self._ended = True
             self.keep([layer.end() for layer in reversed(self.layers)])
         self._write()
         if self.unsent:
             return False
-        if not closing:
-            self.sock.shutdown(socket.SHUT_WR)
+        # To close the socket does not do it where a process that a handler has forked holds it too.
+        self.sock.shutdown(socket.SHUT_WR)
         return True
 
     def reset(self) -> None:

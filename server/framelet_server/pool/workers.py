@@ -135,12 +135,16 @@ class Workers:
 
     def send_left(self, now: float) -> None:
         """Send the answers that workers had made before they were held up, where nobody has taken over."""
+        put_back = False
         with contextlib.suppress(IndexError):
             for _ in range(len(self._left)):
                 item = self._left.popleft()  # whoever has it owns it
                 if isinstance(item, Channel):
                     item.session.send_made(now)
                 self._left.append(item)
+                put_back = True
+        if put_back:
+            self.wake_one()  # it may have looked in between, and found nothing
 
     def grow_to(self, wanted: int) -> None:
         """Have at least so many active."""
