@@ -128,7 +128,6 @@ class ServerConnection(AnsweringConnection):
         ``needs_events`` says whether there is any.
         """
         texts: list[str] = []
-        self.clean = False
         decoder, start, total = self._decoder, 0, len(data)
         # This is ``batch_ready``: there is no call here in the ordinary case, for any number of requests.
         if (
@@ -139,12 +138,14 @@ class ServerConnection(AnsweringConnection):
             or decoder.frames
             or decoder.refused
         ):
+            self.clean = False
             self.receive_data(data, now)
             return texts
         self._idle_since = now
         if self._frame_started is not None:
             start = self._receive_to_boundary(data, now)
             if not decoder.frames or (text := _text_of_request(*decoder.frames[0])) is None:
+                self.clean = False
                 if start < total:
                     self.receive_data(data[start:], now)
                 return texts
@@ -173,10 +174,9 @@ class ServerConnection(AnsweringConnection):
                 end = start + _HEADER_SIZE + length
         self._batch = len(texts)
         self.frames_received += len(texts)
+        self.clean = start == total
         if start < total:
             self.receive_data(data[start:], now)
-        else:
-            self.clean = True
         return texts
 
     def receive_eof(self) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from framelet_server.net.poller import Poller
     from framelet_server.net.timers import Timers
     from framelet_server.observe.counters import ConnectionStats
-    from framelet_server.service.handlers import Handlers
+    from framelet_server.service.handlers import Handlers, Service
 
 
 _FIRST_READ = 65_536
@@ -127,6 +127,10 @@ class Context:
     first_read: int = dataclasses.field(init=False)
     """Octets asked for in the first read of a turn: answered while the client sends on."""
 
+    request: Service = dataclasses.field(init=False)
+    """The handler of REQUEST."""
+
     def __post_init__(self) -> None:
-        """Work out what follows from the limits."""
+        """Work out what each turn asks for."""
         self.first_read = min(_FIRST_READ, self.limits.turn_octets)
+        self.request = self.handlers.request

@@ -56,11 +56,11 @@ class Session(EventTurn):
             texts = connection.receive_requests(data, now)
             self._rest = not connection.clean and connection.needs_events
             if texts:
-                if len(texts) > context.handlers.request.at_once:
+                if len(texts) > 1 and len(texts) > context.request.at_once:
                     self._answer_in_parts(texts, calls)
                 else:
-                    self._answers = calls.answer(texts, self)
-                    if calls.done < len(texts) or calls.failed:
+                    self._answers = answers = calls.answer(texts, self)
+                    if len(answers) < len(texts):  # it failed, was stopped, or some were sent early
                         self._go_on_after(texts, calls)
                     if calls.ended - now > LONG:
                         connection.resume(calls.ended)  # the handler's time is not the client's
@@ -68,13 +68,15 @@ class Session(EventTurn):
             self._eof = self._rest = True
             connection.receive_eof()
 
-    def send_and_go_on(self, calls: HandlerCalls, holder: Holder) -> bool:
+    def send_and_go_on(  # noqa: C901 - as above, one call
+        self, calls: HandlerCalls, holder: Holder
+    ) -> bool:
         """Send the answers, and go on where that was not all; raises as ``read_and_serve`` does.
 
         Whether the session is at rest: nothing is held, owed or unsent, and it is still ``batchable``.
         """
         connection, transport, context = self.connection, self.transport, self._context
-        budget = context.limits.turn_octets - context.first_read
+        budget = -1  # octets that may still be read in this turn, once that matters
         while True:
             answers = self._answers
             if answers is not None:
@@ -100,7 +102,9 @@ class Session(EventTurn):
                 return False
             if not self._more:
                 return connection.clean
-            if budget <= 0 or context.memory.exceeded:
+            if budget < 0:
+                budget = context.limits.turn_octets - context.first_read
+            if budget == 0 or context.memory.exceeded:
                 return False
             wanted = min(_NEXT_READ, budget)
             budget -= wanted

@@ -99,7 +99,8 @@ class HandlerCalls:
                 self._fail(service)
             self.ended = ended = monotonic()
             self.began = math.inf
-            self.done, sent = 1, 0
+            self.done = 1
+            sent = 0
         else:
             if service.at_once == 1:
                 self.let_others_in()
