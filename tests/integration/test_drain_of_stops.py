@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from framelet import Frame, FrameType, encode
+from framelet import Frame, FrameType, TcpAddress, encode
 from framelet_server import EpollPoller, SelectorPoller, Server, ServerLimits
 from framelet_server.connection.session import Session
 from framelet_server.pool.drain import Drain
@@ -186,7 +186,7 @@ def test_stopped_is_due_before_the_second_stop_is_through(
 
     def late(drain: Drain, reason: str) -> None:
         if not order.acquire(blocking=False):
-            until(lambda: drain._outcome)
+            until(lambda: drain._concluded)
         begin(drain, reason)
 
     server = start()
@@ -314,7 +314,8 @@ def test_a_stop_in_the_drain_of_a_signal(
     # The handler says that it was called, and goes on when somebody opens the other end of a pipe.
     os.mkfifo(tmp_path / "door")
     (tmp_path / "waiting.py").write_text(
-        "def handler(text):\n    print('called', flush=True)\n    open('door').close()\n    return text[::-1]\n"
+        "def handler(text):\n    print('called', flush=True)\n    open('door').close()\n"
+        "    return text[::-1]\n"
     )
     server = command("--handler", "waiting:handler", "--threads", "1", "--drain-timeout", "1000")
     address = server.address()
@@ -381,6 +382,12 @@ def test_stops_behind_a_thousand_requests(
 # By chance.
 
 
+def where(server: Server) -> tuple[str, int]:
+    """Its address, as sockets want it."""
+    assert isinstance(server.address, TcpAddress)
+    return server.address
+
+
 class Asker:
     """A client that asks for the end at the same moment as others, and takes what it gets."""
 
@@ -388,7 +395,7 @@ class Asker:
         self.frames: list[Frame] = []
         self.fault: BaseException | None = None
         self.thread = threading.Thread(target=self._ask, args=(together,))
-        self._sock = socket.create_connection(server.address, DEADLINE)
+        self._sock = socket.create_connection(where(server), DEADLINE)
         self._peer = Peer(self._sock)
         self._sock.settimeout(DEADLINE)
 
@@ -420,7 +427,7 @@ def one_drain(run: int) -> None:
             ("127.0.0.1", 0), limits=limits, poller=poller, executor=pool if run // 4 % 3 == 2 else None
         ) as server,
     ):
-        idle = socket.create_connection(server.address, DEADLINE) if run // 8 % 2 else None
+        idle = socket.create_connection(where(server), DEADLINE) if run // 8 % 2 else None
         askers = [Asker(server, together) for _ in range(together.parties)]
         began = time.monotonic()
         try:

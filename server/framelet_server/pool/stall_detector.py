@@ -17,6 +17,8 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
+from .worker import HELD_UP
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 
     from .worker import Worker
 
-_TICK = 0.01
-"""Seconds between two looks; a worker that is in a handler for so long is held up."""
+_TICK = HELD_UP
+"""Seconds between two looks."""
 
 _OFTEN = 8
 """Turns in two ticks from which one worker serves all."""
@@ -104,7 +106,7 @@ class StallDetector:
         """Have others go on for those who are held up; go to sleep where little has gone on for a while."""
         now = monotonic()
         workers = self._team.all
-        held_up = [w for w in workers if now - w.calls.began >= _TICK or now - w.turn_began >= 2 * _TICK]
+        held_up = [worker for worker in workers if worker.is_held_up(now)]
         quick = self._context.handlers.request.at_once > 1
         for worker in held_up:
             worker.calls.send_early(now)

@@ -126,8 +126,8 @@ class Workers:
             while True:
                 self._left.append(worker.ready.popleft())
                 left = True
-        others = (other for other in self.all if other is not worker)
-        grown = not any(other.active and other.calls.began == math.inf for other in others) and self._grow()
+        now = monotonic()
+        grown = not any(other.is_free(now) for other in self.all if other is not worker) and self._grow()
         if grown:
             self.detector.wake()  # which sees to it that there are fewer again
         elif left:
