@@ -106,6 +106,30 @@ def test_a_client_cannot_be_watched(
     assert server.wait(20)
 
 
+@pytest.mark.req("REQ-FLOW-6")
+def test_a_client_that_is_refused_cannot_be_watched(
+    serve: Serve, connect: Connect, poller: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(poller=poller, max_connections=1)
+    first = connect(server)
+    assert first.ask("ab") == "ba"
+    left = [system_error(errno.ENOSPC)] * 3
+    add = poller.add
+
+    def failing(self: Any, sock: socket.socket, owner: Any, **how: bool) -> bool:
+        if left:
+            raise left.pop()
+        return bool(add(self, sock, owner, **how))
+
+    monkeypatch.setattr(poller, "add", failing)
+    for _ in range(3):
+        assert is_dropped(connect(server))
+    # It has left no place, for it had none.
+    assert connect(server).error() == 507
+    admission = server._running().admission
+    assert (admission._open, dict(admission._hosts)) == (1, {"127.0.0.1": 1})
+
+
 def test_a_channel_cannot_be_made(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve()
     made = Channel

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -223,3 +224,26 @@ def test_a_client_that_is_shed_while_its_answers_are_made_lingers_no_longer_than
         assert peer.receive() is None
         until(lambda: server.metrics().connections_open == 0)
         gate.open()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_answers_that_are_sent_do_not_stay_in_memory(
+    serve: Serve, connect: Connect, until: Any, count: int
+) -> None:
+    class Text(str):
+        """One that tells when it is gone."""
+
+        __slots__ = ("__weakref__",)
+
+    made: list[weakref.ref[Text]] = []
+
+    def handler(text: str) -> str:
+        answer = Text(text)
+        made.append(weakref.ref(answer))
+        return answer
+
+    peer = connect(serve(handler))
+    for _ in range(3):
+        peer.request(*["ab"] * count)
+        assert peer.replies(count) == ["ab"] * count
+    until(lambda: [found() for found in made] == [None] * 3 * count)

@@ -276,6 +276,30 @@ def test_the_last_place_is_for_whoever_has_it(serve: Serve, connect: Connect) ->
     assert peer.ask("ab") == "ba"
 
 
+@pytest.mark.req("REQ-FLOW-6")
+def test_one_that_was_refused_before_its_header_takes_and_leaves_no_place(
+    serve: Serve, connect: Connect, until: Until
+) -> None:
+    server = serve(proxy=HERE, max_connections=1, max_connections_per_address=3)
+    peer = connect(server)
+    peer.send(header())
+    assert peer.ask("ab") == "ba"
+    for _ in range(5):  # more often than it would have places
+        late = connect(server)
+        late.send(header("203.0.113.8") + PING)
+        assert late.error() == 507
+        late.close()
+    until(lambda: server.metrics().connections_open == 1)
+    peer.close()
+    until(lambda: server.metrics().connections_open == 0)
+    other = connect(server)
+    other.send(header("203.0.113.8"))
+    assert other.ask("ab") == "ba"
+    assert server.metrics().refusals == {"connections": 5}
+    admission = server._running().admission
+    assert (admission._open, admission._told, dict(admission._hosts)) == (1, 0, {"203.0.113.8": 1})
+
+
 def test_a_check_of_the_relay_is_answered(serve: Serve, connect: Connect) -> None:
     peer = connect(serve(proxy=HERE))
     peer.send(LOCAL + PING)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _FIRST_BOUND = BOUNDS[0]
 
+_NONE: list[str] = []
+
 _MOST_CHARACTERS = 262_144
 """Characters of answers after which they are sent before the next call: a bound of memory (REQ-FLOW-1)."""
 
@@ -71,7 +73,7 @@ class HandlerCalls:
         self.lock = threading.Lock()
         self.began = math.inf  # when the calls under way began, on the monotonic clock; infinity for none
         self.sent = 0  # how many of their answers were sent early
-        self._answers: list[str] = []  # those made so far
+        self._answers = _NONE  # those made so far
         self._sender: EarlySender | None = None
         self.ended = 0.0  # when the last ones ended
         self.done = 0  # how many texts the last ones have dealt with
@@ -125,7 +127,7 @@ class HandlerCalls:
             with self.lock:  # from here on nothing is sent early
                 self.began = math.inf
                 sent, self.sent = self.sent, 0
-            self._sender = None
+            self._answers, self._sender = _NONE, None  # they must not stay in memory while the worker waits
             self.done = count = len(answers) + self.failed
         spent = ended - began
         cells = self._cells
@@ -157,7 +159,7 @@ class HandlerCalls:
             self.let_others_in()
         if sender is not None and not self.watched:
             self.watch()
-        self._answers, self._sender = [], sender
+        self._answers, self._sender = _NONE, sender
         self.began = began = monotonic()
         try:
             return service.function(text)
