@@ -132,6 +132,8 @@ class Workers:
                 if isinstance(item, Channel):
                     item.session.send_made(now)
                 self._left.append(item)
+        if self._left:
+            self.wake_one()  # it may have found nothing just now
 
     def add_permit(self) -> None:
         """Let one more worker wait for clients."""
