@@ -19,6 +19,7 @@ import pytest
 from framelet import Frame, FrameType, TcpAddress, encode
 from framelet_server import EpollPoller, SelectorPoller, Server, ServerLimits
 from framelet_server.connection.session import Session
+from framelet_server.observe import liveness
 from framelet_server.pool.drain import Drain
 
 from .peers import Peer, stopped
@@ -115,6 +116,12 @@ def wakes(poller: Any, monkeypatch: pytest.MonkeyPatch) -> Wakes:
     return Wakes(poller, monkeypatch)
 
 
+@pytest.fixture(autouse=True)
+def _no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no worker woken but for clients: once a second the probe would, and hide what was forgotten."""
+    monkeypatch.setattr(liveness, "_EVERY", 1_000)
+
+
 # Two STOPs at the same moment, in every order.
 
 
@@ -182,17 +189,20 @@ def test_stopped_is_due_before_the_second_stop_is_through(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The second one counts as allowed, and its worker comes no further until the drain is at its end.
-    begin, order = Drain.begin, threading.Lock()
+    begin, first_in, second_in = Drain.begin, threading.Lock(), threading.Event()
 
-    def late(drain: Drain, reason: str) -> None:
-        if not order.acquire(blocking=False):
+    def in_order(drain: Drain, reason: str) -> None:
+        if first_in.acquire(blocking=False):
+            assert second_in.wait(PATIENCE)
+        else:
+            second_in.set()
             until(lambda: drain._concluded)
         begin(drain, reason)
 
     server = start()
     first, second, idle = (connect(server) for _ in range(3))
     assert [peer.ask("ab") for peer in (first, second, idle)] == ["ba"] * 3
-    monkeypatch.setattr(Drain, "begin", late)
+    monkeypatch.setattr(Drain, "begin", in_order)
     decide_together(monkeypatch, 2)
     for peer in (first, second):
         peer.send(REQUEST, STOP)
@@ -314,7 +324,9 @@ def test_a_stop_in_the_drain_of_a_signal(
     # The handler says that it was called, and goes on when somebody opens the other end of a pipe.
     os.mkfifo(tmp_path / "door")
     (tmp_path / "waiting.py").write_text(
-        "def handler(text):\n    print('called', flush=True)\n    open('door').close()\n"
+        "def handler(text):\n"
+        "    print('called', flush=True)\n"
+        "    open('door').close()\n"
         "    return text[::-1]\n"
     )
     server = command("--handler", "waiting:handler", "--threads", "1", "--drain-timeout", "1000")
@@ -382,6 +394,12 @@ def test_stops_behind_a_thousand_requests(
 # By chance.
 
 
+def connected(server: Server) -> socket.socket:
+    """A client's socket, closed by the test itself: there are hundreds."""
+    assert isinstance(server.address, TcpAddress)
+    return socket.create_connection(where(server), DEADLINE)
+
+
 def where(server: Server) -> tuple[str, int]:
     """Its address, as sockets want it."""
     assert isinstance(server.address, TcpAddress)
@@ -395,7 +413,7 @@ class Asker:
         self.frames: list[Frame] = []
         self.fault: BaseException | None = None
         self.thread = threading.Thread(target=self._ask, args=(together,))
-        self._sock = socket.create_connection(where(server), DEADLINE)
+        self._sock = connected(server)
         self._peer = Peer(self._sock)
         self._sock.settimeout(DEADLINE)
 
@@ -427,7 +445,7 @@ def one_drain(run: int) -> None:
             ("127.0.0.1", 0), limits=limits, poller=poller, executor=pool if run // 4 % 3 == 2 else None
         ) as server,
     ):
-        idle = socket.create_connection(where(server), DEADLINE) if run // 8 % 2 else None
+        idle = connected(server) if run // 8 % 2 else None
         askers = [Asker(server, together) for _ in range(together.parties)]
         began = time.monotonic()
         try:
