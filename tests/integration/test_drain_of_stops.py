@@ -160,7 +160,17 @@ def test_two_stops_are_decided_at_the_same_moment(  # noqa: PLR0913, PLR0917 - f
     moment: str,
 ) -> None:
     owner = Session if method == "_decide_stop" else Drain
-    inner, together = getattr(owner, method), Together()
+    together = Together()
+
+    received = threading.Event()  # by the system: else the second STOP may come after the drain
+
+    def once_received(*args: Any) -> None:
+        assert received.wait(PATIENCE)
+        decide(*args)
+
+    decide = Session._decide_stop
+    monkeypatch.setattr(Session, "_decide_stop", once_received)
+    inner = getattr(owner, method)
 
     def patched(*args: Any) -> None:
         if moment == "before":
@@ -175,6 +185,8 @@ def test_two_stops_are_decided_at_the_same_moment(  # noqa: PLR0913, PLR0917 - f
     monkeypatch.setattr(owner, method, patched)
     for peer in (first, second):
         peer.send(PING, REQUEST, STOP)
+        peer.await_receipt()
+    received.set()
     assert idle.rest() == []
     assert [peer.rest() for peer in (first, second)] == [[PONG, REPLY, stopped(1)]] * 2
     drained(server, first, second, idle)
@@ -246,14 +258,15 @@ def test_a_drain_begins_while_a_stop_is_decided(  # noqa: PLR0913, PLR0917 - fix
 
 @pytest.mark.req("REQ-STOP-7", "REQ-STOP-8", "REQ-STOP-10")
 def test_notes_for_clients_whose_handlers_block(  # noqa: PLR0913, PLR0917 - fixtures
-    start: Callable[..., Server],
+    serve: Serve,
+    poller: Any,
     connect: Connect,
     drained: Callable[..., None],
     gate: Gate,
     wakes: Wakes,
     until: Until,
 ) -> None:
-    server = start(gate)
+    server = serve(gate, poller=poller, drain_timeout=LONG, linger_timeout=20)
     busy, asker, first, idle = (connect(server) for _ in range(4))
     assert [peer.ask("ab") for peer in (busy, asker, first, idle)] == ["ba"] * 4
     busy.request("block", "ab")
