@@ -255,7 +255,7 @@ def test_clients_that_were_read_in_the_same_wait_are_served(  # noqa: PLR0913, P
         if peer is not blocked:
             assert peer.replies(1) == texts(1, number)
     assert crowd.largest > 20  # of 31, as a second worker may still have been active
-    until(lambda: server.metrics().threads_held_up == relieved + 1)
+    until(lambda: server.metrics().threads_held_up > relieved)
     gate.open()
     assert blocked.replies(1) == ["kcolb"]
     until(lambda: server.metrics().threads_active == 1)
@@ -565,7 +565,8 @@ def test_where_it_is_known_each_answer_leaves_before_the_next_call(  # noqa: PLR
         doors.open(f"block {number}")
     assert bodies(peer, 1 + len(between)) == ["4 kcolb"]
     until(lambda: server.metrics().threads_active <= 2)
-    assert server.metrics().threads_held_up == 0
+    if known == "told":  # else it counts as quick after some of the calls
+        assert server.metrics().threads_held_up == 0
 
 
 def test_told_to_be_quick_it_is_taken_at_its_word_but_still_rescued(
