@@ -18,7 +18,6 @@ import pytest
 from framelet import Frame, FrameDecoder, FrameType, encode, encode_text
 from framelet.limits import MAX_LENGTH
 from framelet_server import ServerTls
-from framelet_server.connection.session import Session
 from framelet_server.observe import liveness
 from framelet_server.pool import stall_detector
 from framelet_server.service.calls import HandlerCalls
@@ -487,47 +486,6 @@ def test_answers_of_others_leave_even_where_all_threads_are_held_up(  # noqa: PL
     assert [peer.replies(1) for peer in peers[5:]] == [["ba"]] * 5
     assert blocked[-1].replies(1) == ["kcolb"]
     assert [peer.ask("ab") for peer in peers] == ["ba"] * 10
-
-
-def test_a_client_is_served_that_a_worker_looked_for_while_its_answer_was_sent(  # noqa: PLR0913, PLR0917 - fixtures
-    serve: Serve,
-    connect: Connect,
-    gate: Gate,
-    crowd: Crowd,
-    poller: Any,
-    until: Until,
-    at_once: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(stall_detector, "_QUIET", 1_000_000)
-    server = serve(gate, address=at_once, poller=poller, threads=3)
-    trigger, blocked = connect(server), connect(server)
-    assert blocked.ask("ab") == "ba"
-    teach(server, trigger)
-    until(lambda: server.metrics().threads_active == 1)
-    trigger.send(PING)  # so that its socket is armed for one readiness alone
-    assert trigger.take(1) == [PONG]
-    waits = threading.Event()
-    watched, send_made = server._running().context.poller, Session.send_made
-    poll = watched.poll
-
-    def noting(timeout: float, most: int) -> list[tuple[int, int]]:
-        waits.set()
-        return poll(timeout, most)
-
-    def late(self: Session, now: float) -> None:
-        assert waits.wait(PATIENCE), "no worker came in the place of the one that is held up"
-        send_made(self, now)
-
-    monkeypatch.setattr(watched, "poll", noting)
-    monkeypatch.setattr(Session, "send_made", late)
-    crowd.gather(trigger)
-    blocked.request("block")
-    crowd.let_go()
-    gate.await_entry()
-    assert [trigger.replies(1), trigger.ask("cd")] == [["reggirt"], "dc"]
-    gate.open()
-    assert blocked.replies(1) == ["kcolb"]
 
 
 # A handler that is known to block.
