@@ -171,7 +171,7 @@ class Server:
         probe = LivenessProbe(poller, timers, limited_log)
         workers.wake_one = probe.wake_worker
         acceptors = [
-            Acceptor(context, sock, admission, drain, self._entrance, owns_file=not self._given)
+            Acceptor(context, sock, admission, drain, self._entrance, alone=not self._given)
             for sock in sockets
         ]
 

@@ -404,6 +404,27 @@ def test_stops_behind_a_thousand_requests(
     drained(server, *peers)
 
 
+# Those who have connected when it begins.
+
+
+@pytest.mark.req("REQ-STOP-6", "REQ-STOP-7")
+def test_clients_that_wait_to_be_accepted_are_answered(
+    start: Callable[..., Server], connect: Connect, drained: Callable[..., None], gate: Gate
+) -> None:
+    server = start(gate, threads=1)
+    busy = connect(server)
+    busy.request("block")
+    gate.await_entry()
+    waiting = [connect(server) for _ in range(5)]  # the only worker is held up
+    for peer in waiting[:3]:
+        peer.send(PING, REQUEST)
+    server.begin_drain()
+    gate.open()
+    assert [peer.rest() for peer in waiting] == [[PONG, REPLY]] * 3 + [[]] * 2
+    assert busy.rest() == [Frame(FrameType.REPLY, b"kcolb")]
+    drained(server, busy, *waiting)
+
+
 # By chance.
 
 

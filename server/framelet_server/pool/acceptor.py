@@ -65,22 +65,27 @@ class Acceptor:
         drain: Drain,
         entrance: Entrance,
         *,
-        owns_file: bool = True,
+        alone: bool = True,
     ) -> None:
-        """Begin to accept; ``owns_file`` has the file of a unix socket removed with it."""
+        """Begin to accept; ``alone`` says that nobody else has the socket, and nobody will.
+
+        Then the end of accepting is the end of the socket: the file of a unix socket is removed, and those who
+        wait for ``accept`` are let in first.
+        """
         self._context = context
         self._sock = sock
         self._admission = admission
         self._drain = drain
         self._entrance = entrance
         self._lock = threading.Lock()  # against closing while another thread accepts
+        self._alone = alone
         self._closed = False
         self._kept = False  # whether the poller goes on to watch
         self._burst = 1  # clients to be accepted in a turn
         self._pause = 0.0
         self._short_since = 0.0  # when the system ran out of something
         self._reserve = _open_reserve()
-        self._file = SocketFile(sock) if owns_file and sock.family == socket.AF_UNIX else None
+        self._file = SocketFile(sock) if alone and sock.family == socket.AF_UNIX else None
         sock.settimeout(0)
         if sock.family != socket.AF_UNIX:
             # Answers are written in one piece per turn; waiting for more would only delay them.
@@ -117,7 +122,7 @@ class Acceptor:
             poller.arm(self._sock, read=True, write=False)
 
     def close(self) -> None:
-        """Accept nobody any more, and remove the file of a unix socket."""
+        """Accept nobody beyond those who wait by now, and remove the file of a unix socket."""
         with self._lock:
             if self._closed:
                 return
@@ -125,8 +130,20 @@ class Acceptor:
             # The file goes first: another server that wants the path finds none, or one that is in use.
             if self._file is not None:
                 self._file.remove()
+            if self._alone:
+                self._accept_waiting()
             self._context.poller.discard(self._sock)
             self._close_reserve()
+
+    def _accept_waiting(self) -> None:
+        """Let those in whose connection is complete: the system resets those it finds when the socket closes."""
+        try:
+            for _ in range(self._context.limits.backlog + 1):  # as Linux queues one more
+                if not self._accept():
+                    return
+        except Exception as error:  # noqa: BLE001 - whatever it is, the server is about to end
+            _log.warning("clients that had connected before the end are lost: %s", error)
+            self._turn_away()
 
     def _accept(self) -> bool:
         """Take one client in; False when nobody waits."""
