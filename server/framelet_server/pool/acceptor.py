@@ -69,8 +69,8 @@ class Acceptor:
     ) -> None:
         """Begin to accept; ``alone`` says that nobody else has the socket, and nobody will.
 
-        Then the end of accepting is the end of the socket: the file of a unix socket is removed, and those who
-        wait for ``accept`` are let in first.
+        Then the end of accepting is the end of the socket: the file of a unix socket is removed, and those
+        who wait to be accepted are let in first.
         """
         self._context = context
         self._sock = sock
@@ -136,7 +136,7 @@ class Acceptor:
             self._close_reserve()
 
     def _accept_waiting(self) -> None:
-        """Let those in whose connection is complete: the system resets those it finds when the socket closes."""
+        """Let those in who have connected: closing the socket would reset them."""
         try:
             for _ in range(self._context.limits.backlog + 1):  # as Linux queues one more
                 if not self._accept():
