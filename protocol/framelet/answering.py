@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import codec, grammar
-from .connection import LARGE, Connection
+from .connection import LARGE, SHORT, Connection
 from .errors import (
     AnswerTooLargeError,
     ConnectionStateError,
@@ -134,7 +134,11 @@ class AnsweringConnection(Connection):
                 else:
                     # ASCII has as many octets as characters: it is encoded once, after all was joined.  Only
                     # for str itself, as a subclass may have another idea of its length.
-                    at_once = "".join(texts).isascii() and {*map(type, texts)} == _ONLY_STR
+                    at_once = (
+                        len(texts[0]) < SHORT
+                        and "".join(texts).isascii()
+                        and {*map(type, texts)} == _ONLY_STR
+                    )
                     pieces: list[Any] = []
                     header: str | bytes = b""
                     append = pieces.append

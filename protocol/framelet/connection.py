@@ -44,6 +44,9 @@ LARGE = MIN_MAX_BODY
 Smaller ones are allowed by every limit that a server or a client may have.
 """
 
+SHORT = 1_024
+"""Octets or characters up to which many bodies are converted faster together than each by itself."""
+
 
 class Connection:
     """The base of ServerConnection and ClientConnection."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import codec, states
 from .answering import AnsweringConnection, Ready, error_body, own_answer
-from .connection import LARGE, REFUSALS, refusal, text_of
+from .connection import LARGE, REFUSALS, SHORT, refusal, text_of
 from .errors import (
     ConnectionStateError,
     ErrorReceivedError,
@@ -158,7 +158,7 @@ class ServerConnection(AnsweringConnection):
             frame_type, length = unpack(data, start)
             end = start + _HEADER_SIZE + length
             # Where more may follow and all is ASCII, it is decoded once, and each text is a slice of that.
-            decoded = data.decode("ascii") if end < last and data.isascii() else None
+            decoded = data.decode("ascii") if length < SHORT and end < last and data.isascii() else None
             while frame_type == _REQUEST and end <= total and length < LARGE:
                 if decoded is not None:
                     append(decoded[start + _HEADER_SIZE : end])

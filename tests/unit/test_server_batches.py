@@ -259,11 +259,13 @@ def python_calls(action: Callable[[], object]) -> int:
         calls += event == "call"
 
     previous = sys.getprofile()
+    gc.disable()  # what others have called at a collection is not the action's
     sys.setprofile(count)
     try:
         action()
     finally:
         sys.setprofile(previous)
+        gc.enable()
     return calls
 
 
