@@ -23,6 +23,7 @@ from .net.poller import Poller, default_poller
 from .net.sockets import ListenError, address_of, check_listening, open_listeners
 from .net.timers import Timers
 from .observe.liveness import Health, LivenessProbe
+from .observe.log_queue import DROPPED
 from .observe.metrics import Metrics
 from .observe.watchdog import Watchdog
 from .pool.acceptor import Acceptor
@@ -250,6 +251,7 @@ class Server:
             stops_refused=parts.stops.refused,
             draining=parts.drain.begun,
             log_lines_suppressed=self._handlers.limited_log.suppressed,
+            log_lines_dropped=DROPPED.count,
         )
 
     @property

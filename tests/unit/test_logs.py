@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from framelet_server.observe.histogram import BOUNDS, Histogram
 from framelet_server.observe.log_limit import LogLimit
+from framelet_server.observe.log_queue import LogQueue
 from framelet_server.observe.logs import HumanFormatter, JsonFormatter, printable
 
 if TYPE_CHECKING:
@@ -150,6 +152,87 @@ def test_the_end_does_not_wait_for_the_time(throttled: Any) -> None:
         limited_log.warning("refused", "line")
     limited_log.report(ending=True)
     assert lines()[3:] == ["refused: 2 further lines were not logged"]
+
+
+# What is long.
+
+LONG = "\x01" * 10_000_000
+"""Four times as long once it is escaped."""
+
+
+def chained(count: int) -> Exception:
+    error: Exception = ValueError(LONG)
+    for _ in range(count):
+        outer = KeyError(LONG)
+        outer.__cause__ = error
+        error = outer
+    return error
+
+
+def grouped() -> Exception:
+    return ExceptionGroup(LONG, [ValueError(LONG), ExceptionGroup("inner", [ValueError(LONG)] * 50)])
+
+
+def noted() -> Exception:
+    error = ValueError("short")
+    for _ in range(50):
+        error.add_note(LONG)
+    return error
+
+
+class Unshown(Exception):  # noqa: N818 - one that cannot be shown
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    "error", [chained(0), chained(1), chained(300), grouped(), noted(), Unshown(LONG)], ids=range(6)
+)
+def test_the_traceback_of_an_error_is_bounded(
+    log: tuple[logging.Logger, io.StringIO], error: Exception
+) -> None:
+    logger, stream = log
+    logger.error("handler failed", exc_info=error)
+    assert type(error).__name__ in stream.getvalue()
+    assert len(stream.getvalue()) < 1_000_000
+
+
+@pytest.mark.parametrize("how", ["argument", "message", "field"])
+def test_a_line_is_bounded(log: tuple[logging.Logger, io.StringIO], how: str) -> None:
+    logger, stream = log
+    logger.warning(
+        "said %s" if how != "message" else LONG,
+        *([LONG if how == "argument" else ""] if how != "message" else []),
+        extra={"peer": LONG} if how == "field" else {},
+    )
+    assert len(stream.getvalue()) < 20_000
+
+
+def test_an_argument_that_cannot_be_shown_costs_its_line_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    handler = LogQueue(2, HumanFormatter())
+    logger = logging.Logger("framelet_server")  # noqa: LOG001 - one of its own, which nothing else hears
+    logger.addHandler(handler)
+    logger.warning("said %s", Unshown())
+    logger.warning("said %s", "more")
+    handler.flush()
+    first, second = capfd.readouterr().err.splitlines()
+    assert first == "WARNING a line of the log could not be made: RuntimeError"
+    assert second.endswith("said more")
+
+
+def test_another_process_writes_its_own_lines(capfd: pytest.CaptureFixture[str]) -> None:
+    handler = LogQueue(2, HumanFormatter())
+    logger = logging.Logger("framelet_server")  # noqa: LOG001 - as above
+    logger.addHandler(handler)
+    logger.warning("parent")
+    child = os.fork()
+    if not child:
+        logger.warning("child")
+        handler.flush()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    handler.flush()
+    assert sorted(line.split()[-1] for line in capfd.readouterr().err.splitlines()) == ["child", "parent"]
 
 
 # The histogram.

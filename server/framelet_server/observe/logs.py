@@ -2,7 +2,8 @@
 
 The rest of the package knows nothing of this: it logs by the standard library, with fields beside the
 message.  What a client sent can be in the log all the same, inside the error that a handler raised.  So
-neither form lets any text begin a line of its own, or reach a terminal as anything but text.
+neither form lets any text begin a line of its own, or reach a terminal as anything but text; and what is long
+is cut before anything is done with it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,11 @@ from __future__ import annotations
 import enum
 import json
 import logging
+import sys
 import time
+import traceback
+
+from .log_queue import LogQueue
 
 
 class LogFormat(enum.StrEnum):
@@ -29,11 +34,29 @@ HUMAN_OF_SEVERAL = "%(asctime)s %(levelname)s [%(process)d] %(message)s"
 """Where several processes write to one log."""
 
 
+MOST = 2_048
+"""Characters of a text that are logged: of a message, a field, a line of a traceback."""
+
+_MOST_CHAINED, _MOST_CALLS, _MOST_NOTES = 8, 16, 4
+"""Of a traceback: exceptions in a chain, the innermost calls of each, and its notes or parts."""
+
+_DIRECTLY = "The above exception was the direct cause of the following exception:"
+_MEANWHILE = "During handling of the above exception, another exception occurred:"
+
+
 def configure(level: str, form: LogFormat, human: str = HUMAN) -> None:
-    """Have everything from ``level`` on written to stderr in a form."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if form is LogFormat.JSON else HumanFormatter(human))
-    logging.basicConfig(level=level.upper(), handlers=[handler])
+    """Have everything from ``level`` on written to stderr in a form, if it is open."""
+    if sys.stderr is None:
+        logging.disable()
+        return
+    formatter = JsonFormatter() if form is LogFormat.JSON else HumanFormatter(human)
+    logging.basicConfig(level=level.upper(), handlers=[LogQueue(sys.stderr.fileno(), formatter)])
+
+
+def cut(text: str) -> str:
+    """The text, or its first part and how much more there was."""
+    left_out = len(text) - MOST
+    return text if left_out <= 0 else f"{text[:MOST]}... ({left_out} more characters)"
 
 
 class HumanFormatter(logging.Formatter):
@@ -46,9 +69,9 @@ class HumanFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line, and further ones that begin with blanks."""
         # A copy, because the standard formatter keeps the text of a traceback in the record.
-        first, *rest = super().format(logging.makeLogRecord(_without_trace(record))).split("\n")
+        first, *rest = super().format(logging.makeLogRecord(_shown(record))).split("\n")
         lines = [printable("\\n".join([first, *rest]))]
-        lines += [f"    {printable(line)}" for line in _trace(self, record)]
+        lines += [f"    {printable(line)}" for line in _trace(record)]
         return "\n".join(lines)
 
 
@@ -63,10 +86,14 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "process": record.process,
-            "message": record.getMessage(),
-            **{name: value for name, value in vars(record).items() if name not in _STANDARD},
+            "message": cut(record.getMessage()),
+            **{
+                name: cut(value) if isinstance(value, str) else value
+                for name, value in vars(record).items()
+                if name not in _STANDARD
+            },
         }
-        trace = _trace(self, record)
+        trace = _trace(record)
         if trace:
             found["traceback"] = "\n".join(trace)
         return json.dumps(found, default=str)
@@ -81,11 +108,59 @@ def _escaped(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
 
 
-def _without_trace(record: logging.LogRecord) -> dict[str, object]:
-    return {**vars(record), "exc_info": None, "exc_text": None, "stack_info": None}
+def _shown(record: logging.LogRecord) -> dict[str, object]:
+    """A record's message, of a bounded length, and no traceback."""
+    message = cut(record.getMessage())
+    return {
+        **vars(record),
+        "msg": message,
+        "args": (),
+        "exc_info": None,
+        "exc_text": None,
+        "stack_info": None,
+    }
 
 
-def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:
-    """The lines of the traceback, in the widest sense of a line."""
-    text = formatter.formatException(record.exc_info) if record.exc_info else ""
-    return text.splitlines()
+def _trace(record: logging.LogRecord) -> list[str]:
+    """The lines of the traceback, in the widest sense of a line; none is long, and there are not many."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is None:
+        return []
+    # The standard library would make the whole text of all that is chained first, for megaoctets in seconds.
+    chain: list[tuple[str, BaseException]] = [("", error)]
+    while len(chain) < _MOST_CHAINED:
+        if error.__cause__ is not None:
+            how, error = _DIRECTLY, error.__cause__
+        elif error.__context__ is not None and not error.__suppress_context__:
+            how, error = _MEANWHILE, error.__context__
+        else:
+            break
+        chain.append((how, error))
+    lines = []
+    for how, error in reversed(chain):
+        lines += [*_lines_of(error), *([how] if how else [])]
+    return lines
+
+
+def _lines_of(error: BaseException, depth: int = 0) -> list[str]:
+    """One exception, its notes, and the first ones of a group."""
+    pieces = ["Traceback (most recent call last):", *traceback.format_tb(error.__traceback__, -_MOST_CALLS)]
+    pieces = pieces if error.__traceback__ else []
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    pieces += [
+        f"{name}: {_text_of(error)}",
+        *map(_text_of, list(getattr(error, "__notes__", ()))[:_MOST_NOTES]),
+    ]
+    lines = [line for piece in pieces for line in cut(piece).splitlines()]
+    if isinstance(error, BaseExceptionGroup) and depth < _MOST_NOTES:
+        for part in error.exceptions[:_MOST_NOTES]:
+            lines += [f"  | {line}" for line in _lines_of(part, depth + 1)]
+    return lines
+
+
+def _text_of(told: object) -> str:
+    try:
+        return str(told)
+    except Exception as error:  # noqa: BLE001 - of whoever wrote it
+        return f"<it cannot be shown: {type(error).__name__}>"

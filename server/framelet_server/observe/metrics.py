@@ -64,6 +64,9 @@ class Metrics:
     log_lines_suppressed: int = field(
         metadata=_counter("log lines left out because there were too many of their kind")
     )
+    log_lines_dropped: int = field(
+        metadata=_counter("log lines of the process dropped because nobody read the log in time")
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
+import sys
+import threading
 from typing import TYPE_CHECKING
 
 from .signals import handle_signals
@@ -25,6 +28,9 @@ _SIGNAL_CHECK = 0.25
 Python calls the handlers of signals on the main thread.  The system may deliver a signal to another thread,
 and then nothing wakes the main one.
 """
+
+_LAST = 1.0
+"""Seconds that the last output of handlers that do not return may take."""
 
 _log = logging.getLogger("framelet_server")
 
@@ -68,8 +74,19 @@ def reload_safely(reload: Reload) -> None:
 
 def end_process() -> None:
     """End although threads are still in handlers; the interpreter would wait for them."""
+    # On a thread of its own: what reads the streams may have stopped, and a handler may hold their locks.
+    last = threading.Thread(target=_flush_streams, daemon=True)
+    last.start()
+    last.join(_LAST)
     logging.shutdown()
     os._exit(0)
+
+
+def _flush_streams() -> None:
+    """Write what handlers have printed."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # closed, or never open
+            stream.flush()
 
 
 def _reload(reload: Reload, notifier: Notifier, status: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from framelet import (
     AnswerTooLargeError,
@@ -50,9 +52,9 @@ class Service:
     __slots__ = ("at_once", "fixed", "function")
 
     def __init__(self, function: Handler, blocking: bool | None) -> None:  # noqa: FBT001 - private to the room
-        """Raise ConfigurationError for what is no function."""
-        if not callable(function):
-            message = f"{function!r} is no handler: expected a function from str to str"
+        """Raise ConfigurationError for what cannot be called with a text, or would not return one."""
+        if fault := _fault_of(function):
+            message = f"{name_of(function)} is no handler: {fault}; expected a function from str to str"
             raise ConfigurationError(message)
         self.function = function
         self.fixed = blocking is not None
@@ -61,7 +63,33 @@ class Service:
     @property
     def name(self) -> str:
         """What the function is called, for the log."""
-        return getattr(self.function, "__qualname__", None) or repr(self.function)
+        return name_of(self.function)
+
+
+def name_of(function: object) -> str:
+    """What a handler is called; never its repr, which may hold what it was made with, a password."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
+
+
+def _fault_of(function: Any) -> str:  # noqa: ANN401 - whatever a program has given
+    """Why this cannot be a handler; empty where it may."""
+    if not callable(function):
+        return f"a {type(function).__qualname__} cannot be called"
+    inner = function
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    kinds = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
+    if any(is_kind(found) for is_kind in kinds for found in (inner, getattr(inner, "__call__", None))):  # noqa: B004 - of its class
+        return "it is async, or a generator"
+    try:
+        inspect.signature(function).bind("")
+    except TypeError as error:
+        return f"it cannot be called with one text: {error}"
+    except ValueError:
+        return ""  # of those that are written in C some do not tell
+    return ""
 
 
 class Handlers:

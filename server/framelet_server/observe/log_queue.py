@@ -1,0 +1,109 @@
+"""A log that nobody waits for: a bounded queue, and one thread that writes it.
+
+Whoever logs may be a worker in the middle of a turn, or hold a lock; and what reads the log may stop reading.
+So a line that finds the queue full is dropped and counted, and the next one that is written says how many.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import select
+import threading
+import time
+from logging.handlers import QueueHandler
+
+_LINES = 1_000
+"""Lines that may wait; each is of a few KiB at the most."""
+
+_LAST = 1.0
+"""Seconds that the process waits at its end for what is still in the queue, while it is being written."""
+
+
+class DroppedLines:
+    """Counts the lines of this process that were not written."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._lock = threading.Lock()
+        self.count = 0
+
+    def add(self, count: int = 1) -> None:
+        """Count some more."""
+        with self._lock:
+            self.count += count
+
+
+DROPPED = DroppedLines()
+
+
+class LogQueue(QueueHandler):
+    """Formats records where they are made, which is bounded work, and has another thread write them.
+
+    ``descriptor`` is that of a stream: the lock of Python's own object for it would be held by whoever is
+    stuck in a write, and asked for by the interpreter at its end.
+    """
+
+    def __init__(self, descriptor: int, formatter: logging.Formatter) -> None:
+        """Write lines of UTF-8 to a descriptor that is open for as long as the process."""
+        self._lines: queue.Queue[str] = queue.Queue(_LINES)
+        super().__init__(self._lines)
+        self.setFormatter(formatter)
+        self._descriptor = descriptor
+        self._process = 0  # whose thread writes
+        self._said = 0  # dropped lines that the log tells of
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue a line; never waits."""
+        if self._process != os.getpid():  # a fork copies no threads
+            self._process = os.getpid()
+            self.queue = self._lines = queue.Queue(_LINES)
+            threading.Thread(
+                target=self._write_all, args=(self._lines,), name="framelet-log", daemon=True
+            ).start()
+        try:
+            line = self.format(record)
+        except Exception as error:  # noqa: BLE001 - whatever an argument does when it is shown
+            line = f"{record.levelname} a line of the log could not be made: {type(error).__name__}"
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            DROPPED.add()
+
+    def flush(self) -> None:
+        """Wait for what is queued, for a second at the most; called at the end of the process."""
+        lines = self._lines
+        until = time.monotonic() + _LAST
+        with lines.all_tasks_done:
+            while lines.unfinished_tasks and (left := until - time.monotonic()) > 0:
+                lines.all_tasks_done.wait(left)
+
+    def _write_all(self, lines: queue.Queue[str]) -> None:
+        while True:
+            line = lines.get()
+            dropped = DROPPED.count - self._said
+            if dropped:
+                self._said += dropped
+                line = f"{line}\n{self._notice(dropped)}"
+            self._write(f"{line}\n".encode("utf-8", "backslashreplace"))
+            lines.task_done()
+
+    def _notice(self, count: int) -> str:
+        message = "%d lines of the log were dropped: it was not read in time"
+        return self.format(
+            logging.LogRecord("framelet_server", logging.WARNING, __file__, 0, message, (count,), None)
+        )
+
+    def _write(self, octets: bytes) -> None:
+        rest = memoryview(octets)
+        while rest:
+            try:
+                rest = rest[os.write(self._descriptor, rest) :]
+            except BlockingIOError:  # whoever shares the stream may have made it non-blocking
+                waiting = select.poll()
+                waiting.register(self._descriptor, select.POLLOUT)
+                waiting.poll()
+            except OSError:  # the reader is gone, or the disk is full
+                DROPPED.add()
+                return
