@@ -144,8 +144,8 @@ BUGS = [
     Bug(
         "a listener is closed while another thread accepts",
         "pool.acceptor",
-        "            if self._closed:\n                return\n            try:",
-        "            try:",
+        "if self._closed or self._resting:",
+        "if self._resting:",
     ),
     Bug(
         "accepting is not armed again",

@@ -231,6 +231,28 @@ class Lock:
         self.release()
 
 
+class RLock(Lock):
+    """A lock that its owner may take again."""
+
+    def __init__(self, machine: Machine, name: str) -> None:
+        super().__init__(machine, name)
+        self._again = 0
+
+    def acquire(self) -> bool:
+        if self.machine.finding:  # its owner is freed, after the end
+            return True
+        if self.owner is self.machine.current:
+            self._again += 1
+            return True
+        return super().acquire()
+
+    def release(self) -> None:
+        if self._again:
+            self._again -= 1
+        else:
+            super().release()
+
+
 class Condition(Lock):
     """A condition; nobody is woken who was not told."""
 
@@ -354,6 +376,7 @@ def library(machine: Machine, threads: list[Thread]) -> dict[str, Any]:
     return {
         "threading": SimpleNamespace(
             Lock=lambda: Lock(machine, _attribute(2)),
+            RLock=lambda: RLock(machine, _attribute(2)),
             Condition=lambda: Condition(machine, _attribute(2)),
             Event=lambda: Event(machine),
             Thread=start,

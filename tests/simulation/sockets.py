@@ -24,7 +24,7 @@ class Net:
         self.machine = machine
         self.room = room  # octets that wait for one end at the most
         self.open: dict[int, Socket] = {}
-        self._last = 99
+        self.made = 0
 
     def new(self, name: str) -> Socket:
         number = next(n for n in range(100, 10_000) if n not in self.open)  # the lowest, as systems do
@@ -51,6 +51,8 @@ class Socket:
 
     def __init__(self, net: Net, number: int, name: str) -> None:
         self.net, self.number, self.name = net, number, name
+        net.made += 1
+        self.serial = net.made
         self.other: Socket | None = None
         self.waiting: list[Socket] = []  # those who wait to be accepted
         self.inbox = b""

@@ -36,7 +36,7 @@ def test_a_seed_gives_the_same_schedule_again() -> None:
 @pytest.mark.parametrize("bug", [bug for bug in BUGS if bug.shows], ids=lambda bug: bug.name)
 def test_planted_bugs_are_found(bug: Bug) -> None:
     with planted(bug), pytest.raises(Finding):
-        _run(range(1_000))
+        _run(range(3_000))
 
 
 def _run(seeds: range) -> None:
