@@ -43,6 +43,7 @@ class Lifetime:
         "_drain_left",
         "_eof",
         "_identified",
+        "_linger_until",
         "_more",
         "_outcome",
         "_paused",
@@ -88,6 +89,7 @@ class Lifetime:
         self.refused = False  # for its relay's client, who has too many connections
         self._outcome: tuple[int, int] | None = None  # what STOPPED will say
         self._undelivered = 0  # octets that the system still had for the client when last asked
+        self._linger_until = math.inf  # the latest end, however slowly it takes the last answers
         self._drain_left: int | None = None  # octets still to be read in a drain
         self._retiring = False  # to be ended for its age
         self._retire_at = math.inf
@@ -152,6 +154,8 @@ class Lifetime:
             if self.transport.unsent or not self.transport.end():
                 return
             self.fin_sent = True
+            limits = self._context.limits
+            self._linger_until = time.monotonic() + limits.linger_timeout + limits.write_timeout
             self._ends(self.close_reason)  # whatever comes now, it has ended in order
             if self._eof:
                 self.over = True
@@ -212,7 +216,7 @@ class Lifetime:
             raise SessionEnded(
                 CloseReason.WRITE_TIMEOUT, "the client took nothing of its answers in time", cut=True
             )
-        if self.connection.state is State.CLOSING and self._delivers():
+        if self.connection.state is State.CLOSING and now < self._linger_until and self._delivers():
             self.connection.resume(now)
         elif now >= self._retire_at and not self._retiring:
             self.drain(age=True)
