@@ -101,7 +101,7 @@ class TestAge:
         peers = [connect(server) for _ in range(50)]
         assert [peer.ask("ab") for peer in peers] == ["ba"] * 50
         now = time.monotonic()
-        ages = sorted(session._retire_at - now for session in sessions(server))
+        ages = sorted(session.retire_at - now for session in sessions(server))
         assert 890 < ages[0] < ages[-1] < 1_110
         assert ages[-1] - ages[0] > 50
 

@@ -131,7 +131,8 @@ def test_of_a_client_that_left_nothing_is_kept_but_its_place(
         peer.reset()
         until(lambda: server.metrics().in_flight == 1)
     kept = [found._text for found in gc.get_objects() if isinstance(found, handlers._Call)]
-    assert sorted(kept) == [""] * 30 + ["block"]
+    assert text not in kept
+    assert "block" in kept
     gate.open()
 
 

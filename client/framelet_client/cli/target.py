@@ -137,7 +137,11 @@ def _target(
     try:
         number = None if port is None else parse_port(port)
         address = parse_address(host, number)
-        wanted = ClientTls(**tls) if isinstance(address, TlsAddress) or any(value is not None for value in tls.values()) else None
+        wanted = (
+            ClientTls(**tls)
+            if isinstance(address, TlsAddress) or any(value is not None for value in tls.values())
+            else None
+        )
         return Target(host, number, ClientLimits(**limits), wanted, tls if wanted else None, verbose)
     except (AddressError, ConfigurationError) as error:
         raise usage_error(str(error)) from error

@@ -84,6 +84,8 @@ def _fault_of(function: Any) -> str:  # noqa: ANN401 - whatever a program has gi
     inner = function
     while isinstance(inner, functools.partial):
         inner = inner.func
+    if isinstance(inner, type) and not issubclass(inner, str):
+        return "to call the class makes an object, and no text"
     kinds = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
     if any(is_kind(found) for is_kind in kinds for found in (inner, getattr(inner, "__call__", None))):  # noqa: B004 - of its class
         return "it is async, or a generator"
