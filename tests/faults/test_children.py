@@ -406,7 +406,7 @@ class TestStarting:
         assert not path.exists()
 
     def test_the_option_of_the_supervisor_is_for_it_alone(self, command: Start) -> None:
-        for value in ("", "x", "0,1", "999"):
+        for value in ("x", "0,1", "999"):  # an empty one is refused as that of any option
             server = command("--worker", value)
             status, log = server.finish()
             assert status == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from framelet_server.pool.stop_policy import StopKind, StopPolicy
 from framelet_server.process.child import Child
 from framelet_server.process.inherited import inherited_sockets
 from framelet_server.process.notify import Notifier, NotifyingObserver
+from framelet_server.process.signals import Signals
 from framelet_server.server import Server, check_address
 from framelet_server.service.executors import make_executor
 
@@ -145,6 +147,9 @@ def command(  # noqa: PLR0913 - one parameter for each option
     systemd's socket activation, it serves the sockets of LISTEN_FDS.
     """
     several = workers > 1 or inheritance is not None
+    signals = Signals()
+    if inheritance is None and (several or tls_cert is not None or _ON_RELOAD is not None):
+        signals.catch(signal.SIGHUP)  # to be acted on when all is read and imported
     configure(log_level, LogFormat(log_format), HUMAN_OF_SEVERAL if several else HUMAN)
     if several and metrics is not None:
         raise click.UsageError(
@@ -162,7 +167,9 @@ def command(  # noqa: PLR0913 - one parameter for each option
     address = None if sockets else check_address(_address(host, port, unix), tls)
     calling = None if executor is None else make_executor(executor)
     if workers > 1 and child is None:
-        return supervise(address, sockets, children=workers, limits=checked, notifier=notifier, tls=tls)
+        return supervise(
+            address, sockets, children=workers, limits=checked, notifier=notifier, signals=signals, tls=tls
+        )
     server = Server(
         address,
         reverse if handler is None else load_handler(handler),
@@ -179,6 +186,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
         server,
         child=child,
         notifier=notifier,
+        signals=signals,
         metrics=metrics,
         max_connections=checked.max_connections,
         executor=calling,

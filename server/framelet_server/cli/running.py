@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from framelet_server.process.child import Child
     from framelet_server.process.notify import Notifier
     from framelet_server.process.run import Reload
+    from framelet_server.process.signals import Signals
     from framelet_server.server import Server
 
 _SPARE_DESCRIPTORS = 128
@@ -43,6 +44,7 @@ def run_server(  # noqa: PLR0913 - keywords
     *,
     child: Child | None,
     notifier: Notifier,
+    signals: Signals,
     metrics: str | None,
     max_connections: int,
     executor: concurrent.futures.Executor | None,
@@ -58,7 +60,7 @@ def run_server(  # noqa: PLR0913 - keywords
         if child is not None:
             child.serve(server, on_reload)
         else:
-            serve(server, _announce, notifier, on_reload)
+            serve(server, _announce, notifier, signals, on_reload)
     ended = executor is None or end_executor(executor)
     if server.stuck or not ended:
         end_process()
@@ -71,6 +73,7 @@ def supervise(  # noqa: PLR0913 - keywords
     children: int,
     limits: ServerLimits,
     notifier: Notifier,
+    signals: Signals,
     tls: ServerTls | None,
 ) -> int:
     """Serve by several processes until a drain has ended; the exit status."""
@@ -82,6 +85,7 @@ def supervise(  # noqa: PLR0913 - keywords
         limits=limits,
         announce=lambda addresses: _announce([secured(found, tls) for found in addresses]),
         notifier=notifier,
+        signals=signals,
     )
     return supervisor.run()
 

@@ -11,7 +11,7 @@ from framelet_server.pool.drain import DrainObserver
 from .control import ControlLine
 from .inherited import take_inheritance
 from .run import reload_safely, wait
-from .signals import handle_signals
+from .signals import Signals, leave_hangup_to_supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,7 @@ class Child(DrainObserver):
 
     def __init__(self, inheritance: str) -> None:
         """``inheritance`` is what the supervisor passed on; raises as ``take_inheritance``."""
+        leave_hangup_to_supervisor()
         control, self.sockets = take_inheritance(inheritance)
         self._line = ControlLine(control)
         self._lock = threading.Lock()  # guards the next two
@@ -42,7 +43,7 @@ class Child(DrainObserver):
         """
         # Without a supervisor the period does not matter: the drain is about to begin.
         (_, period), *others = self._line.receive() or [["watch", 1.0]]
-        started = handle_signals(server, None, may_force=False)
+        started = Signals().obey(server, None, may_force=False)
         with server:
             started()
             server.watch(period, lambda: self._line.send("alive"))

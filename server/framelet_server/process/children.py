@@ -32,6 +32,7 @@ class ChildProcess:
     began: float
     heard: float = math.inf  # when it last made progress; until it is ready none is expected
     ready: bool = False
+    reload_due: bool = False  # asked for before it was ready
     drained: tuple[int, int] | None = None  # its clients: how many were closed, and how many cut off
 
     @classmethod
@@ -43,6 +44,8 @@ class ChildProcess:
         ours, theirs = socket.socketpair()
         with theirs:
             inheritance, numbers = inheritance_of(theirs, sockets)
+            # Blocked, a SIGHUP to the child waits until the child ignores it.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
             try:
                 popen = subprocess.Popen(  # noqa: S603 - our own command
                     [*command, "--worker", inheritance],
@@ -53,6 +56,8 @@ class ChildProcess:
             except OSError:
                 ours.close()
                 raise
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         ours.settimeout(0)
         child = cls(popen, ControlLine(ours), began=time.monotonic())
         child.line.send("watch", silence)

@@ -10,8 +10,6 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from .signals import handle_signals
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
     from framelet_server.server import Server
 
     from .notify import Notifier
+    from .signals import Signals
 
     Reload = Callable[[], None]
 
@@ -39,14 +38,16 @@ def serve(
     server: Server,
     announce: Callable[[Sequence[Address]], None],
     notifier: Notifier,
+    signals: Signals,
     on_reload: Reload | None = None,
 ) -> None:
-    """Start a server, announce it, and wait for its end; signals are handled as ``signals`` says.
+    """Start a server, announce it, and wait for its end.
 
-    With ``on_reload``, SIGHUP calls that.  Raises what ``Server.start`` and ``announce`` raise.
+    ``signals`` are those caught since the command began; with ``on_reload``, SIGHUP calls that.
+    Raises what ``Server.start`` and ``announce`` raise.
     """
     reload = on_reload and (lambda: _reload(on_reload, notifier, _status(server)))
-    started = handle_signals(server, reload, may_force=True)
+    started = signals.obey(server, reload, may_force=True)
     with server:
         started()
         announce(server.addresses)

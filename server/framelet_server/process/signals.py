@@ -1,72 +1,89 @@
-"""Signals: SIGTERM and SIGINT drain, a second one cuts the drain short, SIGHUP reloads."""
+"""Signals: SIGTERM and SIGINT drain, a second one cuts the drain short, SIGHUP reloads.
+
+A signal handler interrupts the main thread anywhere, also while that holds a lock, and may not be able to
+start a thread.  So it only writes the signal's number into a pipe, where it waits until it can be acted on.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
+import os
 import signal
-import socket
 import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
 
     from framelet_server.server import Server
 
 ENDING = (signal.SIGTERM, signal.SIGINT)
 
-
-def handle_signals(
-    server: Server, reload: Callable[[], None] | None, *, may_force: bool
-) -> Callable[[], None]:
-    """Have signals drain a server, cut the drain short if ``may_force``, and reload.
-
-    To be called before the server starts, so that no signal ends the process without a drain.  What is
-    returned is to be called once it has started.
-    """
-    started = threading.Event()
-    signals = itertools.count()
-
-    def on_signal(number: int, frame: object) -> None:
-        del frame
-        # A signal handler interrupts the main thread anywhere, also while that holds a lock; so the work
-        # is done on a thread of its own.
-        force = next(signals) > 0  # in one step, as another signal can interrupt this function too
-        _in_background(started, lambda: _drain(server, signal.Signals(number).name, force and may_force))
-
-    for number in ENDING:
-        signal.signal(number, on_signal)
-    if reload is not None:
-        signal.signal(signal.SIGHUP, lambda *_: _in_background(started, reload))
-    return started.set
+_MOST = 4_096
+"""Signals read at once."""
 
 
-@contextlib.contextmanager
-def signals_as_octets(numbers: Sequence[signal.Signals]) -> Iterator[socket.socket]:
-    """A socket at which each signal arrives as one octet, its number, so that a selector can wait for it."""
-    receiver, sender = socket.socketpair()
-    with receiver, sender:
-        receiver.settimeout(0)
-        sender.settimeout(0)
-        signal.set_wakeup_fd(sender.fileno())
+class Signals:
+    """The signals that this process has caught and not yet acted on, for a selector or for ``obey``."""
+
+    def __init__(self, *numbers: signal.Signals) -> None:
+        """Catch these from now on."""
+        self._process = os.getpid()
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        self.catch(*numbers)
+
+    def fileno(self) -> int:
+        """For selectors."""
+        return self._reader
+
+    def catch(self, *numbers: signal.Signals) -> None:
+        """Catch these too."""
         for number in numbers:
-            signal.signal(number, lambda *_: None)
-        try:
-            yield receiver
-        finally:
-            signal.set_wakeup_fd(-1)
+            signal.signal(number, self._caught)
+
+    def read(self) -> bytes:
+        """Wait for signals, and return the numbers of those that came."""
+        return os.read(self._reader, _MOST)
+
+    def obey(
+        self, server: Server, reload: Callable[[], None] | None, *, may_force: bool
+    ) -> Callable[[], None]:
+        """Have signals drain a server, cut the drain short if ``may_force``, and reload.
+
+        To be called before the server starts, so that no signal ends the process without a drain.  What is
+        returned is to be called once it has started.  Raises RuntimeError where no thread can be started.
+        """
+        started = threading.Event()
+
+        def act() -> None:
+            started.wait()
+            draining = False
+            while True:
+                for number in self.read():
+                    if number in ENDING:
+                        server.begin_drain(signal.Signals(number).name)
+                        if draining and may_force:
+                            server.force()
+                        draining = True
+                    elif number == signal.SIGHUP and reload and not server.metrics().draining:
+                        reload()
+
+        threading.Thread(target=act, name="framelet-signals", daemon=True).start()
+        self.catch(*ENDING)
+        return started.set
+
+    def _caught(self, number: int, frame: object) -> None:
+        del frame
+        if os.getpid() == self._process:
+            with contextlib.suppress(BlockingIOError):  # 65,536 signals that nobody has read say enough
+                os.write(self._writer, bytes([number]))
+        else:  # a fork by a handler: the signal is meant for it, and not for the server
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
 
-def _drain(server: Server, reason: str, force: bool) -> None:  # noqa: FBT001 - private, called once
-    server.begin_drain(reason)
-    if force:  # the thread of the first signal may not have begun the drain yet; now it has begun
-        server.force()
-
-
-def _in_background(started: threading.Event, work: Callable[[], None]) -> None:
-    def run() -> None:
-        started.wait()
-        work()
-
-    threading.Thread(target=run, name="framelet-signal", daemon=True).start()
+def leave_hangup_to_supervisor() -> None:
+    """Ignore SIGHUP in a child, which was started with it blocked: its supervisor says when to reload."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})

@@ -21,7 +21,7 @@ from framelet import FrameletError
 from framelet_server.net.sockets import SocketFile, address_of
 
 from .children import ChildProcess, Children, how_ended
-from .signals import ENDING, signals_as_octets
+from .signals import ENDING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,11 +31,15 @@ if TYPE_CHECKING:
 
     from .children import Place
     from .notify import Notifier
+    from .signals import Signals
 
 _log = logging.getLogger("framelet_server")
 
 _SILENCE = 30.0
 """Seconds without progress after which a child is killed; a service manager may expect it sooner."""
+
+_LOOKS = 8
+"""Looks at the children in that time; one that is late by a whole interval shows a pause of our own."""
 
 _TICKS = 4
 """Signs of life for the service manager in the time in which it expects one."""
@@ -60,11 +64,12 @@ class Supervisor:
         limits: ServerLimits,
         announce: Callable[[Sequence[Address]], None],
         notifier: Notifier,
+        signals: Signals,
     ) -> None:
         """Take over listening sockets, and with ``owns_files`` also the files of unix sockets among them.
 
         ``command`` starts a child: ``--worker`` and what ``Child`` takes are added to it.  ``announce`` is
-        called when all are ready.
+        called when all are ready.  ``signals`` are those caught since the command began.
         """
         self._command = command
         self._sockets = list(sockets)
@@ -72,6 +77,7 @@ class Supervisor:
         self._limits = limits
         self._announce = announce
         self._notifier = notifier
+        self._signals = signals
         self._addresses = [address_of(sock) for sock in sockets]
         self._children = Children(children)
         self._selector = selectors.DefaultSelector()
@@ -89,8 +95,9 @@ class Supervisor:
 
         It is 0 after a drain, and that of the first child where that could not start: it has said why.
         """
-        with signals_as_octets((*ENDING, signal.SIGHUP, signal.SIGCHLD)) as signals, self._selector:
-            self._selector.register(signals, selectors.EVENT_READ, lambda: self._on_signals(signals.recv(64)))
+        self._signals.catch(*ENDING, signal.SIGHUP, signal.SIGCHLD)
+        with self._selector:
+            self._selector.register(self._signals, selectors.EVENT_READ, self._on_signals)
             try:
                 self._start(self._children.places[0])  # alone at first: what is wrong with all is said once
                 while not self._draining or self._children.running():
@@ -120,12 +127,24 @@ class Supervisor:
         dues = [self._give_up, self._next_sign, *(place.due for place in self._children.places)]
         if not self._draining:
             dues += [child.heard + self._silence for child in self._children.running()]
-        pause = min(dues) - time.monotonic()
-        for key, _ in self._selector.select(None if pause == math.inf else max(0.0, pause)):
+        now, interval = time.monotonic(), self._silence / _LOOKS
+        wake = min(*dues, now + interval)
+        events = self._selector.select(max(0.0, wake - now))
+        late = time.monotonic() - max(wake, now)
+        if late > interval:
+            self._on_own_pause(late)
+        for key, _ in events:
             key.data()
 
-    def _on_signals(self, numbers: bytes) -> None:
-        for number in numbers:
+    def _on_own_pause(self, seconds: float) -> None:
+        """We were stopped, and perhaps the children with us: give them that time again."""
+        _log.warning("the supervisor itself was held up for %.1f seconds", seconds)
+        self._give_up += seconds
+        for child in self._children.running():
+            child.heard += seconds
+
+    def _on_signals(self) -> None:
+        for number in self._signals.read():
             if number in ENDING and self._draining:
                 self._force()
             elif number in ENDING:
@@ -136,12 +155,15 @@ class Supervisor:
     def _on_messages(self, child: ChildProcess) -> None:
         messages = child.line.receive()
         if messages is None:
-            self._selector.unregister(child.line)  # it is ending; its status will tell how
+            with contextlib.suppress(KeyError):  # seen before
+                self._selector.unregister(child.line)  # it is ending; its status will tell how
             return
         for name, *values in messages:
             child.heard = time.monotonic()
             if name == "ready":
                 child.ready = True
+                if child.reload_due:
+                    child.line.send("reload")
                 _log.info("child %d serves", child.pid)
                 self._on_ready()
             elif name == "stop":
@@ -172,13 +194,16 @@ class Supervisor:
 
     def _check_child(self, place: Place, child: ChildProcess, now: float) -> None:
         if (status := child.popen.poll()) is not None:
+            self._on_messages(child)  # the last ones
             with contextlib.suppress(KeyError):
-                self._on_messages(child)  # the last ones
                 self._selector.unregister(child.line)
             child.line.close()
             place.child = None
             self._on_end(place, child, status)
         elif now >= child.heard + self._silence and not self._draining:
+            self._on_messages(child)  # what it said may lie unread
+            if child.heard >= now:
+                return
             _log.error("child %d makes no progress and is killed", child.pid)
             child.heard = math.inf
             child.popen.kill()
@@ -278,13 +303,20 @@ class Supervisor:
     # Reloading, and what the service manager hears.
 
     def _reload(self) -> None:
-        """Have all children reload; those that start later read what is new anyway."""
-        ready = {child for child in self._children.running() if child.ready}
-        if ready and self._announced and not self._draining:
-            self._reloading = ready
+        """Have all children reload, those that still start when they are ready."""
+        ready = set()
+        for child in self._children.running():
+            if child.ready:
+                ready.add(child)
+            else:  # it may have read its files already, and now import a handler
+                child.reload_due = True
+        if self._draining:
+            return
+        if ready and self._announced:
+            self._reloading = set(ready)
             self._notifier.reloading()
-            for child in ready:
-                child.line.send("reload")
+        for child in ready:
+            child.line.send("reload")
 
     def _on_reloaded(self, child: ChildProcess) -> None:
         """When the last child has reloaded, or has ended, say so."""

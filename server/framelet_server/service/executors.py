@@ -97,8 +97,9 @@ class ProcessExecutor(concurrent.futures.Executor):
 
 
 def _begin_process() -> None:
-    """Leave the end to the server: a Ctrl-C goes to every process of a terminal, and must cost no answers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave the end to the server: a terminal sends Ctrl-C and its hang-up to every process."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_server, name="framelet-parent", daemon=True).start()
 
 
