@@ -6,13 +6,13 @@ and clock; ``encode`` and ``FrameDecoder`` are the framing alone; ``grammar`` is
 
 from . import grammar
 from .address import Address, TcpAddress, TlsAddress, UnixAddress, parse_address
+from .answering import ErrorAnswer
 from .client_connection import ClientConnection
 from .codec import HEADER_SIZE, Frame, FrameDecoder, decode_text, encode, encode_text
 from .errors import (
     AddressError,
     AnswerMalformedError,
     AnswerTimeoutError,
-    AnswerTooLargeError,
     ConfigurationError,
     ConnectionStateError,
     ErrorReceivedError,
@@ -58,7 +58,6 @@ __all__ = [
     "AddressError",
     "AnswerMalformedError",
     "AnswerTimeoutError",
-    "AnswerTooLargeError",
     "ApplicationReceived",
     "ClientConnection",
     "ClientConnectionLimits",
@@ -67,6 +66,7 @@ __all__ = [
     "ConnectionFailed",
     "ConnectionLimits",
     "ConnectionStateError",
+    "ErrorAnswer",
     "ErrorCode",
     "ErrorReceived",
     "ErrorReceivedError",

@@ -127,12 +127,6 @@ class VersionUnsupportedError(ProtocolError):
     code = ErrorCode.VERSION_UNSUPPORTED
 
 
-class AnswerTooLargeError(ProtocolError):
-    """An answer larger than the client, or this server, allows (REQ-HELLO-5)."""
-
-    code = ErrorCode.ANSWER_TOO_LARGE
-
-
 class AnswerMalformedError(ProtocolError):
     """An answer whose body is not of its form (REQ-ERROR-11, REQ-HELLO-7, REQ-STOP-9)."""
 

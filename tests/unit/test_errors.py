@@ -37,13 +37,12 @@ CODES = {
     "PingTooLargeError": 413,
     "HelloMalformedError": 422,
     "VersionUnsupportedError": 426,
-    "AnswerTooLargeError": 451,
     "AnswerMalformedError": 508,
     "ErrorReceivedError": 502,
 }
 
-# Conditions that only the program around a connection can find; it sends them by their code.
-OF_THE_PROGRAM = {500, 507, 509, 404, 403, 450}
+# Conditions of the answering end, its program included; they are sent by their code.
+OF_THE_PROGRAM = {500, 507, 509, 404, 403, 450, 451}
 
 
 def test_the_tree_is_complete() -> None:

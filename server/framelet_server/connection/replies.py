@@ -11,8 +11,9 @@ from framelet import ErrorCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Executor
 
-    from framelet import ApplicationReceived, RequestReceived, ServerConnection
+    from framelet import ApplicationReceived, RequestReceived, ServerConnection, StopReceived
     from framelet_server.net.timers import Timers
     from framelet_server.service.handlers import Delivery, Handlers
 
@@ -60,15 +61,18 @@ class PendingReplies:
         """Whether another answer may be asked for."""
         return not self._blocked and len(self._waiting) < self._most
 
-    def submit(self, handlers: Handlers, event: RequestReceived | ApplicationReceived) -> None:
+    def submit(
+        self, handlers: Handlers, executor: Executor, event: RequestReceived | ApplicationReceived
+    ) -> None:
         """Have the answer to a frame made elsewhere."""
-        future, deliver = handlers.submit(event)
+        future, deliver = handlers.submit(executor, event)
         self._append(_Answer(future, deliver, event.text))
 
-    def refuse_stop(self, timers: Timers, wait: float) -> None:
+    def refuse_stop(self, event: StopReceived, timers: Timers, wait: float) -> None:
         """Refuse a STOP in its turn, after some seconds in which nothing else is taken (REQ-STOP-3)."""
         future: Future[str] = Future()
-        self._append(_Answer(future, lambda connection, _: connection.send_error(ErrorCode.STOP_REFUSED)))
+        code = ErrorCode.STOP_REFUSED
+        self._append(_Answer(future, lambda connection, _: connection.send_error(event, code)))
         self._blocked = wait > 0
         if wait:
             timers.schedule(time.monotonic() + wait, lambda: _settle(future))
