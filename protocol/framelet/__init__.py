@@ -9,6 +9,7 @@ from .address import Address, TcpAddress, TlsAddress, UnixAddress, parse_address
 from .answering import ErrorAnswer
 from .client_connection import ClientConnection
 from .codec import HEADER_SIZE, Frame, FrameDecoder, decode_text, encode, encode_text
+from .connection import Connection
 from .errors import (
     AddressError,
     AnswerMalformedError,
@@ -63,6 +64,7 @@ __all__ = [
     "ClientConnectionLimits",
     "ClientEvent",
     "ConfigurationError",
+    "Connection",
     "ConnectionFailed",
     "ConnectionLimits",
     "ConnectionStateError",
@@ -109,3 +111,15 @@ __all__ = [
     "parse_address",
     "reverse",
 ]
+
+__version__: str
+
+
+def __getattr__(name: str) -> str:
+    """Look the version up when it is asked for: that reads the package's metadata from disk."""
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415 - see above
+
+        return version("framelet")
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)

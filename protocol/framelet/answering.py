@@ -65,6 +65,9 @@ class AnsweringConnection(Connection):
 
     def __init__(self, limits: ConnectionLimits, now: float) -> None:
         """Begin at the time ``now``."""
+        if not isinstance(limits, ConnectionLimits):
+            message = f"the limits of a server's end are ConnectionLimits, not {type(limits).__name__}"
+            raise TypeError(message)
         self._limits = limits
         super().__init__(Role.SERVER, limits, now)
         self._peer_max_body = MAX_LENGTH
@@ -280,6 +283,9 @@ class AnsweringConnection(Connection):
 
 
 def _check_recoverable(code: ErrorCode) -> None:
+    if not isinstance(code, ErrorCode):
+        message = f"a code is an ErrorCode, not {type(code).__name__}"
+        raise TypeError(message)
     if code.fatal or code.local:
         message = f"{code.title} is not a recoverable error to be sent"
         raise ConnectionStateError(message)

@@ -10,6 +10,8 @@ import pytest
 
 from framelet import (
     ApplicationReceived,
+    ClientConnection,
+    ClientConnectionLimits,
     ConnectionLimits,
     ConnectionStateError,
     ErrorCode,
@@ -454,14 +456,19 @@ def test_an_event_is_answered_by_its_own_connection_as_what_it_is(make_server: C
     for stranger in (twin, copied):
         with pytest.raises(ConnectionStateError):
             server.send_reply(stranger, "y")  # type: ignore[arg-type]
-    refused_kinds: list[tuple[Callable[..., None], tuple[Any, ...]]] = [
+    refused_kinds: list[tuple[Callable[..., object], tuple[Any, ...]]] = [
         (server.send_reply, (stop, "y")),
         (server.send_reply, ("x", "y")),
         (server.allow_stop, (event,)),
         (server.send_stopped, (event, 0, 0)),
+        (server.send_error, (event, 404)),
+        (server.receive_data, (12, 0.0)),
+        (server.receive_data, ([1, 0, 0], 0.0)),
+        (make_server, (ClientConnectionLimits(),)),
+        (lambda limits: ClientConnection(limits, now=0.0), (ConnectionLimits(),)),
     ]
     for method, arguments in refused_kinds:
-        with pytest.raises(TypeError, match="not a "):
+        with pytest.raises(TypeError, match=r"\bnot "):
             method(*arguments)
     assert (server.owes, server.output_size) == (2, 0)
 
