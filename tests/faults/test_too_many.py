@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.integration.peers import sessions
+from tests.integration.peers import Peer, sessions
 
 from framelet import FrameType, TcpAddress, encode
 from framelet_server import StopPolicy
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.integration.conftest import Command, Peer
+    from tests.integration.conftest import Command
 
     from framelet_server import Server
 
@@ -101,7 +101,7 @@ class TestAge:
         peers = [connect(server) for _ in range(50)]
         assert [peer.ask("ab") for peer in peers] == ["ba"] * 50
         now = time.monotonic()
-        ages = sorted(session._retire_at - now for session in sessions(server))
+        ages = sorted(session.retire_at - now for session in sessions(server))
         assert 890 < ages[0] < ages[-1] < 1_110
         assert ages[-1] - ages[0] > 50
 
@@ -152,6 +152,23 @@ class TestWrongTokens:
         assert time.monotonic() - began >= 0.3
         assert server.wait(20)
 
+    @pytest.mark.req("REQ-STOP-15")
+    def test_a_guesser_that_does_not_wait_for_its_answers_gains_nothing(
+        self, serve: Serve, connect: Connect
+    ) -> None:
+        server = serve(stop_policy=StopPolicy.with_token("secret"))
+        for _ in range(50):
+            peer = connect(server)
+            peer.send(encode(FrameType.STOP, b"guess"))
+            peer.close()
+        lucky = connect(server)
+        lucky.send(encode(FrameType.STOP, b"secret"))
+        assert lucky.error() == 403  # it came too soon to be looked at
+        elsewhere = Peer(connect_from("127.0.0.2", server))
+        elsewhere.send(encode(FrameType.STOP, b"secret"))
+        assert elsewhere.take(1)[0].type == FrameType.STOPPED
+        elsewhere.sock.close()
+
     def test_a_guesser_that_goes_away_leaves_nothing_behind(self, serve: Serve, connect: Connect) -> None:
         server = serve(stop_policy=StopPolicy.with_token("secret"))
         for _ in range(6):
@@ -159,7 +176,10 @@ class TestWrongTokens:
             peer.send(encode(FrameType.STOP, b"guess"))
             peer.close()
         right = connect(server)
-        right.send(encode(FrameType.STOP, b"secret"))
-        assert right.take(1)[0].type == FrameType.STOPPED
+        for _ in range(20):  # those that come too soon are refused, and wait for their answer
+            right.send(encode(FrameType.STOP, b"secret"))
+            if (answer := right.take(1)[0].type) != FrameType.ERROR:
+                break
+        assert answer == FrameType.STOPPED
         right.close()
         assert server.wait(20)

@@ -266,14 +266,14 @@ def test_frames_behind_a_stop_are_reported_as_unanswered(scripted_server: Script
 
 def test_a_stop_with_the_wrong_token_changes_nothing() -> None:
     with (
-        Server(("127.0.0.1", 0), stop_policy=StopPolicy.with_token("right")) as server,
+        Server(("127.0.0.1", 0), stop_policy=StopPolicy.with_token("rightly")) as server,
         Client(str(server.address)) as client,
     ):
         with pytest.raises(AnswerError) as caught:
             client.stop("wrong")
         assert caught.value.code == 403
         assert client.request("ab") == "ba"
-        assert client.stop("right") == StoppedReceived(0, 0)
+        assert client.stop("rightly") == StoppedReceived(0, 0)
 
 
 def test_all_kinds_of_address(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
+import gc
 import multiprocessing
 import signal
 import subprocess
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from framelet import ConfigurationError, FrameType, encode
+from framelet import ConfigurationError, FrameType, RequestReceived, encode
 from framelet_client import Client
 from framelet_server import EpollPoller, StopPolicy
+from framelet_server.service import handlers
 from framelet_server.service.executors import ProcessExecutor, make_executor
 
 from .peers import sessions
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.integration.conftest import Peer
+    from tests.integration.peers import Gate
 
     from framelet_server import Server
 
@@ -108,6 +111,52 @@ class ByHand(concurrent.futures.Executor):
 @pytest.fixture
 def by_hand() -> ByHand:
     return ByHand()
+
+
+# What is kept in memory.
+
+
+def test_of_a_client_that_left_nothing_is_kept_but_its_place(
+    serve: Serve, connect: Connect, until: Until, gate: Gate, threads: Any
+) -> None:
+    text = "x" * 1_000_000
+    executor = threads(1)
+    server = serve(gate, executor=executor)
+    connect(server).request("block")
+    gate.await_entry()
+    for _ in range(3):
+        peer = connect(server)
+        peer.request(*[text] * 10)
+        until(lambda: server.metrics().in_flight == 11)
+        peer.reset()
+        until(lambda: server.metrics().in_flight == 1)
+    gc.collect()
+    kept = [found._text for found in gc.get_objects() if isinstance(found, handlers._Call)]
+    kept += [found.text for found in gc.get_objects() if isinstance(found, RequestReceived)]
+    assert text not in kept
+    assert "block" in kept
+    gate.open()
+
+
+def test_an_executor_holds_no_more_calls_than_so_many(
+    serve: Serve, connect: Connect, until: Until, by_hand: ByHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "_MOST_QUEUED", 10)
+    server = serve(str.upper, executor=by_hand)
+    first = connect(server)
+    first.request(*["a"] * 10)
+    until(lambda: len(by_hand.calls) == 10)
+    first.reset()
+    until(lambda: server.metrics().in_flight == 0)
+    second = connect(server)
+    second.request("b")
+    assert second.error() == 450  # the ten were cancelled, and are still there
+    by_hand.calls.clear()
+    gc.collect()
+    second.request("c")
+    until(lambda: len(by_hand.calls) == 1)
+    by_hand.run(0)
+    assert second.replies(1) == ["C"]
 
 
 # Order.

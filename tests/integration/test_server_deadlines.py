@@ -367,6 +367,21 @@ class TestLinger:
             ended.set()
             thread.join()
 
+    @pytest.mark.req("REQ-ERROR-8", "REQ-TIME-5")
+    def test_a_client_that_takes_a_little_again_and_again_is_not_waited_for_without_end(
+        self, serve: Serve, connect: Connect, until: Any
+    ) -> None:
+        server = serve(linger_timeout=0.1, write_timeout=0.3)
+        peer = connect(server, SMALL)
+        peer.send(BIG, encode(0x00))
+        until(lambda: any(session.fin_sent for session in sessions(server)))
+
+        def closed() -> bool:
+            peer.sock.recv(100)
+            return server.metrics().connections_open == 0
+
+        until(closed)  # at this pace it would take an hour
+
     @pytest.mark.req("REQ-CLOSE-1", "REQ-CLOSE-2")
     @pytest.mark.parametrize("part", [b"", REQUEST[:3]])
     def test_a_client_that_has_closed_is_not_waited_for(

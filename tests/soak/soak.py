@@ -146,7 +146,7 @@ class _Server:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env=os.environ | {"FRAMELET_STOP_TOKEN": "soak"},
+            env=os.environ | {"FRAMELET_STOP_TOKEN": "soak-token"},
         )
         self._proc = Path("/proc") / str(self._process.pid)
 

@@ -50,6 +50,10 @@ class Called(NoCall):
         return text
 
 
+class OfText(NoCall):
+    def __init__(self, text: str) -> None: ...
+
+
 WRONG: dict[str, tuple[Any, str]] = {
     "coroutine": (coroutine, "coroutine is no handler: it is async, or a generator"),
     "asynchronous generator": (generated, "generated is no handler: it is async"),
@@ -59,7 +63,8 @@ WRONG: dict[str, tuple[Any, str]] = {
     "two parameters": (of_two, "it cannot be called with one text: missing a required argument: 'more'"),
     "none": (lambda: "", "it cannot be called with one text: too many positional arguments"),
     "a keyword": (of_a_keyword, "missing a required.*argument: 'password'"),
-    "class": (NoCall, "NoCall is no handler: it cannot be called with one text"),
+    "class": (NoCall, "NoCall is no handler: to call the class makes an object, and no text"),
+    "class that takes a text": (functools.partial(OfText), "OfText is no handler: to call the class"),
     "object": (NoCall(), "NoCall is no handler: a NoCall cannot be called"),
     "text": ("module:name", "str is no handler: a str cannot be called"),
     "nothing": (None, "NoneType is no handler"),

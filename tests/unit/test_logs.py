@@ -185,8 +185,35 @@ class Unshown(Exception):  # noqa: N818 - one that cannot be shown
         raise RuntimeError
 
 
+class Leaving(Unshown):
+    def __str__(self) -> str:
+        raise SystemExit
+
+
+class OddNotes(Unshown):
+    __notes__ = property(lambda _: Leaving())  # pyright: ignore[reportAssignmentType]  # no program is kept from it
+
+
+def numbered() -> Exception:
+    error = ValueError("short")
+    error.__notes__ = 5  # type: ignore[assignment]  # nobody keeps a program from it
+    return error
+
+
 @pytest.mark.parametrize(
-    "error", [chained(0), chained(1), chained(300), grouped(), noted(), Unshown(LONG)], ids=range(6)
+    "error",
+    [
+        chained(0),
+        chained(1),
+        chained(300),
+        grouped(),
+        noted(),
+        Unshown(LONG),
+        Leaving(),
+        OddNotes(),
+        numbered(),
+    ],
+    ids=range(9),
 )
 def test_the_traceback_of_an_error_is_bounded(
     log: tuple[logging.Logger, io.StringIO], error: Exception

@@ -57,7 +57,7 @@ def test_a_role_and_the_policy_by_certificate_need_each_other(kind: StopKind, ro
 
 @pytest.mark.req("REQ-STOP-1")
 def test_a_token_may_hold_any_text() -> None:
-    for token in ["\0", "é€😀", " ", "a\nb", "x" * 100_000]:
+    for token in ["\0" * 6, "é€😀é€😀", " " * 6, "a\nb\r\nc", "x" * 100_000]:
         assert StopPolicy.with_token(token).allows(token, local=False)
 
 
@@ -128,6 +128,28 @@ def test_wrong_tokens_take_longer_and_longer_for_each_address() -> None:
     assert tokens.wait("192.0.2.2", 0.0) == 0
     assert tokens.wait("192.0.2.1", 59.0) == 2.0
     assert tokens.wait("192.0.2.1", 120.0) == 0
+
+
+@pytest.mark.req("REQ-STOP-15")
+def test_while_an_address_waits_none_of_its_tokens_is_looked_at() -> None:
+    tokens = WrongTokens()
+    for _ in range(5):
+        tokens.wait("192.0.2.1", 0.0)
+    assert tokens.closed("192.0.2.1", 0.05) == pytest.approx(0.15)
+    assert tokens.closed("192.0.2.1", 0.2) == 0
+    assert tokens.closed("192.0.2.2", 0.05) == 0
+
+
+@pytest.mark.req("REQ-STOP-15")
+def test_guesses_from_any_number_of_addresses_are_ten_a_second() -> None:
+    tokens, looked_at, now = WrongTokens(), 0, 0.0
+    for number in range(20_000):
+        now = number / 1_000
+        host = f"192.0.2.{number % 2_000}"
+        if not tokens.closed(host, now):
+            tokens.wait(host, now)
+            looked_at += 1
+    assert 200 <= looked_at <= 50 + 10 * now + 1
 
 
 def test_only_so_many_addresses_are_remembered() -> None:

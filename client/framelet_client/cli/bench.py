@@ -18,6 +18,7 @@ from framelet_client.tls import ClientTls
 
 from .target import LIMITS, NumberRange, Target, limit_range, usage_error, with_server
 from .terminal import Output, complain
+from .valued import option
 
 if TYPE_CHECKING:
     from framelet_client.bench.plan import Plan
@@ -39,7 +40,7 @@ Examples:
 
 @click.command(epilog=_EPILOG)
 @functools.partial(with_server, own={"window"})
-@click.option(
+@option(
     "--connections",
     type=click.IntRange(1, 1_000_000),
     default=1,
@@ -47,55 +48,55 @@ Examples:
     show_default=True,
     help="Connections.",
 )
-@click.option(
+@option(
     "--window",
     type=limit_range(_WINDOW),
     metavar="FRAMES",
     help="Requests in flight on each connection; with --rate the most there may be.  "
     f"[default: 1; {_WINDOW.default} with --rate]",
 )
-@click.option(
+@option(
     "--rate",
     type=NumberRange(0.001, 10_000_000),
     metavar="NUMBER",
     help="Send so many requests a second in all, on schedule (open loop).  [default: as replies come]",
 )
-@click.option(
+@option(
     "--size", default="64", metavar="OCTETS[,...]", show_default=True, help="Sizes of the texts, in turn."
 )
-@click.option(
+@option(
     "--text",
     type=click.Choice(["ascii", "mixed"]),
     default="ascii",
     show_default=True,
     help="Characters of the texts; mixed: of one to four octets.",
 )
-@click.option(
+@option(
     "--expect",
     type=click.Choice(["reverse", "echo", "any"]),
     default="reverse",
     show_default=True,
     help="What each reply has to be; any: replies are not compared.",
 )
-@click.option(
+@option(
     "--duration",
     type=NumberRange(0.001, _LONGEST),
     metavar="SECONDS",
     help=f"Time to measure.  [default: {_DURATION:g}]",
 )
-@click.option(
+@option(
     "--count",
     type=click.IntRange(min=1),
     metavar="NUMBER",
     help="Requests to measure, in the place of --duration.",
 )
-@click.option(
+@option(
     "--warmup",
     type=NumberRange(0, _LONGEST),
     metavar="SECONDS",
     help=f"Time before the measurement, under the same load.  [default: {_WARMUP:g}; 0 with --count]",
 )
-@click.option(
+@option(
     "--processes",
     type=click.IntRange(1, 1_024),
     default=1,
@@ -103,8 +104,8 @@ Examples:
     show_default=True,
     help="Processes that share the connections.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@click.option(
+@option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@option(
     "--plot",
     "picture",
     type=click.Path(path_type=Path),

@@ -19,6 +19,7 @@ from .decode import InputError, open_reader, print_table
 from .send_lines import send_lines
 from .target import LIMITS, NumberRange, Target, limit_option, usage_error, with_server
 from .terminal import Output, OutputError, complain
+from .valued import option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +80,7 @@ def framelet(context: click.Context) -> None:
 @framelet.command()
 @with_server
 @click.argument("payload", default=_DEFAULT_PAYLOAD)
-@click.option("--literal", is_flag=True, help='Send the words "stop" and "-" as they are.')
+@option("--literal", is_flag=True, help='Send the words "stop" and "-" as they are.')
 def send(target: Target, payload: str, *, literal: bool) -> ExitCode:
     """Send PAYLOAD to the server at HOST and PORT, and print its reply.
 
@@ -124,10 +125,10 @@ def _check_text(what: str, text: str, limits: ClientLimits) -> None:
 
 @framelet.command()
 @with_server
-@click.option(
+@option(
     "--count", type=click.IntRange(min=1), default=4, metavar="NUMBER", show_default=True, help="Round trips."
 )
-@click.option(
+@option(
     "--interval",
     type=NumberRange(0, 86_400),
     default=1.0,
@@ -172,7 +173,7 @@ def hello(target: Target) -> ExitCode:
 
 @framelet.command()
 @with_server
-@click.option(
+@option(
     "--token-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -216,8 +217,8 @@ def _stop_token(path: Path | None = None) -> str:
 
 @framelet.command()
 @click.argument("file", default="-")
-@click.option("--hex/--binary", "hexadecimal", default=None, help="What FILE holds; else it is looked at.")
-@click.option("--full", is_flag=True, help="Show bodies in full.")
+@option("--hex/--binary", "hexadecimal", default=None, help="What FILE holds; else it is looked at.")
+@option("--full", is_flag=True, help="Show bodies in full.")
 @limit_option(LIMITS["max_body"])
 def decode(file: str, *, hexadecimal: bool | None, full: bool, max_body: int) -> ExitCode:
     """Show the frames in FILE, or in standard input, down to the first octet that breaks the protocol."""

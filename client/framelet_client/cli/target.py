@@ -27,6 +27,7 @@ from framelet_client.tls import ClientTls
 
 from .send_lines import LinesLeftError
 from .terminal import complain
+from .valued import option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -84,12 +85,12 @@ def limit_option(info: LimitInfo) -> Decorator:
     """The option that sets one of the client's limits."""
     settings = info.option_settings()
     settings["type"] = limit_range(info)
-    return click.option(info.option, info.name, **settings)
+    return option(info.option, info.name, **settings)
 
 
 def _tls_option(name: str, metavar: str, words: str) -> Decorator:
     """An option about TLS; each of them also turns TLS on."""
-    return click.option("--" + name.replace("_", "-"), name, metavar=metavar, help=words)
+    return option("--" + name.replace("_", "-"), name, metavar=metavar, help=words)
 
 
 def with_server(command: Callable[..., ExitCode], *, own: Collection[str] = ()) -> Callable[..., ExitCode]:
@@ -121,7 +122,7 @@ def with_server(command: Callable[..., ExitCode], *, own: Collection[str] = ()) 
         click.argument("port", required=False),
         *[limit_option(info) for info in limits_taken],
         *[_tls_option(name, *words) for name, words in _TLS.items()],
-        click.option("-v", "--verbose", is_flag=True, help="Say why no connection could be made."),
+        option("-v", "--verbose", is_flag=True, help="Say why no connection could be made."),
     ]
     decorated: Callable[..., ExitCode] = wrapper
     for parameter in reversed(parameters):
@@ -136,7 +137,11 @@ def _target(
     try:
         number = None if port is None else parse_port(port)
         address = parse_address(host, number)
-        wanted = ClientTls(**tls) if isinstance(address, TlsAddress) or any(tls.values()) else None
+        wanted = (
+            ClientTls(**tls)
+            if isinstance(address, TlsAddress) or any(value is not None for value in tls.values())
+            else None
+        )
         return Target(host, number, ClientLimits(**limits), wanted, tls if wanted else None, verbose)
     except (AddressError, ConfigurationError) as error:
         raise usage_error(str(error)) from error

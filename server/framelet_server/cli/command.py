@@ -25,6 +25,7 @@ from framelet_server.service.executors import make_executor
 
 from .loading import load_handler, parse_handle
 from .running import run_server, supervise
+from .valued import ValuedOption, option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,81 +40,77 @@ _ON_RELOAD: Reload | None = None
 def _limit_options(command: click.Command) -> click.Command:
     """Give a command one option for each of the server's limits; ServerLimits checks the values."""
     for info in ServerLimits.describe():
-        command.params.append(click.Option([info.option], **info.option_settings()))
+        command.params.append(ValuedOption([info.option], **info.option_settings()))
     return command
 
 
 @_limit_options
 @click.command("framelet-server", context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--host", help=f"Name or address to listen on.  [default: {DEFAULT_HOST}]")
-@click.option("--port", type=click.IntRange(0, 65535), help=f"Port; 0 for any.  [default: {DEFAULT_PORT}]")
-@click.option("--unix", metavar="PATH", help="Listen on a unix socket instead.")
-@click.option(
+@option("--host", help=f"Name or address to listen on.  [default: {DEFAULT_HOST}]")
+@option("--port", type=click.IntRange(0, 65535), help=f"Port; 0 for any.  [default: {DEFAULT_PORT}]")
+@option("--unix", metavar="PATH", help="Listen on a unix socket instead.")
+@option(
     "--workers",
     type=click.IntRange(1, 1_024),
     default=1,
     show_default=True,
     help="Processes that share the address; each has the threads and limits below to itself.",
 )
-@click.option("--worker", "inheritance", hidden=True, help="Be one of them; for the supervisor's use.")
-@click.option(
-    "--tls-cert", metavar="FILE", help="Speak TLS, with the certificate in FILE; SIGHUP reloads it."
-)
-@click.option("--tls-key", metavar="FILE", help="Key of that certificate, if it is not in the same file.")
-@click.option("--tls-client-ca", metavar="FILE", help="CAs of which clients must show a certificate.")
-@click.option(
+@option("--worker", "inheritance", hidden=True, help="Be one of them; for the supervisor's use.")
+@option("--tls-cert", metavar="FILE", help="Speak TLS, with the certificate in FILE; SIGHUP reloads it.")
+@option("--tls-key", metavar="FILE", help="Key of that certificate, if it is not in the same file.")
+@option("--tls-client-ca", metavar="FILE", help="CAs of which clients must show a certificate.")
+@option(
     "--handler",
     metavar="MODULE:FUNCTION",
     help="What answers a REQUEST: a function from str to str.  [default: reversal]",
 )
-@click.option(
+@option(
     "--handle",
     metavar="TYPE=MODULE:FUNCTION",
     multiple=True,
     help="What answers an application type, 0xC0 to 0xFF; may be repeated.",
 )
-@click.option(
+@option(
     "--stop",
     type=click.Choice([kind.value for kind in StopKind]),
     default=StopKind.LOCAL.value,
     show_default=True,
     help="Whose STOP is obeyed: clients' on this machine, those with the token or the role, or nobody's.",
 )
-@click.option(
+@option(
     "--stop-token-file",
     metavar="FILE",
     help=f"Where the token is; otherwise in the environment variable {STOP_TOKEN_VARIABLE}.",
 )
-@click.option(
-    "--stop-role", metavar="ROLE", help="Organizational unit (OU) in the certificate of who may stop."
-)
-@click.option(
+@option("--stop-role", metavar="ROLE", help="Organizational unit (OU) in the certificate of who may stop.")
+@option(
     "--proxy-from",
     metavar="NETWORK",
     multiple=True,
     help="Accept connections from these relays only, each with a PROXY header (version 1 or 2): an address, "
     "a network, or unix; may be repeated.",
 )
-@click.option(
+@option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="warning",
     show_default=True,
     help="What is logged on stderr.",
 )
-@click.option(
+@option(
     "--log-format",
     type=click.Choice([form.value for form in LogFormat]),
     default=LogFormat.HUMAN.value,
     show_default=True,
     help="Lines for people, or one JSON object on each.",
 )
-@click.option(
+@option(
     "--metrics",
     metavar="[HOST:]PORT",
     help=f"Answer HTTP there: /metrics, /healthz, /readyz.  [default host: {DEFAULT_HOST}]",
 )
-@click.option(
+@option(
     "--executor",
     metavar="thread:N|process:N",
     help="What calls the handlers: N threads or processes of their own.  [default: the worker threads]",
@@ -163,12 +160,12 @@ def command(  # noqa: PLR0913 - one parameter for each option
     if sockets and child is None and (host, port, unix) != (None, None, None):
         raise click.UsageError("--host, --port and --unix cannot be combined with the sockets of LISTEN_FDS")
     address = None if sockets else check_address(_address(host, port, unix), tls)
-    calling = make_executor(executor) if executor else None
+    calling = None if executor is None else make_executor(executor)
     if workers > 1 and child is None:
         return supervise(address, sockets, children=workers, limits=checked, notifier=notifier, tls=tls)
     server = Server(
         address,
-        load_handler(handler) if handler else reverse,
+        reverse if handler is None else load_handler(handler),
         sockets=sockets,
         handlers=dict(map(parse_handle, handle)),
         limits=checked,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import socket
 import threading
 from time import monotonic
@@ -44,7 +45,7 @@ LOCKS = [threading.Lock() for _ in range(64)]
 """Shared by all channels, as one for each would take 88 octets: so no thread may take two."""
 
 # What others may want of a channel: bits of ``notes``.
-_LOOK, _DRAIN, _STOPPED, _SHED, _ABORT = 1, 2, 4, 8, 16
+_LOOK, _DRAIN, _STOPPED, _SHED, _ABORT, _AGE = 1, 2, 4, 8, 16, 32
 
 
 class Channel:
@@ -234,6 +235,8 @@ class Channel:
 
     def _turn(self, calls: HandlerCalls, notes: int, *, gone: bool) -> None:
         session = self.session
+        if notes & _AGE:
+            session.drain(age=True)
         if notes & _DRAIN:
             session.drain()
         if notes & _STOPPED:
@@ -315,7 +318,13 @@ class Channel:
             self.timer = None
             if self.closed:
                 return
-            if self.owned or self.session.input_waits():
+            aged = now >= self.session.retire_at and self.session.transport.established
+            if aged:  # by time alone: a client that is never at rest has an age, too
+                self.session.retire_at = math.inf
+                self.notes |= _AGE
+                if not self.owned:
+                    self._arm(read=True, write=True)
+            if aged or self.owned or self.session.input_waits():
                 # A worker has the channel, or has yet to read what came in time.
                 self.timer = self._context.timers.schedule(now + _RECHECK, Channel._on_timer, self)
                 return

@@ -40,7 +40,8 @@ class SessionEnded(Exception):  # noqa: N818 - an end, and not always an error
 def log_end(peer: Peer, how: str, reason: str, stats: ConnectionStats, seconds: float) -> None:
     """Log the one line that each connection leaves."""
     # A relay checks the health of its servers every few seconds.
-    level = logging.DEBUG if peer.relay and how in (CloseReason.CLIENT, CloseReason.LOST) else logging.INFO
+    quiet = peer.relay and how in (CloseReason.CLIENT, CloseReason.HANDSHAKE_FAILED, CloseReason.LOST)
+    level = logging.DEBUG if quiet else logging.INFO
     if not _log.isEnabledFor(level):
         return
     fields = {

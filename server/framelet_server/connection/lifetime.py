@@ -43,12 +43,12 @@ class Lifetime:
         "_drain_left",
         "_eof",
         "_identified",
+        "_linger_until",
         "_more",
         "_outcome",
         "_paused",
         "_replies",
         "_rest",
-        "_retire_at",
         "_retiring",
         "_starved",
         "_undelivered",
@@ -61,6 +61,7 @@ class Lifetime:
         "peer",
         "reason",
         "refused",
+        "retire_at",
         "stopper",
         "transport",
     )
@@ -93,11 +94,12 @@ class Lifetime:
         self.refused = False  # for its relay's client, who has too many connections
         self._outcome: tuple[int, int] | None = None  # what STOPPED will say
         self._undelivered = 0  # octets that the system still had for the client when last asked
+        self._linger_until = math.inf  # the latest end, however slowly it takes the last answers
         self._drain_left: int | None = None  # octets still to be read in a drain
         self._retiring = False  # to be ended for its age
-        self._retire_at = math.inf
+        self.retire_at = math.inf  # until that is left as a note
         if context.limits.max_age:
-            self._retire_at = now + context.limits.max_age * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads load, keeps no secret
+            self.retire_at = now + context.limits.max_age * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads load, keeps no secret
         # Between the halves of a turn:
         self._answers: list[str] | None = None  # to the first REQUESTs of what was read
         self._rest = False  # whether there is more to do than to send them
@@ -154,12 +156,13 @@ class Lifetime:
         if not self.transport.established:
             raise SessionEnded(CloseReason.HANDSHAKE_FAILED, "it ended before the handshake was complete")
         if not self.fin_sent:
-            if self.transport.unsent or not self.transport.end():
+            if not self._send_fin():
                 return
             self.fin_sent = True
+            limits = self._context.limits
+            self._linger_until = time.monotonic() + limits.linger_timeout + limits.write_timeout
             self._ends(self.close_reason)  # whatever comes now, it has ended in order
-            if self._eof:
-                self.over = True
+            if self.over:
                 return
             self.connection.resume(time.monotonic())
             self._undelivered = self.transport.undelivered
@@ -169,19 +172,37 @@ class Lifetime:
                 count = self.transport.discard(_DISCARDED)
             except BlockingIOError:
                 return
+            except OSError:
+                self.over = True  # as it has ended in order, a reset is no loss
+                return
             budget -= count
             if not count:
                 self._eof = True
                 self.connection.receive_eof()
         self.over = self.connection.state is State.CLOSED
 
+    def _send_fin(self) -> bool:
+        """Say that nothing more comes, once all else is sent; False where that has to wait."""
+        try:
+            if self.transport.unsent or not self.transport.end():
+                return False
+        except OSError:
+            if not (self._eof or self.stopper):
+                raise
+            self.over = True  # it got all it was owed, has closed its socket, and needs no FIN of ours
+        self.over = self.over or self._eof
+        return True
+
     def _note(self, event: ServerEvent) -> None:
         """Take down what a client did wrong, and whether that, or the end of its stream, ends it all."""
         error = event.error if isinstance(event, (FrameRefused, InputEnded)) else None
         if error is not None:
-            _log.debug("%s: %s", self.peer.name, error, extra={"peer": self.peer.name})
+            # Not the error's own words: they may quote what the client sent.
+            code = error.code
+            _log.debug("%s: %d %s", self.peer.name, code, code.title, extra={"peer": self.peer.name})
         if isinstance(event, InputEnded) or (error is not None and error.code.fatal):
-            self._ends(CloseReason.CLIENT if error is None else error.code.title)
+            ended = CloseReason.CLIENT if self.transport.established else CloseReason.HANDSHAKE_FAILED
+            self._ends(ended if error is None else error.code.title)
 
     def _ends(self, reason: str) -> None:
         """Take down how it ends; what comes first is the cause."""
@@ -199,11 +220,11 @@ class Lifetime:
         if not self.transport.established:  # whatever it takes of the answers to its handshake
             return self.began + self._context.limits.handshake_timeout
         if self.transport.unsent:
-            return self.transport.since + self._context.limits.write_timeout
+            return min(self.transport.since + self._context.limits.write_timeout, self.retire_at)
         # Time that we do not read is not the client's, until only its end is waited for.
         unread = (self._starved or self._paused) and not self.connection.finished
         due = math.inf if unread else self.connection.next_deadline()
-        return min(math.inf if due is None else due, math.inf if self._retiring else self._retire_at)
+        return min(math.inf if due is None else due, self.retire_at)
 
     def enforce(self) -> bool:
         """Enforce what is overdue; whether a worker is to take a turn.  Raises SessionEnded and OSError."""
@@ -217,11 +238,8 @@ class Lifetime:
             raise SessionEnded(
                 CloseReason.WRITE_TIMEOUT, "the client took nothing of its answers in time", cut=True
             )
-        if self.connection.state is State.CLOSING and self._delivers():
+        if self.connection.state is State.CLOSING and now < self._linger_until and self._delivers():
             self.connection.resume(now)
-        elif now >= self._retire_at and not self._retiring:
-            self.drain(age=True)
-            return True
         else:
             self.connection.check_deadlines(now)
             self._see_off()

@@ -22,8 +22,12 @@ class EpollPoller:
     def add(self, sock: socket.socket, owner: object, *, read: bool, write: bool, keep: bool = False) -> bool:
         """Watch a socket for ``owner``, armed at once; with ``keep`` for all further input."""
         number = sock.fileno()
-        self.owners[number] = owner
-        self._epoll.register(number, select.EPOLLIN if keep else _mask(read=read, write=write))
+        self.owners[number] = owner  # first: another thread may be told of the socket at once
+        try:
+            self._epoll.register(number, select.EPOLLIN if keep else _mask(read=read, write=write))
+        except BaseException:
+            del self.owners[number]
+            raise
         return keep
 
     def arm(self, sock: socket.socket, *, read: bool, write: bool) -> None:

@@ -11,6 +11,7 @@ import logging
 import socket
 import socketserver
 import threading
+import time
 from collections import OrderedDict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -32,6 +33,9 @@ _MOST = 32
 
 _SILENCE = 5.0
 """Seconds that one read or write may take."""
+
+_PAUSE = 0.25
+"""Seconds without accepting after the system ran out of something."""
 
 _TEXT = "text/plain; charset=utf-8"
 
@@ -136,10 +140,23 @@ class _HttpServer(socketserver.ThreadingTCPServer):
         self.pages = pages
         self._open: OrderedDict[Any, None] = OrderedDict()
         self._lock = threading.Lock()  # guards ``_open``
+        self._short = False  # of descriptors, since the last request
         super().__init__(name, _Request)
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a client; where that fails, wait a moment: the base would try again at once, for ever."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            if not self._short:
+                _log.error("metrics: cannot accept: %s; trying again until it works", error.strerror)
+            self._short = True
+            time.sleep(_PAUSE)
+            raise
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as the base has it
         """Make room, then answer on a thread of its own."""
+        self._short = False
         with self._lock:
             self._open[request] = None
             oldest = self._open.popitem(last=False)[0] if len(self._open) > _MOST else None

@@ -95,9 +95,9 @@ class LivenessProbe:
         with self._lock:
             if self._closed:
                 return
+            self._timers.schedule(now + _EVERY, self._beat)  # first, so that no fault is the last beat
             self._beat_at = now
             if self._asked is None:
                 self._asked = now
                 self._poller.arm(self._sock, read=False, write=True)
-        self._timers.schedule(now + _EVERY, self._beat)
         self._throttle.report()

@@ -64,7 +64,7 @@ class LogQueue(QueueHandler):
             ).start()
         try:
             line = self.format(record)
-        except Exception as error:  # noqa: BLE001 - whatever an argument does when it is shown
+        except BaseException as error:  # noqa: BLE001 - whatever an argument does when it is shown
             line = f"{record.levelname} a line of the log could not be made: {type(error).__name__}"
         try:
             self._lines.put_nowait(line)

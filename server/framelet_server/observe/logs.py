@@ -148,10 +148,9 @@ def _lines_of(error: BaseException, depth: int = 0) -> list[str]:
     pieces = pieces if error.__traceback__ else []
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    pieces += [
-        f"{name}: {_text_of(error)}",
-        *map(_text_of, list(getattr(error, "__notes__", ()))[:_MOST_NOTES]),
-    ]
+    notes = vars(error).get("__notes__")
+    pieces += [f"{name}: {_text_of(error)}"]
+    pieces += map(_text_of, notes[:_MOST_NOTES] if isinstance(notes, list) else ())
     lines = [line for piece in pieces for line in cut(piece).splitlines()]
     if isinstance(error, BaseExceptionGroup) and depth < _MOST_NOTES:
         for part in error.exceptions[:_MOST_NOTES]:
@@ -162,5 +161,5 @@ def _lines_of(error: BaseException, depth: int = 0) -> list[str]:
 def _text_of(told: object) -> str:
     try:
         return str(told)
-    except Exception as error:  # noqa: BLE001 - of whoever wrote it
+    except BaseException as error:  # noqa: BLE001 - of whoever wrote it; SystemExit must not end a worker
         return f"<it cannot be shown: {type(error).__name__}>"

@@ -42,7 +42,14 @@ _BATCH = 64
 _UNREAD = 65_536
 """Octets read of a client that is turned away at the door."""
 
-_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_OF_ONE_CLIENT = {
+    getattr(errno, name, None)
+    for name in (
+        *("ECONNABORTED", "ECONNRESET", "EPROTO", "EPERM", "EINTR", "ETIMEDOUT", "ENOPROTOOPT"),
+        *("ENETDOWN", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH", "ENONET"),
+    )
+}
+"""What accept(2) reports of the client that it would have given: there may be others."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0
 """Seconds without accepting after the system ran out of something; doubled each time."""
@@ -82,7 +89,9 @@ class Acceptor:
         self._closed = False
         self._kept = False  # whether the poller goes on to watch
         self._burst = 1  # clients to be accepted in a turn
+        self._lost = 0  # clients in a row that had gone away before they were accepted
         self._pause = 0.0
+        self._resting = False  # until the pause is over; a poller may report a broken socket all the same
         self._short_since = 0.0  # when the system ran out of something
         self._reserve = _open_reserve()
         self._file = SocketFile(sock) if alone and sock.family == socket.AF_UNIX else None
@@ -96,7 +105,7 @@ class Acceptor:
         """Accept those who wait, up to a number."""
         del gone
         with self._lock:
-            if self._closed:
+            if self._closed or self._resting:
                 return
             try:
                 # Only the first few, unless more came the last time: to find that there are none is an error.
@@ -105,12 +114,12 @@ class Acceptor:
                 while count < most and self._accept():
                     count += 1
                 self._burst = min(2 * most, _BATCH) if count == most else max(count, 1)
+                if not (self._kept and self._context.keep_armed):
+                    self._watch()
             except Exception as error:  # noqa: BLE001 - whatever it is, others will want to come in
                 self._back_off(error)
             else:
                 self._pause = 0.0
-                if not (self._kept and self._context.keep_armed):
-                    self._watch()
 
     def _watch(self) -> None:
         """Be woken for the next client; for all further ones while one worker serves all."""
@@ -150,11 +159,14 @@ class Acceptor:
         try:
             sock, peer = self._sock.accept()
         except BlockingIOError:
+            self._lost = 0
             return False
         except OSError as error:
-            if error.errno in _EXHAUSTED:
+            self._lost += 1
+            if error.errno not in _OF_ONE_CLIENT or self._lost > _BATCH:
                 raise
             return True  # this client went away while it waited; there may be others
+        self._lost = 0
         try:
             sock.settimeout(0)
             if sock.family != socket.AF_UNIX and not _INHERITED:
@@ -187,10 +199,7 @@ class Acceptor:
         channel.begin(refusal=refusal.text if refusal else "")
 
     def _back_off(self, error: Exception) -> None:
-        """Out of descriptors or memory: stop accepting for a moment instead of spinning."""
-        if self._kept:
-            self._kept = False
-            self._context.poller.arm(self._sock, read=False, write=False)
+        """Out of descriptors or memory, or worse: stop accepting for a moment instead of spinning."""
         if self._pause == 0.0:
             reason = getattr(error, "strerror", None) or repr(error)
             self._context.handlers.limited_log.error(
@@ -201,6 +210,10 @@ class Acceptor:
             self._turn_away()
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
         self._context.timers.schedule(time.monotonic() + self._pause, self._resume)
+        self._resting = True
+        if self._kept:
+            self._kept = False
+            self._context.poller.arm(self._sock, read=False, write=False)
 
     def _turn_away(self) -> None:
         """Use the descriptor kept for this to tell those who wait that there is no room (REQ-FLOW-6)."""
@@ -234,8 +247,13 @@ class Acceptor:
 
     def _resume(self) -> None:
         with self._lock:
-            if not self._closed:
+            if self._closed:
+                return
+            self._resting = False
+            try:
                 self._context.poller.arm(self._sock, read=True, write=False)
+            except Exception as error:  # noqa: BLE001 - as in a turn
+                self._back_off(error)
 
 
 def _open_reserve() -> int | None:

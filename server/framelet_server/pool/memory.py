@@ -36,6 +36,7 @@ class MemoryBudget:
         self._held: dict[Holder, int] = {}
         self._going: set[Holder] = set()  # shed, but a worker is still busy with them
         self._total = 0
+        self._relieving = False  # whether ``_relieve`` is due
         self.exceeded = False
         self.shed = 0  # clients given up so far
 
@@ -58,18 +59,22 @@ class MemoryBudget:
                 return
             self.exceeded = exceeds
             starved = [] if exceeds else list(self._held)
+            schedule, self._relieving = exceeds and not self._relieving, self._relieving or exceeds
+        if schedule:  # one timer, however often the bound is crossed
+            self._timers.schedule(time.monotonic() + _GRACE, self._relieve)
         if exceeds:
             message = "the clients hold %d octets of %d: not reading from them"
             self._throttle.warning(_KIND, message, self._total, self._most)
-            self._timers.schedule(time.monotonic() + _GRACE, self._relieve)
         for waiting in starved:
             waiting.wake()
 
     def _relieve(self) -> None:
         """Shed the largest until the rest is within bounds; called on the thread of the timers."""
         with self._lock:
+            self._relieving = self.exceeded
             if not self.exceeded:
                 return
+            self._timers.schedule(time.monotonic() + _GRACE, self._relieve)
             excess = self._total - self._most * _RELIEF
             largest = []
             candidates = self._held.keys() - self._going
@@ -84,4 +89,3 @@ class MemoryBudget:
             self._throttle.error(_KIND, "shedding the %d clients that hold the most memory", len(largest))
         for holder in largest:
             holder.shed()
-        self._timers.schedule(time.monotonic() + _GRACE, self._relieve)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from framelet_server.observe.log_limit import LogLimit
 
 
+_FEWEST = 6
+"""Characters of a token: shorter ones could be guessed, at ten a second."""
+
+
 class StopKind(enum.Enum):
     """The four policies."""
 
@@ -38,8 +42,9 @@ class StopPolicy:
 
     def __post_init__(self) -> None:
         """Raise ConfigurationError for a token or role out of place, or that nobody can have (REQ-STOP-5)."""
-        if self.kind is StopKind.TOKEN and not self.token:
-            raise ConfigurationError("the stop policy 'token' needs a token that is not empty")
+        if self.kind is StopKind.TOKEN and len(self.token) < _FEWEST:
+            message = f"the stop policy 'token' needs a token of {_FEWEST} characters or more"
+            raise ConfigurationError(message)
         if self.kind is not StopKind.TOKEN and self.token:
             message = f"a stop token is given, but the stop policy is {self.kind.value!r}: expected 'token'"
             raise ConfigurationError(message)
@@ -88,7 +93,7 @@ _FREE = 3
 """Wrong tokens from one address that are answered at once: people mistype."""
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 2.0
-"""Seconds for which the answers to further ones are kept back; doubled each time."""
+"""Seconds after further ones in which no token of that address is looked at; doubled each time."""
 
 _MEMORY = 60.0
 """Seconds without a wrong token after which an address starts afresh."""
@@ -96,24 +101,39 @@ _MEMORY = 60.0
 _MOST_HOSTS = 1_024
 """Addresses remembered; the one that has been quiet for longest is forgotten first."""
 
+_RATE, _BURST = 10.0, 50.0
+"""Wrong tokens a second that are looked at in all, and how many at once: for guesses from many addresses."""
+
 
 class WrongTokens:
-    """Counts the wrong tokens of each address, so that to guess takes time on any number of connections."""
+    """Counts the wrong tokens of each address, so that to guess takes time on any number of connections.
+
+    The decision is what waits, not only its answer: a guesser need not stay for that.
+    """
 
     def __init__(self) -> None:
         """Begin with no address."""
-        self._hosts: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._hosts: OrderedDict[str, tuple[int, float, float]] = OrderedDict()
+        self._left = _BURST  # wrong tokens that may be looked at now
+        self._at = 0.0  # when that was worked out
+
+    def closed(self, host: str, now: float) -> float:
+        """Seconds in which no token of this address is to be looked at; 0 where one may be."""
+        _, _, until = self._hosts.get(host, (0, now, now))
+        self._left = min(_BURST, self._left + (now - self._at) * _RATE)
+        self._at = now
+        return max(until - now, 0.0 if self._left >= 1.0 else (1.0 - self._left) / _RATE)
 
     def wait(self, host: str, now: float) -> float:
         """Take down a wrong token; the seconds for which its answer is to be kept back."""
-        count, last = self._hosts.pop(host, (0, now))
+        self._left -= 1.0
+        count, last, _ = self._hosts.pop(host, (0, now, now))
         count = 1 if now - last > _MEMORY else count + 1
-        self._hosts[host] = count, now
+        wait = min(_FIRST_WAIT * 2.0 ** min(count - _FREE - 1, 10), _LONGEST_WAIT) if count > _FREE else 0.0
+        self._hosts[host] = count, now, now + wait
         if len(self._hosts) > _MOST_HOSTS:
             self._hosts.popitem(last=False)
-        if count <= _FREE:
-            return 0.0
-        return min(_FIRST_WAIT * 2.0 ** min(count - _FREE - 1, 10), _LONGEST_WAIT)
+        return wait
 
 
 class StopControl:
@@ -133,11 +153,15 @@ class StopControl:
 
         Otherwise the seconds for which its answer is to be kept back (REQ-STOP-15).
         """
-        if self._policy.allows(token, local=peer.local and self._local, roles=peer.roles):
-            return None
-        self._limited_log.warning("refused STOPs", "%s: STOP refused", peer.name, peer=peer.name)
+        wait = 0.0
         with self._lock:
+            now = time.monotonic()
+            guesses = self._wrong_tokens if self._policy.kind is StopKind.TOKEN else None
+            closed = guesses.closed(peer.host, now) if guesses else 0.0
+            if not closed and self._policy.allows(token, local=peer.local and self._local, roles=peer.roles):
+                return None
             self.refused += 1
-            if self._policy.kind is not StopKind.TOKEN:
-                return 0.0
-            return self._wrong_tokens.wait(peer.host, time.monotonic())
+            if guesses:
+                wait = closed or guesses.wait(peer.host, now)
+        self._limited_log.warning("refused STOPs", "%s: STOP refused", peer.name, peer=peer.name)
+        return wait

@@ -20,7 +20,7 @@ import queue
 import sys
 import threading
 from collections import deque
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Protocol
 
 from framelet_server.connection.channel import Channel
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from framelet_server.connection.context import Context
 
 _log = logging.getLogger("framelet_server")
+
+_PAUSE = 0.1
+"""Seconds without this worker after it has failed, so that a fault that stays does not keep a core busy."""
 
 _AT_ONCE = 64
 """Clients that a worker takes at a time while it serves all."""
@@ -188,8 +191,10 @@ class Workers:
             try:
                 self._serve(worker)
             except Exception:  # noqa: BLE001 - a fault of our own costs one client its turn, never a worker
-                _log.exception("a worker failed in its turn")
+                limited_log = self._context.handlers.limited_log
+                limited_log.error("failed workers", "a worker failed in its turn", exc_info=True)
                 self.let_others_in(worker)
+                sleep(_PAUSE)  # the fault may be there to stay, as one of the poller's
                 self._permits.put(None)
             finally:
                 worker.turn_began = math.inf

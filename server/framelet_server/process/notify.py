@@ -5,12 +5,12 @@ A few environment variables and a datagram; the manual page invites programs to 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import os
 import socket
 import time
+import weakref
 from typing import TYPE_CHECKING, Self
 
 from framelet import ConfigurationError
@@ -36,6 +36,11 @@ class Notifier:
         self.watchdog = watchdog
         self._address = address
         self._failed = False
+        # Opened now: a sign of life must not need a descriptor when there are none left.
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if address else None
+        if self._sock is not None:
+            self._sock.settimeout(_PATIENCE)
+            weakref.finalize(self, self._sock.close)
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str] = os.environ) -> Self:
@@ -77,13 +82,11 @@ class Notifier:
         self._send("WATCHDOG=1")
 
     def _send(self, *assignments: str) -> None:
-        if not self._address:
+        if self._sock is None:
             return
         address = self._address.replace("@", "\0", 1) if self._address[0] == "@" else self._address
         try:
-            with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as sock:
-                sock.settimeout(_PATIENCE)
-                sock.sendto("\n".join(assignments).encode(), address)
+            self._sock.sendto("\n".join(assignments).encode(), address)
         except OSError as error:  # not fatal: the manager decides what our silence means
             if not self._failed:
                 _log.warning("cannot notify the service manager: %s", error.strerror or error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,9 @@ Delivery = Callable[["ServerConnection", float], None]
 
 LONG = 0.001
 """Seconds of handler time before the answers so far are sent: what they may be delayed by."""
+
+_MOST_QUEUED = 65_536
+"""Calls that an executor may hold for all clients; beyond these a request fails."""
 
 MOST_AT_ONCE = 65_536
 """REQUESTs answered in one go at the most."""
@@ -83,6 +87,8 @@ def _fault_of(function: Any) -> str:  # noqa: ANN401 - whatever a program has gi
     inner = function
     while isinstance(inner, functools.partial):
         inner = inner.func
+    if isinstance(inner, type) and not issubclass(inner, str):
+        return "to call the class makes an object, and no text"
     kinds = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
     if any(is_kind(found) for is_kind in kinds for found in (inner, getattr(inner, "__call__", None))):  # noqa: B004 - of its class
         return "it is async, or a generator"
@@ -120,6 +126,7 @@ class Handlers:
                 message = f"a handler cannot be registered for type {frame_type!r}: expected 0xC0 to 0xFF"
                 raise ConfigurationError(message)
         self.executor = executor
+        self._queued = _Queued()
         self.limited_log = LogLimit()
         self.seconds = Histogram()
         """How long handlers took: with an executor, from the submission to the result."""
@@ -139,7 +146,9 @@ class Handlers:
         """Have the executor call the handler; the future, and what is to be done when it has ended."""
         service = self.service_of(event)
         try:
-            future = executor.submit(service.function, event.text)
+            call = _Call(service.function, event.text, self._queued)
+            future = executor.submit(call)
+            future.add_done_callback(call.forget)
         except Exception as error:  # noqa: BLE001 - an executor that is shut down, or broken
             future = Future()
             future.set_exception(error)
@@ -186,3 +195,49 @@ class Handlers:
     def failed(self, service: Service) -> None:
         """Log the exception that a handler has raised; to be called while it is handled."""
         self.limited_log.error(_FAILED, "handler %s failed", service.name, exc_info=True)
+
+
+class _Queued:
+    """Counts the calls that an executor holds: also those that were cancelled, until it drops them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # whatever is done under it may free a call, on this very thread
+        self._count = 0
+
+    def add(self) -> None:
+        """Count one more; raises OverflowError where there are too many."""
+        with self._lock:
+            if self._count >= _MOST_QUEUED:
+                message = f"{_MOST_QUEUED} calls wait for the executor"
+                raise OverflowError(message)
+            self._count += 1
+
+    def remove(self) -> None:
+        """Count one less."""
+        with self._lock:
+            self._count -= 1
+
+
+class _Call:
+    """A call that an executor is to make; once it is done, or cancelled, its text is not kept in memory."""
+
+    def __init__(self, function: Handler, text: str, queued: _Queued) -> None:
+        queued.add()
+        self._function, self._text, self._queued = function, text, queued
+
+    def __call__(self) -> str:
+        return self._function(self._text)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process it is the call alone, for which nothing of this package is needed."""
+        return functools.partial, (self._function, self._text)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_queued"):
+            self._queued.remove()
+
+    def forget(self, future: Future[str]) -> None:
+        """Keep the text no longer: an executor keeps what was cancelled until its turn comes."""
+        self._text = ""
+        if not future.cancelled():
+            self.__dict__.pop("_queued").remove()

@@ -25,6 +25,7 @@ from framelet_conformance.targets.launch import places
 from framelet_conformance.verdicts import CaseEnded
 
 from .options import ReportOptions, read_address, read_token, shared, split
+from .valued import option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,7 +45,7 @@ def command() -> None:
 
 @command.command()
 @click.argument("address", metavar="[HOST:PORT]", required=False)
-@click.option(
+@option(
     "--launch",
     metavar="COMMAND",
     help="Start servers with this command.  {port} stands for the port; further placeholders, in brackets "
@@ -52,19 +53,19 @@ def command() -> None:
     "linger_timeout, write_timeout, drain_timeout (seconds), max_connections, stop (local, token, off), "
     "stop_token, stop_token_file (the token is also in FRAMELET_STOP_TOKEN), application (reverse).",
 )
-@click.option(
+@option(
     "--stop",
     "stop_policy",
     type=click.Choice(["local", "token", "off"]),
     help="The STOP policy of the server at HOST:PORT.  [default: not stated]",
 )
-@click.option(
+@option(
     "--stop-token-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
     help="The token of the server at HOST:PORT; implies --stop token.",
 )
-@click.option("--allow-stop", is_flag=True, help="The server at HOST:PORT may be stopped, as the last case.")
+@option("--allow-stop", is_flag=True, help="The server at HOST:PORT may be stopped, as the last case.")
 @shared
 def server(
     *,
@@ -101,7 +102,7 @@ def server(
 
 
 @command.command()
-@click.option(
+@option(
     "--launch",
     metavar="COMMAND",
     required=True,

@@ -11,6 +11,8 @@ import click
 from framelet import AddressError, TcpAddress, TlsAddress, parse_address
 from framelet_conformance.wire.times import Times
 
+from .valued import option
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,73 +21,73 @@ _PATTERN = "PATTERN|@FILE"
 
 def _file(name: str, purpose: str) -> Callable[..., Any]:
     kind = click.Path(dir_okay=False, path_type=Path)
-    return click.option(name, type=kind, metavar="FILE", help=purpose)
+    return option(name, type=kind, metavar="FILE", help=purpose)
 
 
 _SHARED = [
-    click.option(
+    option(
         "--only",
         multiple=True,
         metavar=_PATTERN,
         help="Run these cases only: ids or requirements, with * and ?.  May be repeated.",
     ),
-    click.option("--exclude", multiple=True, metavar=_PATTERN, help="Leave these cases out."),
-    click.option(
+    option("--exclude", multiple=True, metavar=_PATTERN, help="Leave these cases out."),
+    option(
         "--expect-fail",
         multiple=True,
         metavar=_PATTERN,
         help="These cases are known to fail; one that passes is an error.",
     ),
-    click.option(
+    option(
         "--time-scale",
         type=click.FloatRange(0.05, 1_000),
         default=1.0,
         show_default=True,
         help="Multiply every bound of time, for a slow peer or a slow network.",
     ),
-    click.option(
+    option(
         "--workers",
         type=click.IntRange(1, 256),
         default=16,
         show_default=True,
         help="Conversations at once.",
     ),
-    click.option(
+    option(
         "--examples",
         type=click.IntRange(1, 1_000_000),
         default=100,
         show_default=True,
         help="Generated conversations of each kind.",
     ),
-    click.option("--seed", type=int, help="Generate other conversations.  [default: always the same]"),
-    click.option("--slow", is_flag=True, help="Also run the cases that have to wait for long."),
-    click.option("--strict", is_flag=True, help="Let non-strict verdicts fail the run."),
-    click.option("--list", "list_only", is_flag=True, help="List the cases instead of running them."),
-    click.option("--json", "as_json", is_flag=True, help="With --list: as JSON."),
+    option("--seed", type=int, help="Generate other conversations.  [default: always the same]"),
+    option("--slow", is_flag=True, help="Also run the cases that have to wait for long."),
+    option("--strict", is_flag=True, help="Let non-strict verdicts fail the run."),
+    option("--list", "list_only", is_flag=True, help="List the cases instead of running them."),
+    option("--json", "as_json", is_flag=True, help="With --list: as JSON."),
     _file("--report-html", "Write a page to read."),
     _file("--report-json", "Write all results as JSON."),
     _file("--junit", "Write JUnit XML."),
-    click.option(
+    option(
         "--replay-dir",
         type=click.Path(file_okay=False, path_type=Path),
         default=Path("framelet-replays"),
         show_default=True,
         help="Where the replay files of failures go.",
     ),
-    click.option(
+    option(
         "--replay",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         metavar="FILE",
         help="Play one replay file instead of the cases.",
     ),
-    click.option("--quiet", "-q", is_flag=True, help="Print the summary only."),
+    option("--quiet", "-q", is_flag=True, help="Print the summary only."),
 ]
 
 
 def shared(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that both sub-commands have."""
-    for option in reversed(_SHARED):
-        command = option(command)
+    for add in reversed(_SHARED):
+        command = add(command)
     return command
 
 
