@@ -176,6 +176,7 @@ class TestWrongTokens:
             peer.send(encode(FrameType.STOP, b"guess"))
             peer.close()
         right = connect(server)
+        answer = 0
         for _ in range(20):  # those that come too soon are refused, and wait for their answer
             right.send(encode(FrameType.STOP, b"secret"))
             if (answer := right.take(1)[0].type) != FrameType.ERROR:

@@ -53,15 +53,13 @@ class LogQueue(QueueHandler):
         self._descriptor = descriptor
         self._process = 0  # whose thread writes
         self._said = 0  # dropped lines that the log tells of
+        self._begin()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a line; never waits."""
-        if self._process != os.getpid():  # a fork copies no threads
-            self._process = os.getpid()
-            self.queue = self._lines = queue.Queue(_LINES)
-            threading.Thread(
-                target=self._write_all, args=(self._lines,), name="framelet-log", daemon=True
-            ).start()
+        if self._process != os.getpid() and not self._begin():  # a fork copies no threads
+            DROPPED.add()
+            return
         try:
             line = self.format(record)
         except BaseException as error:  # noqa: BLE001 - whatever an argument does when it is shown
@@ -70,6 +68,19 @@ class LogQueue(QueueHandler):
             self._lines.put_nowait(line)
         except queue.Full:
             DROPPED.add()
+
+    def _begin(self) -> bool:
+        """Start the thread of this process; False where the system allows none, to be tried again."""
+        self.queue = self._lines = queue.Queue(_LINES)
+        thread = threading.Thread(
+            target=self._write_all, args=(self._lines,), name="framelet-log", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
+        self._process = os.getpid()
+        return True
 
     def flush(self) -> None:
         """Wait for what is queued, for a second at the most; called at the end of the process."""
