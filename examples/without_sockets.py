@@ -15,7 +15,7 @@ for octet in wire:  # the stream may be cut anywhere
     server.receive_data(bytes([octet]), now=0.1)
     while (event := server.next_event()) is not None:
         if isinstance(event, RequestReceived):
-            server.send_reply(reverse(event.text))
+            server.send_reply(event, reverse(event.text))
 
 wire = server.data_to_send(now=0.2)
 print("to the client:", wire.hex(" "))

@@ -6,13 +6,14 @@ and clock; ``encode`` and ``FrameDecoder`` are the framing alone; ``grammar`` is
 
 from . import grammar
 from .address import Address, TcpAddress, TlsAddress, UnixAddress, parse_address
+from .answering import ErrorAnswer
 from .client_connection import ClientConnection
 from .codec import HEADER_SIZE, Frame, FrameDecoder, decode_text, encode, encode_text
+from .connection import Connection
 from .errors import (
     AddressError,
     AnswerMalformedError,
     AnswerTimeoutError,
-    AnswerTooLargeError,
     ConfigurationError,
     ConnectionStateError,
     ErrorReceivedError,
@@ -58,15 +59,16 @@ __all__ = [
     "AddressError",
     "AnswerMalformedError",
     "AnswerTimeoutError",
-    "AnswerTooLargeError",
     "ApplicationReceived",
     "ClientConnection",
     "ClientConnectionLimits",
     "ClientEvent",
     "ConfigurationError",
+    "Connection",
     "ConnectionFailed",
     "ConnectionLimits",
     "ConnectionStateError",
+    "ErrorAnswer",
     "ErrorCode",
     "ErrorReceived",
     "ErrorReceivedError",
@@ -109,3 +111,15 @@ __all__ = [
     "parse_address",
     "reverse",
 ]
+
+__version__: str
+
+
+def __getattr__(name: str) -> str:
+    """Look the version up when it is asked for: that reads the package's metadata from disk."""
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415 - see above
+
+        return version("framelet")
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)

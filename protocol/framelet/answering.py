@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import codec, grammar
 from .connection import LARGE, SHORT, Connection
 from .errors import (
-    AnswerTooLargeError,
     ConnectionStateError,
     HelloMalformedError,
     PingTooLargeError,
     VersionUnsupportedError,
 )
+from .events import ApplicationReceived, RequestReceived, StopReceived
 from .limits import MAX_ERROR_BODY, MAX_LENGTH, MAX_PING_BODY, ConnectionLimits
-from .registry import ANSWERS, VERSION, ErrorCode, FrameType, Role
+from .registry import VERSION, ErrorCode, FrameType, Role
 from .states import State, Trigger
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Mapping, Sequence
 
     from .events import ServerEvent
 
-_REQUEST, _REPLY, _STOP, _ERROR = map(
-    int, (FrameType.REQUEST, FrameType.REPLY, FrameType.STOP, FrameType.ERROR)
-)
+    Answerable = RequestReceived | ApplicationReceived | StopReceived
+
+_REQUEST, _REPLY, _ERROR = map(int, (FrameType.REQUEST, FrameType.REPLY, FrameType.ERROR))
 
 
 # Look-ups of a batch, done once.
@@ -33,34 +34,48 @@ _OPEN, _PACK, _ONLY_STR = State.OPEN, codec.HEADER.pack, {str}
 _NO_ERRORS: Mapping[ErrorCode, int] = {}
 
 
+class ErrorAnswer(NamedTuple):
+    """Stands for an answer in a batch where there is none: a recoverable ERROR (REQ-ERROR-4).
+
+    ``text`` is for people, and the registry's words where it is empty.
+    """
+
+    code: ErrorCode
+    text: str = ""
+
+
 class Ready(NamedTuple):
-    """An answer that needs no program.
+    """An answer that has been given.
 
     The client takes bodies of up to ``peer_max_body`` after it, where that is given; ``last`` says that
-    nothing may be sent after it.
+    nothing may be sent after it.  ``event`` is what it answers, kept so that no other gets the same id.
     """
 
     type: int
     body: bytes
     peer_max_body: int | None = None
     last: bool = False
+    event: Answerable | None = None
 
 
 class AnsweringConnection(Connection):
-    """The half of ServerConnection that answers: oldest first, and each frame once (REQ-ORDER-1, 2)."""
+    """The half of ServerConnection that answers: each frame once, in their order (REQ-ORDER-1, 2)."""
 
-    __slots__ = ("_batch", "_events", "_last_word", "_limits", "_owed", "errors")
+    __slots__ = ("_allowed", "_batch", "_events", "_last_word", "_limits", "_owed", "errors")
 
     def __init__(self, limits: ConnectionLimits, now: float) -> None:
         """Begin at the time ``now``."""
+        if not isinstance(limits, ConnectionLimits):
+            message = f"the limits of a server's end are ConnectionLimits, not {type(limits).__name__}"
+            raise TypeError(message)
         self._limits = limits
         super().__init__(Role.SERVER, limits, now)
         self._peer_max_body = MAX_LENGTH
-        # The answers owed, oldest first: so many to a batch of REQUESTs; then for each frame its type, where
-        # the program has to answer, or an answer of our own that waits for its turn.  An empty queue is None,
-        # see Connection.
+        # The answers owed, oldest first: so many to a batch of REQUESTs; then for each frame its event, or an
+        # answer that waits for its turn, by the id of the object.  An empty queue is None, see Connection.
         self._batch = 0
-        self._owed: deque[int | Ready] | None = None
+        self._owed: OrderedDict[int, Answerable | Ready] | None = None
+        self._allowed: StopReceived | None = None
         self._events: deque[ServerEvent] | None = None
         self._last_word = False  # the fatal ERROR has been sent, or none may be
         self.errors: Mapping[ErrorCode, int] = _NO_ERRORS
@@ -68,55 +83,66 @@ class AnsweringConnection(Connection):
 
     @property
     def owes(self) -> int:
-        """How many answers are owed."""
+        """How many frames have no answer sent yet, those whose answer waits for its turn included."""
         return self._batch + len(self._owed or ())
 
-    def send_reply(self, text: str) -> None:
-        """Answer the oldest REQUEST or application frame.
+    def send_reply(self, event: RequestReceived | ApplicationReceived, text: str) -> None:
+        """Answer a REQUEST or application frame; it is sent when those before it are answered (REQ-ORDER-2).
 
-        Raises IllFormedTextError for a lone surrogate, AnswerTooLargeError above what client and server allow
-        (REQ-HELLO-5), and ConfigurationError for what is no str; ``send_error`` is due then.
+        A text larger than client and server allow then becomes ERROR 451 (REQ-HELLO-5).  Raises
+        IllFormedTextError for a lone surrogate and ConfigurationError for what is no str; ``send_error`` is
+        due then.  Raises ConnectionStateError for an event that is not owed an answer by this connection.
         """
-        frame_type = self._oldest()
-        if frame_type == _STOP:
-            raise ConnectionStateError("the oldest unanswered frame is a STOP, which has another answer")
-        self._answer(ANSWERS[frame_type], self._reply_body(text))
+        kind = type(event)
+        if kind is RequestReceived:
+            frame_type = _REPLY
+        elif kind is ApplicationReceived:
+            frame_type = event.type  # type: ignore[union-attr] # of this class only
+        else:
+            message = f"a reply answers a RequestReceived or ApplicationReceived, not a {kind.__name__}"
+            raise TypeError(message)
+        self._check_owed(event)
+        self._answer(event, Ready(frame_type, codec.encode_text(text), event=event))
 
-    def send_error(self, code: ErrorCode, text: str = "") -> None:
-        """Answer the oldest unanswered frame with a recoverable ERROR (REQ-ERROR-4).
+    def send_error(self, event: Answerable, code: ErrorCode, text: str = "") -> None:
+        """Answer a frame with a recoverable ERROR in its turn (REQ-ERROR-4).
 
-        ``text`` is for people, and the registry's words where it is empty.
+        ``text`` is for people, and the registry's words where it is empty.  Raises ConnectionStateError for
+        an event that is not owed an answer by this connection, and for a code that is fatal or local.
         """
-        if code.fatal or code.local:
-            message = f"{code.title} is not a recoverable error to be sent"
-            raise ConnectionStateError(message)
-        self._oldest()
+        _check_recoverable(code)
+        self._check_owed(event)
         self._count(code)
-        self._answer(_ERROR, error_body(code, text))
+        self._answer(event, Ready(_ERROR, error_body(code, text), event=event))
 
-    def allow_stop(self) -> None:
-        """Accept the STOP just received: nothing after it is taken any more (REQ-STOP-10)."""
-        if not self._owed or self._owed[-1] != _STOP:
-            raise ConnectionStateError("no STOP is waiting for a decision")
+    def allow_stop(self, event: StopReceived) -> None:
+        """Accept the STOP just received: nothing after it is taken any more (REQ-STOP-10).
+
+        Raises ConnectionStateError where an event after it was taken, or it was answered.
+        """
+        self._check_stop(event)
+        if self._owed is None or next(reversed(self._owed.values())) is not event:
+            raise ConnectionStateError("a frame after this STOP was taken: too late to allow it")
         self._move(Trigger.STOP_ALLOWED)
+        self._allowed = event
 
-    def send_stopped(self, closed: int, cut: int) -> None:
+    def send_stopped(self, event: StopReceived, closed: int, cut: int) -> None:
         """Answer the STOP that was allowed, as the last frame (REQ-STOP-8)."""
-        if self._oldest() != _STOP or self._state is not State.DRAINING:
-            raise ConnectionStateError("the oldest unanswered frame is not a STOP that was allowed")
+        self._check_stop(event)
+        if self._allowed is not event:
+            raise ConnectionStateError("this STOP was not allowed")
         body = grammar.StoppedBody.build({"closed": str(closed), "cut": str(cut)})
-        self._answer(FrameType.STOPPED, body)
+        self._answer(event, Ready(FrameType.STOPPED, body, event=event))
 
-    def replies_to_send(  # noqa: C901, PLR0912 - one function: a call would take as long as a reply
-        self, texts: Sequence[str], now: float
+    def replies_to_send(  # noqa: C901 - one function: a call would take as long as a reply
+        self, answers: Sequence[str | ErrorAnswer], now: float
     ) -> list[bytes]:
         """Answer the oldest REQUESTs that ``receive_requests`` gave; everything to be written to the client.
 
         That is what ``pieces_to_send`` returns: one piece as a rule, and bodies from 64 KiB on as their own.
-        Raises what ``send_reply`` raises where one of the texts cannot be sent, and ConnectionStateError for
-        more texts than are owed; nothing has happened then.
+        Raises what ``queue_replies`` raises; nothing has happened then.
         """
-        count = len(texts)
+        count = len(answers)
         if count > self._batch:
             message = f"{count} replies for a batch of {self._batch} requests"
             raise ConnectionStateError(message)
@@ -125,6 +151,7 @@ class AnsweringConnection(Connection):
             # As a rule nothing goes out before these answers, all are text, and none is large.  They are made
             # here then, without a call for each of them: seven times faster.
             before = -1
+            texts: Any = answers
             try:
                 if count == 1:
                     if len(texts[0]) < LARGE:  # else it is not worth a try
@@ -160,9 +187,24 @@ class AnsweringConnection(Connection):
             self._idle_since = now
             self.frames_sent += count
             return [octets]
-        for body in [self._reply_body(text) for text in texts]:  # all or nothing
-            self._answer(_REPLY, body)
+        self.queue_replies(answers)
         return self.pieces_to_send(now)
+
+    def queue_replies(self, answers: Sequence[str | ErrorAnswer]) -> None:
+        """Answer the oldest REQUESTs that ``receive_requests`` gave; ``pieces_to_send`` returns it later.
+
+        Raises what ``send_reply`` raises where one of the answers cannot be sent, and ConnectionStateError
+        for more answers than are owed; nothing has happened then.
+        """
+        if len(answers) > self._batch:
+            message = f"{len(answers)} replies for a batch of {self._batch} requests"
+            raise ConnectionStateError(message)
+        for answer, ready in [(answer, _ready(answer)) for answer in answers]:  # all or nothing
+            if isinstance(answer, ErrorAnswer):
+                self._count(answer.code)
+            self._batch -= 1
+            self._write_own(ready)
+        self._send_those_ready()
 
     def return_requests(self, texts: Sequence[str]) -> None:
         """Let the last requests that ``receive_requests`` gave come again, as events before all others.
@@ -175,47 +217,42 @@ class AnsweringConnection(Connection):
         self._batch -= len(texts)
         self._decoder.put_back([(_REQUEST, codec.encode_text(text)) for text in texts])
 
-    def _reply_body(self, text: str) -> bytes:
-        """The body of a reply that may be sent to the oldest unanswered frame."""
-        body = codec.encode_text(text)
-        allowed = min(self._limits.max_body, self._peer_max_body)
-        if len(body) > allowed:
-            message = f"an answer of {len(body)} octets exceeds the maximum of {allowed}"
-            raise AnswerTooLargeError(message)
-        return body
-
     def _count(self, code: ErrorCode) -> None:
         self.errors = {**self.errors, code: self.errors.get(code, 0) + 1}
 
-    def _oldest(self) -> int:
-        """The type of the oldest unanswered frame."""
-        if self._batch:
-            return _REQUEST
-        # A ready answer is never the oldest one: it has been sent.
-        oldest = self._owed[0] if self._owed else None
-        if not isinstance(oldest, int):
-            raise ConnectionStateError("there is no frame to answer")
-        return oldest
+    def _check_owed(self, event: Answerable) -> None:
+        if self._owed is None or self._owed.get(id(event)) is not event:
+            message = (
+                f"this {type(event).__name__} awaits no answer here: it has one, or the connection has ended"
+            )
+            raise ConnectionStateError(message)
 
-    def _answer(self, frame_type: int, body: bytes) -> None:
-        """Send the answer to the oldest unanswered frame, and the ready ones after it."""
+    def _check_stop(self, event: StopReceived) -> None:
+        if type(event) is not StopReceived:
+            message = f"expected a StopReceived, not a {type(event).__name__}"
+            raise TypeError(message)
+        self._check_owed(event)
+
+    def _answer(self, event: Answerable, ready: Ready) -> None:
+        """Put an answer in the place of an event that is owed one."""
+        assert self._owed is not None  # noqa: S101 - for the type checkers: it was looked up there
+        self._owed[id(event)] = ready
+        self._send_those_ready()
+
+    def _send_those_ready(self) -> None:
+        """Send all answers whose turn has come."""
         owed = self._owed
-        if self._batch:
-            self._batch -= 1
-        elif owed:
-            owed.popleft()
-        self._write(frame_type, body)
-        while owed and not self._batch and not isinstance(ready := owed[0], int):
-            owed.popleft()
+        while owed and not self._batch and isinstance(ready := next(iter(owed.values())), Ready):
+            owed.popitem(last=False)
             self._write_own(ready)
         if not owed:
             self._owed = None
         self._settle()
 
-    def _owe(self, answer: int | Ready) -> None:
+    def _owe(self, answer: Answerable | Ready) -> None:
         if self._owed is None:
-            self._owed = deque()
-        self._owed.append(answer)
+            self._owed = OrderedDict()
+        self._owed[id(answer)] = answer
 
     def _send_own(self, ready: Ready) -> None:
         """Send an answer of our own, after those that the program still owes."""
@@ -225,7 +262,14 @@ class AnsweringConnection(Connection):
             self._write_own(ready)
 
     def _write_own(self, ready: Ready) -> None:
-        self._write(ready.type, ready.body)
+        """Queue an answer in its turn: what client and server allow is known only now (REQ-HELLO-5)."""
+        frame_type, body = ready.type, ready.body
+        allowed = min(self._limits.max_body, self._peer_max_body)
+        if len(body) > allowed:
+            self._count(ErrorCode.ANSWER_TOO_LARGE)
+            text = f"an answer of {len(body)} octets exceeds the maximum of {allowed}"
+            frame_type, body = _ERROR, error_body(ErrorCode.ANSWER_TOO_LARGE, text)
+        self._write(frame_type, body)
         self._last_word |= ready.last
         if ready.peer_max_body is not None:
             self._peer_max_body = ready.peer_max_body
@@ -236,6 +280,23 @@ class AnsweringConnection(Connection):
             self._move(Trigger.SETTLED)
             if self._input_ended:
                 self._move(Trigger.INPUT_ENDED)
+
+
+def _check_recoverable(code: ErrorCode) -> None:
+    if not isinstance(code, ErrorCode):
+        message = f"a code is an ErrorCode, not {type(code).__name__}"
+        raise TypeError(message)
+    if code.fatal or code.local:
+        message = f"{code.title} is not a recoverable error to be sent"
+        raise ConnectionStateError(message)
+
+
+def _ready(answer: str | ErrorAnswer) -> Ready:
+    """The answer to a REQUEST of a batch."""
+    if not isinstance(answer, ErrorAnswer):
+        return Ready(_REPLY, codec.encode_text(answer))
+    _check_recoverable(answer.code)
+    return Ready(_ERROR, error_body(answer.code, answer.text))
 
 
 def own_answer(frame_type: int, body: bytes, limits: ConnectionLimits) -> Ready | None:

@@ -49,6 +49,9 @@ class ClientConnection(Connection):
 
     def __init__(self, limits: ClientConnectionLimits | None = None, *, now: float) -> None:
         """Begin at the time ``now`` with limits, or the default ones."""
+        if not isinstance(limits, (ClientConnectionLimits, type(None))):
+            message = f"the limits of a client's end are ClientConnectionLimits, not {type(limits).__name__}"
+            raise TypeError(message)
         self._limits = limits or ClientConnectionLimits()
         super().__init__(Role.CLIENT, self._limits, now)
         self._awaited: deque[int] = deque()  # types of the unanswered frames, oldest first

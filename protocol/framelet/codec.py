@@ -112,8 +112,8 @@ class FrameDecoder:
     Feed octets with ``receive_data``; take all whole frames with ``take_frames``, or one with
     ``next_frame``.  Work and memory are linear in the octets received; a length that a header merely claims
     reserves nothing (REQ-SIZE-5).  A length above ``max_body`` octets is refused on the last octet of the
-    header (REQ-SIZE-4); once the frames before it have been taken the decoder is poisoned: every call
-    raises that same error.
+    header (REQ-SIZE-4), and ``refused`` says so at once; once the frames before it have been taken the
+    decoder is poisoned: every call raises that same error, until ``clear``.
     """
 
     __slots__ = ("_body", "_head", "_max_body", "_waiting", "frames", "pending_header", "refused")
@@ -195,8 +195,11 @@ class FrameDecoder:
     def receive_data(self, data: Buffer) -> int:
         """Take in octets as they came, and return how many frames they completed.
 
-        What follows a refused header is dropped; raises the refusal once the decoder is poisoned.
+        What follows a refused header is dropped; raises the refusal once the decoder is poisoned, and
+        TypeError for what holds no octets, as a number does.
         """
+        if type(data) is not bytes:
+            data = memoryview(data)  # bytes(12) would be twelve octets
         if self.refused is not None:
             if not self.frames:
                 raise self.refused

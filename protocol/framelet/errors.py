@@ -8,7 +8,7 @@ as well.  The classes below ``ProtocolError`` stand for the conditions of the er
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .registry import ErrorCode
 
@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 
 
 class FrameletError(Exception):
-    """Root of all errors that Framelet raises on purpose."""
+    """Root of all errors that Framelet raises on purpose; each can be copied and pickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Give what ``_restored`` needs: ``args`` are not the parameters of every class."""
+        return _restored, (type(self), self.args), self.__dict__
+
+
+def _restored(cls: type[FrameletError], args: tuple[Any, ...]) -> FrameletError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    return error
 
 
 class ConfigurationError(FrameletError, ValueError):
@@ -125,12 +135,6 @@ class VersionUnsupportedError(ProtocolError):
     """A HELLO for another version (REQ-HELLO-4)."""
 
     code = ErrorCode.VERSION_UNSUPPORTED
-
-
-class AnswerTooLargeError(ProtocolError):
-    """An answer larger than the client, or this server, allows (REQ-HELLO-5)."""
-
-    code = ErrorCode.ANSWER_TOO_LARGE
 
 
 class AnswerMalformedError(ProtocolError):

@@ -18,12 +18,13 @@ from .errors import (
 )
 from .events import ApplicationReceived, FrameRefused, InputEnded, RequestReceived, StopReceived
 from .limits import RATE_GRACE, ConnectionLimits
-from .registry import FrameType
+from .registry import ErrorCode, FrameType
 from .states import Action, State, Trigger
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from .events import ServerEvent
-    from .registry import ErrorCode
 
 _REQUEST, _STOP, _ERROR = map(int, (FrameType.REQUEST, FrameType.STOP, FrameType.ERROR))
 _UNPACK, _HEADER_SIZE = codec.HEADER.unpack_from, codec.HEADER_SIZE
@@ -32,8 +33,10 @@ _UNPACK, _HEADER_SIZE = codec.HEADER.unpack_from, codec.HEADER_SIZE
 class ServerConnection(AnsweringConnection):
     """Takes a client's frames and sends exactly one answer to each, in order (REQ-ORDER-1, 2).
 
-    PING, HELLO and everything that is refused are answered here; the program answers the events
-    RequestReceived, ApplicationReceived and StopReceived, oldest first.
+    PING, HELLO and everything that is refused are answered here, and so is what the program did not ask for:
+    application types other than ``application_types`` (REQ-TYPE-6), and STOP without ``takes_stop``
+    (REQ-STOP-3).  The program answers RequestReceived, ApplicationReceived and StopReceived, in any order,
+    naming the event; the answers are sent in the order of the frames.
 
     Most of what comes is REQUESTs, many in a read.  They need no events: ``receive_requests`` gives the texts
     of all that a read holds, and ``replies_to_send`` takes all the replies, seven times faster::
@@ -46,11 +49,20 @@ class ServerConnection(AnsweringConnection):
     It is the same to the client, whatever comes in between: tests/property/test_server_batches.py.
     """
 
-    __slots__ = ("_closing_since", "_draining", "clean")
+    __slots__ = ("_application_types", "_closing_since", "_draining", "_takes_stop", "clean")
 
-    def __init__(self, limits: ConnectionLimits | None = None, *, now: float) -> None:
+    def __init__(
+        self,
+        limits: ConnectionLimits | None = None,
+        *,
+        now: float,
+        application_types: Container[int] = (),
+        takes_stop: bool = False,
+    ) -> None:
         """Begin at the time ``now`` with limits, or the default ones."""
         super().__init__(limits or ConnectionLimits(), now)
+        self._application_types = application_types
+        self._takes_stop = takes_stop
         self._draining = False
         self._closing_since: float | None = None
         self.clean = False
@@ -121,8 +133,8 @@ class ServerConnection(AnsweringConnection):
     ) -> list[str]:
         """Take in octets as ``receive_data`` does, and return the texts of the REQUESTs that come first.
 
-        They are owed from then on: answer them by ``replies_to_send``, ``send_reply`` or ``send_error``, or
-        give the last of them back by ``return_requests``.  The list ends at the first frame that is anything
+        They are owed from then on: answer them by ``replies_to_send`` or ``queue_replies``, or give the
+        last of them back by ``return_requests``.  The list ends at the first frame that is anything
         but a whole and well-formed REQUEST of less than 64 KiB; a frame that had begun before may be of any
         size.  The rest is told by events, and all of it where the connection is not ``batch_ready``;
         ``needs_events`` says whether there is any.
@@ -285,10 +297,20 @@ class ServerConnection(AnsweringConnection):
         if ready is not None:
             self._send_own(ready)
             return None
-        self._owe(frame_type)
+        event: RequestReceived | ApplicationReceived | StopReceived
         if frame_type == _REQUEST:
-            return RequestReceived(text)
-        return StopReceived(text) if frame_type == _STOP else ApplicationReceived(frame_type, text)
+            event = RequestReceived(text)
+        elif frame_type == _STOP and self._takes_stop:
+            event = StopReceived(text)
+        elif frame_type != _STOP and frame_type in self._application_types:
+            event = ApplicationReceived(frame_type, text)
+        else:
+            code = ErrorCode.STOP_REFUSED if frame_type == _STOP else ErrorCode.NO_HANDLER
+            self._count(code)
+            self._send_own(Ready(_ERROR, error_body(code)))
+            return None
+        self._owe(event)
+        return event
 
     def _fault(self, error: ProtocolError) -> FrameRefused:
         """End the connection for the client's fault (REQ-ERROR-5 to 9)."""

@@ -14,7 +14,6 @@ from tests.property.conftest import (
     PONG,
     REPLY,
     REQUEST,
-    STOP,
     STOPPED,
     Answer,
     Sent,
@@ -23,10 +22,10 @@ from tests.property.conftest import (
 )
 
 from framelet import (
-    AnswerTooLargeError,
     ApplicationReceived,
     ConnectionLimits,
     ConnectionStateError,
+    ErrorAnswer,
     ErrorCode,
     FrameRefused,
     IllFormedTextError,
@@ -35,6 +34,7 @@ from framelet import (
     ServerConnection,
     State,
     StopReceived,
+    TypeRange,
     grammar,
     reverse,
 )
@@ -77,17 +77,22 @@ def seeds() -> Iterator[bytes]:
         yield inputs.write(bytes([64 + 1, 64 + 7, step, 64 + 30, 0, step]), vector.stream)
 
 
+Task = RequestReceived | ApplicationReceived | StopReceived
+
+
 class Run:
     """One connection, its model, and the program that drives both."""
 
     def __init__(self, stream: bytes) -> None:
         self.now = 0.0
-        self.server = ServerConnection(LIMITS, now=0.0)
+        self.server = ServerConnection(
+            LIMITS, now=0.0, application_types=TypeRange.APPLICATION.types, takes_stop=True
+        )
         self.stream = Stream()
         self.stream.write(stream)
         self.model = ServerModel(self.stream)
         self.model.frames.extend(expected(inputs.frames_of(stream)))
-        self.tasks: deque[str] = deque()  # the texts of what the program has to answer
+        self.tasks: deque[Task] = deque()  # what the program has to answer
         self.batch = 0  # how many of the first of them were taken at once
         self.ended = False  # a fatal ERROR has been sent
         self.actions: list[Callable[[], None]] = [
@@ -129,7 +134,7 @@ class Run:
         texts = self.server.receive_requests(data, self.now)
         for text in texts:
             assert _shape(RequestReceived(text)) == _shape(self.model.next_event())
-        self.tasks.extend(texts)
+        self.tasks.extend(map(RequestReceived, texts))
         self.batch += len(texts)
 
     def end_input(self) -> None:
@@ -146,21 +151,28 @@ class Run:
         """Give the oldest answer that is due."""
         if not self.tasks:
             return
-        asked, text = self.model.owed[0], self.take_task()
+        asked, task, in_batch = self.model.owed[0], self.tasks[0], self.batch > 0
         assert isinstance(asked, Sent)
-        if asked.type == STOP and text == ALLOWED:
-            self.server.send_stopped(1, 2)
-            self.model.answer(Answer(STOPPED, "closed=1 cut=2"))
-        elif asked.type == STOP:
-            self.refuse(ErrorCode.STOP_REFUSED)
+        if isinstance(task, StopReceived):
+            if task.token == ALLOWED:
+                self.server.send_stopped(task, 1, 2)
+                self.model.answer(Answer(STOPPED, "closed=1 cut=2"))
+                self.tasks.popleft()
+            else:
+                self.refuse(ErrorCode.STOP_REFUSED)
         else:
-            self.server.send_reply(reverse(text))
-            self.model.answer(Answer(REPLY if asked.type == REQUEST else asked.type, reverse(text)))
+            self.take_text()
+            if in_batch:
+                self.server.queue_replies([reverse(task.text)])
+            else:
+                self.server.send_reply(task, reverse(task.text))
+            kind = REPLY if asked.type == REQUEST else asked.type
+            self.model.answer(Answer(kind, reverse(task.text)))
         self.flush()
 
     def answer_all(self) -> None:
         """Give all answers that are due, those to a batch at once."""
-        texts = [reverse(self.take_task()) for _ in range(self.batch)]
+        texts = [reverse(self.take_text()) for _ in range(self.batch)]
         pieces = self.server.replies_to_send(texts, self.now)
         for text in texts:
             self.model.answer(Answer(REPLY, text))
@@ -171,33 +183,41 @@ class Run:
     def fail_handler(self) -> None:
         """Refuse the oldest frame that waits for its answer."""
         if self.tasks:
-            self.take_task()
             self.refuse(ErrorCode.HANDLER_FAILED)
             self.flush()
 
-    def take_task(self) -> str:
+    def take_text(self) -> str:
+        """Take the oldest frame with a text that is to be answered."""
         self.batch -= self.batch > 0
-        return self.tasks.popleft()
+        task = self.tasks.popleft()
+        assert not isinstance(task, StopReceived)
+        return task.text
 
     def refuse(self, code: ErrorCode) -> None:
-        self.server.send_error(code, "")
+        """Refuse the oldest frame."""
+        task = self.tasks.popleft()
+        if self.batch:
+            self.batch -= 1
+            self.server.queue_replies([ErrorAnswer(code)])
+        else:
+            self.server.send_error(task, code)
         self.model.answer(Answer(ERROR, int(code)))
 
     def answer_wrongly(self) -> None:
         """Answers that cannot be sent change nothing."""
-        asked = self.model.owed[0] if self.tasks else None
-        if isinstance(asked, Sent) and asked.type != STOP:
-            must_raise(AnswerTooLargeError, lambda: self.server.send_reply("a" * (MAX_BODY + 1)))
-            must_raise(IllFormedTextError, lambda: self.server.send_reply("\ud800"))
-        must_raise(ConnectionStateError, lambda: self.server.send_error(ErrorCode.TYPE_UNKNOWN))
+        if self.batch:
+            must_raise(IllFormedTextError, lambda: self.server.queue_replies(["\ud800"]))
+        elif self.tasks and not isinstance(task := self.tasks[0], StopReceived):
+            must_raise(IllFormedTextError, lambda: self.server.send_reply(task, "\ud800"))
+            must_raise(ConnectionStateError, lambda: self.server.send_error(task, ErrorCode.TYPE_UNKNOWN))
 
     def misuse(self) -> None:
         """Calls that make no sense now are refused, and change nothing."""
-        if not self.tasks:
-            must_raise(ConnectionStateError, lambda: self.server.send_reply(""))
-            must_raise(ConnectionStateError, lambda: self.server.send_error(ErrorCode.HANDLER_FAILED))
-            must_raise(ConnectionStateError, lambda: self.server.send_stopped(0, 0))
-            must_raise(ConnectionStateError, self.server.allow_stop)
+        other, stop = RequestReceived(""), StopReceived("")
+        must_raise(ConnectionStateError, lambda: self.server.send_reply(other, ""))
+        must_raise(ConnectionStateError, lambda: self.server.send_error(other, ErrorCode.HANDLER_FAILED))
+        must_raise(ConnectionStateError, lambda: self.server.send_stopped(stop, 0, 0))
+        must_raise(ConnectionStateError, lambda: self.server.allow_stop(stop))
         if self.stream.end_arrived:
             must_raise(ConnectionStateError, lambda: self.server.receive_data(b"", self.now))
 
@@ -240,13 +260,11 @@ class Run:
             assert _shape(event) == _shape(self.model.next_event())
             if event is None:
                 break
-            if isinstance(event, StopReceived):
-                self.tasks.append(event.token)
-                if event.token == ALLOWED:
-                    self.server.allow_stop()
-                    self.model.taking = False
-            elif isinstance(event, (RequestReceived, ApplicationReceived)):
-                self.tasks.append(event.text)
+            if isinstance(event, (RequestReceived, ApplicationReceived, StopReceived)):
+                self.tasks.append(event)
+            if isinstance(event, StopReceived) and event.token == ALLOWED:
+                self.server.allow_stop(event)
+                self.model.taking = False
         self.flush()
 
     def flush(self) -> None:

@@ -142,7 +142,7 @@ def reverse_all(sock: socket.socket) -> None:
                 connection.receive_eof()
             while (event := connection.next_event()) is not None:
                 if isinstance(event, RequestReceived):
-                    connection.send_reply(reverse(event.text))
+                    connection.send_reply(event, reverse(event.text))
             sock.sendall(connection.data_to_send(0.0))
         sock.shutdown(socket.SHUT_WR)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from framelet import ConfigurationError, FrameType, encode
+from framelet import ConfigurationError, FrameType, RequestReceived, encode
 from framelet_client import Client
 from framelet_server import EpollPoller, StopPolicy
 from framelet_server.service import handlers
@@ -130,7 +130,9 @@ def test_of_a_client_that_left_nothing_is_kept_but_its_place(
         until(lambda: server.metrics().in_flight == 11)
         peer.reset()
         until(lambda: server.metrics().in_flight == 1)
+    gc.collect()
     kept = [found._text for found in gc.get_objects() if isinstance(found, handlers._Call)]
+    kept += [found.text for found in gc.get_objects() if isinstance(found, RequestReceived)]
     assert text not in kept
     assert "block" in kept
     gate.open()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from framelet import AnswerTooLargeError, FrameType, IllFormedTextError, encode
+from framelet import AnswerMalformedError, FrameType, IllFormedTextError, encode
 from framelet_server import StopPolicy
 from framelet_server.service.calls import HandlerCalls
 
@@ -121,7 +121,7 @@ def test_an_answer_larger_than_the_client_allows(serve: Serve, connect: Connect)
 
 def test_a_handlers_own_answer_too_large_error_is_its_own_failure(serve: Serve, connect: Connect) -> None:
     # Only the server can know what is too large; and an ERROR must not tell what a handler raised.
-    peer = connect(serve(raising(AnswerTooLargeError("/etc/secret"))))
+    peer = connect(serve(raising(AnswerMalformedError("/etc/secret"))))
     peer.request("fail")
     (frame,) = peer.take(1)
     assert frame.body[:4] == b"450 "

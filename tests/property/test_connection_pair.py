@@ -38,6 +38,7 @@ from framelet import (
     ServerConnection,
     State,
     StopReceived,
+    TypeRange,
     encode,
     reverse,
 )
@@ -102,6 +103,9 @@ ENDINGS += sorted({*RAW} - {"ignorable"})
 sizes = st.one_of(st.integers(0, 9), st.integers(10, 60), st.just(10**6))
 
 
+Task = RequestReceived | ApplicationReceived | StopReceived
+
+
 def shape(event: object) -> object:
     """An event without the words for people."""
     if isinstance(event, FrameRefused):
@@ -125,12 +129,17 @@ class Pair(RuleBasedStateMachine):
         super().__init__()
         self.now = 0.0
         self.client = ClientConnection(ClientConnectionLimits(max_body=MAX_BODY), now=0.0)
-        self.server = ServerConnection(ConnectionLimits(max_body=MAX_BODY), now=0.0)
+        self.server = ServerConnection(
+            ConnectionLimits(max_body=MAX_BODY),
+            now=0.0,
+            application_types=TypeRange.APPLICATION.types,
+            takes_stop=True,
+        )
         self.up: Stream = self.model.Stream()
         self.down: Stream = self.model.Stream()
         self.client_model: ClientModel = self.model.ClientModel(self.down)
         self.server_model: ServerModel = self.model.ServerModel(self.up)
-        self.tasks: deque[str] = deque()  # what the server's program was told and has not answered
+        self.tasks: deque[Task] = deque()  # what the server's program was told and has not answered
         self.asked = self.answered = 0
         self.calm = 0
 
@@ -175,18 +184,19 @@ class Pair(RuleBasedStateMachine):
             self.server_model.answer(self.answer_oldest(self.tasks.popleft(), failing=failing))
         self.flush_server()
 
-    def answer_oldest(self, text: str, *, failing: bool) -> Answer:
+    def answer_oldest(self, event: Task, *, failing: bool) -> Answer:
         """Answer as a program does, by what it was told; the answer that is due, by the model."""
         asked = self.server_model.owed[0]
         answer: type[Answer] = self.model.Answer
-        if asked.type == STOP and text == ALLOWED:
-            self.server.send_stopped(1, 2)
+        if isinstance(event, StopReceived) and event.token == ALLOWED:
+            self.server.send_stopped(event, 1, 2)
             return answer(STOPPED, "closed=1 cut=2")
-        if asked.type == STOP or failing:
+        if isinstance(event, StopReceived) or failing:
             code = ErrorCode.STOP_REFUSED if asked.type == STOP else ErrorCode.HANDLER_FAILED
-            self.server.send_error(code, text)
+            text = event.token if isinstance(event, StopReceived) else event.text
+            self.server.send_error(event, code, text)
             return answer(ERROR, int(code))
-        self.server.send_reply(reverse(text))
+        self.server.send_reply(event, reverse(event.text))
         return answer(REPLY if asked.type == REQUEST else asked.type, str(asked.content)[::-1])
 
     # What ends things.
@@ -297,13 +307,11 @@ class Pair(RuleBasedStateMachine):
             if event is None:
                 break
             self.note("server", event)
-            if isinstance(event, StopReceived):
-                self.tasks.append(event.token)
-                if event.token == ALLOWED:
-                    self.server.allow_stop()
-                    self.server_model.taking = False
-            elif isinstance(event, (RequestReceived, ApplicationReceived)):
-                self.tasks.append(event.text)
+            if isinstance(event, (RequestReceived, ApplicationReceived, StopReceived)):
+                self.tasks.append(event)
+            if isinstance(event, StopReceived) and event.token == ALLOWED:
+                self.server.allow_stop(event)
+                self.server_model.taking = False
         self.flush_server()
 
     def flush_server(self) -> None:

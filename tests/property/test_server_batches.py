@@ -14,11 +14,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from framelet import (
-    AnswerTooLargeError,
     ApplicationReceived,
     ConfigurationError,
     ConnectionLimits,
     ConnectionStateError,
+    ErrorAnswer,
     ErrorCode,
     FrameType,
     IllFormedTextError,
@@ -27,6 +27,7 @@ from framelet import (
     ServerEvent,
     State,
     StopReceived,
+    TypeRange,
     encode,
     reverse,
 )
@@ -81,11 +82,16 @@ class Step(NamedTuple):
     then: str = ""
 
 
+FAILURE = ErrorAnswer(ErrorCode.HANDLER_FAILED)
+
+
 class Program:
     """A program that takes events; ``sent`` is all that its client gets."""
 
     def __init__(self) -> None:
-        self.connection = ServerConnection(LIMITS, now=0.0)
+        self.connection = ServerConnection(
+            LIMITS, now=0.0, application_types=TypeRange.APPLICATION.types, takes_stop=True
+        )
         self.tasks: deque[ServerEvent] = deque()  # what is to be answered
         self.sent = bytearray()
 
@@ -98,8 +104,9 @@ class Program:
         """Take so many requests, which come as events here."""
         for text in texts:
             event = self.connection.next_event()
-            assert (type(event), event) == (RequestReceived, RequestReceived(text))
-            self.tasks.append(RequestReceived(text))
+            assert isinstance(event, RequestReceived)
+            assert event == RequestReceived(text)
+            self.tasks.append(event)
 
     def pump(self) -> None:
         """Take all events; ``needs_events`` says before each whether there is something to take."""
@@ -111,7 +118,7 @@ class Program:
             if not needed:
                 return
             if isinstance(event, StopReceived) and event.token == ALLOWED:
-                connection.allow_stop()
+                connection.allow_stop(event)
             if isinstance(event, (RequestReceived, ApplicationReceived, StopReceived)):
                 self.tasks.append(event)
 
@@ -128,25 +135,20 @@ class Program:
         connection = self.connection
         if isinstance(task, StopReceived):
             if task.token == ALLOWED:
-                connection.send_stopped(1, 2)
+                connection.send_stopped(task, 1, 2)
             else:
-                connection.send_error(ErrorCode.STOP_REFUSED)
+                connection.send_error(task, ErrorCode.STOP_REFUSED)
             return
         assert isinstance(task, (RequestReceived, ApplicationReceived))
         try:
             answer = handler(task.text)
         except LookupError:
-            connection.send_error(ErrorCode.HANDLER_FAILED)
-        else:
-            self.send(answer)
-
-    def send(self, answer: object) -> None:
+            connection.send_error(task, ErrorCode.HANDLER_FAILED)
+            return
         try:
-            self.connection.send_reply(answer)  # type: ignore[arg-type] # handlers return anything
-        except AnswerTooLargeError:
-            self.connection.send_error(ErrorCode.ANSWER_TOO_LARGE)
+            connection.send_reply(task, answer)  # type: ignore[arg-type] # handlers return anything
         except (IllFormedTextError, ConfigurationError):
-            self.connection.send_error(ErrorCode.HANDLER_FAILED)
+            connection.send_error(task, ErrorCode.HANDLER_FAILED)
 
 
 class BatchProgram(Program):
@@ -165,7 +167,7 @@ class BatchProgram(Program):
         if ready:  # it has taken all that it can
             assert not starts_with_a_request(connection)
         self.tasks.extend(RequestReceived(text) for text in texts)
-        self.batch = len(texts)
+        self.batch += len(texts)
         return texts
 
     def give_back(self, count: int) -> None:
@@ -188,9 +190,7 @@ class BatchProgram(Program):
             try:
                 answers.append(handler(task.text))
             except LookupError:
-                self.send_all(answers, now)
-                answers = []
-                self.connection.send_error(ErrorCode.HANDLER_FAILED)
+                answers.append(FAILURE)
         self.send_all(answers, now)
         super().answer(count, now)
 
@@ -198,21 +198,24 @@ class BatchProgram(Program):
         before = everything(self.connection, now)
         try:
             self.sent += b"".join(self.connection.replies_to_send(answers, now))  # type: ignore[arg-type]
-        except (AnswerTooLargeError, IllFormedTextError, ConfigurationError) as error:
+        except (IllFormedTextError, ConfigurationError) as error:
             assert everything(self.connection, now) == before  # all or nothing
             assert type(error) in {refused_with(answer) for answer in answers}  # noqa: PT017 - see above
-            for answer in answers:
-                self.send(answer)
+            sound = [FAILURE if refused_with(answer) else answer for answer in answers]
+            self.connection.queue_replies(sound)  # type: ignore[arg-type]
 
 
 def refused_with(answer: object) -> type[Exception] | None:
     """The error that an answer is refused with."""
+    if answer is FAILURE:
+        return None
     if not isinstance(answer, str):
         return ConfigurationError
     try:
-        return AnswerTooLargeError if len(str.encode(answer)) > LIMITS.max_body else None
+        str.encode(answer)
     except UnicodeEncodeError:
         return IllFormedTextError
+    return None
 
 
 def starts_with_a_request(connection: ServerConnection) -> bool:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from framelet import (
+    ApplicationReceived,
     ClientConnection,
     ClientConnectionLimits,
     ConnectionLimits,
     FrameDecoder,
     FrameType,
+    RequestReceived,
     ServerConnection,
+    StopReceived,
+    TypeRange,
     grammar,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
-    from framelet import ClientEvent, ServerEvent
+    from framelet import ClientEvent, ErrorCode, ServerEvent
 
 
 def read(octets: bytes) -> list[tuple[int, str | int]]:
@@ -34,10 +39,44 @@ def read(octets: bytes) -> list[tuple[int, str | int]]:
 
 
 class Server(ServerConnection):
-    """A server's end that begins at the time 0."""
+    """A server's end that begins at the time 0, and whose program answers the oldest event first."""
 
-    def __init__(self, limits: ConnectionLimits | None = None) -> None:
-        super().__init__(limits or ConnectionLimits(max_body=65_536), now=0.0)
+    def __init__(
+        self,
+        limits: ConnectionLimits | None = None,
+        *,
+        application_types: Container[int] = TypeRange.APPLICATION.types,
+        takes_stop: bool = True,
+    ) -> None:
+        super().__init__(
+            limits or ConnectionLimits(max_body=65_536),
+            now=0.0,
+            application_types=application_types,
+            takes_stop=takes_stop,
+        )
+        self.asked: deque[Any] = deque()
+
+    def next_event(self) -> ServerEvent | None:
+        event = super().next_event()
+        if isinstance(event, (RequestReceived, ApplicationReceived, StopReceived)):
+            self.asked.append(event)
+        return event
+
+    def reply(self, text: str) -> None:
+        self.send_reply(self.asked[0], text)
+        self.asked.popleft()
+
+    def refuse(self, code: ErrorCode, text: str = "") -> None:
+        self.send_error(self.asked[0], code, text)
+        self.asked.popleft()
+
+    def allow(self) -> None:
+        """Allow the STOP that came last."""
+        self.allow_stop(self.asked[-1])
+
+    def stopped(self, closed: int, cut: int) -> None:
+        self.send_stopped(self.asked[-1], closed, cut)
+        self.asked.pop()
 
     def events(self) -> list[ServerEvent]:
         return list(iter(self.next_event, None))

@@ -88,7 +88,7 @@ def test_idle_does_not_apply_while_an_answer_is_owed(server: Server) -> None:
     for answered_at in (1_000.0, 2_000.0):
         assert server.next_deadline() is None
         assert server.pass_time(answered_at) == []
-        server.send_reply("x")
+        server.reply("x")
         server.answers(at=answered_at)
     assert server.owes == 0
     assert_due(server, 2_000.0 + IDLE, IdleTimeoutError, 505)
@@ -97,7 +97,7 @@ def test_idle_does_not_apply_while_an_answer_is_owed(server: Server) -> None:
 @pytest.mark.req("REQ-TIME-4")
 def test_idle_does_not_apply_while_an_answer_waits_to_be_taken(server: Server) -> None:
     server.receive(encode(REQUEST))
-    server.send_reply("made after a long time")
+    server.reply("made after a long time")
     assert server.pass_time(1_000.0) == []
 
 
@@ -168,7 +168,7 @@ def test_a_frame_timeout_waits_behind_the_answers_owed(server: Server) -> None:
     assert refusal(server.pass_time(10.0 + FRAME)) is FrameTimeoutError
     assert (server.answers(), server.state, server.next_deadline()) == ([], State.DRAINING, None)
     server.receive(encode(REQUEST)[4:], at=41.0)  # too late
-    server.send_reply("x")
+    server.reply("x")
     assert server.answers() == [(REPLY, "x"), (PONG, ""), (ERROR, 504)]
 
 
@@ -237,7 +237,7 @@ def test_there_is_no_linger_where_the_client_has_closed(server: Server) -> None:
 @pytest.mark.req("REQ-TIME-4")
 def test_no_deadline_runs_while_answers_of_the_last_frames_are_owed(server: Server) -> None:
     server.receive(encode(REQUEST) + encode(STOP) + b"\1")
-    server.allow_stop()
+    server.allow()
     assert (server.next_deadline(), server.pass_time(1e9)) == (None, [])
     assert server.state is State.DRAINING
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import importlib
 import inspect
+import pickle
+import pkgutil
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,6 +24,9 @@ from framelet import (
     UnexpectedTypeError,
     errors,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CLASSES = {
     name: cls
@@ -37,13 +45,12 @@ CODES = {
     "PingTooLargeError": 413,
     "HelloMalformedError": 422,
     "VersionUnsupportedError": 426,
-    "AnswerTooLargeError": 451,
     "AnswerMalformedError": 508,
     "ErrorReceivedError": 502,
 }
 
-# Conditions that only the program around a connection can find; it sends them by their code.
-OF_THE_PROGRAM = {500, 507, 509, 404, 403, 450}
+# Conditions of the answering end, its program included; they are sent by their code.
+OF_THE_PROGRAM = {500, 507, 509, 404, 403, 450, 451}
 
 
 def test_the_tree_is_complete() -> None:
@@ -110,3 +117,34 @@ def test_a_missing_package_names_the_extra_and_another_does_not() -> None:
     for name in ("clicker", "framelet_client.cli"):
         with pytest.raises(ModuleNotFoundError):
             fail(name)
+
+
+def every_error() -> list[type[Exception]]:
+    """The classes of errors that the packages of the distribution define."""
+    found: set[type[Exception]] = {FrameletError}
+    for package in ("framelet", "framelet_server", "framelet_client"):
+        for info in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+            if not info.name.endswith("__main__"):
+                importlib.import_module(info.name)
+    while more := {below for cls in found for below in cls.__subclasses__()} - found:
+        found |= more
+    return sorted(found - {ProtocolError}, key=lambda cls: cls.__name__)
+
+
+@pytest.mark.parametrize("cls", every_error(), ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(
+    "twin",
+    [copy.copy, lambda error: pickle.loads(pickle.dumps(error))],  # noqa: S301 - our own
+    ids=["copy", "pickle"],
+)
+def test_every_error_can_be_copied_and_pickled(
+    cls: type[Exception], twin: Callable[[Exception], Exception]
+) -> None:
+    parameters = [
+        each
+        for each in list(inspect.signature(cls.__init__).parameters.values())[1:]
+        if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
+    ]
+    error = cls(*(1 if each.annotation == "int" else "x" for each in parameters))
+    found = twin(error)
+    assert (type(found), found.args, str(found), vars(found)) == (cls, error.args, str(error), vars(error))

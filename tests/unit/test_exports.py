@@ -6,9 +6,10 @@ import ast
 import importlib
 import inspect
 import pkgutil
+from importlib.metadata import version
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -137,3 +138,17 @@ def test_methods_are_found() -> None:
 @pytest.mark.parametrize(("cls", "name"), METHODS, ids=[f"{cls.__name__}.{name}" for cls, name in METHODS])
 def test_each_public_method_has_a_docstring(cls: type, name: str) -> None:
     assert inspect.getdoc(getattr(cls, name))  # of the method itself, or of the one that it overrides
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert framelet.__version__ == version("framelet")
+    with pytest.raises(AttributeError, match="no attribute 'versio'"):
+        framelet.versio  # noqa: B018 - raises
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [cls for cls in vars(events).values() if inspect.isclass(cls) and cls.__module__ == events.__name__],
+)
+def test_the_types_of_events_are_there_when_the_program_runs(cls: type) -> None:
+    assert set(get_type_hints(cls)) == set(cls.__match_args__)  # type: ignore[attr-defined]

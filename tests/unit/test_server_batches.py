@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from framelet import (
-    AnswerTooLargeError,
     ConfigurationError,
     ConnectionLimits,
     ConnectionStateError,
+    ErrorAnswer,
     ErrorCode,
+    FrameDecoder,
     FrameType,
     IllFormedTextError,
     RequestReceived,
@@ -51,7 +52,7 @@ def test_some_may_be_answered_before_the_others(server: Server) -> None:
     server.receive_requests(THREE, 0.0)
     assert server.replies_to_send([], 0.0) == []
     assert server.replies_to_send(["a"], 0.0) == [encode(REPLY, b"a")]
-    server.send_error(ErrorCode.HANDLER_FAILED, "no")
+    server.queue_replies([ErrorAnswer(ErrorCode.HANDLER_FAILED, "no")])
     assert server.replies_to_send(["c"], 0.0) == [encode(ERROR, b"450 no") + encode(REPLY, b"c")]
     assert server.owes == 0
 
@@ -67,9 +68,9 @@ def test_what_comes_after_a_batch_waits_for_its_answers(server: Server) -> None:
     assert server.events() == [RequestReceived("4"), RequestReceived("5")]
     replies = b"".join(encode(REPLY, text) for text in (b"a", b"b", b"c"))
     assert server.replies_to_send(["a", "b", "c"], 0.0) == [replies + encode(PONG, b"x")]
-    server.send_error(ErrorCode.STOP_REFUSED)
-    server.send_reply("d")
-    server.send_reply("e")
+    server.refuse(ErrorCode.STOP_REFUSED)
+    server.reply("d")
+    server.reply("e")
     assert [kind for kind, _ in server.answers()] == [ERROR, REPLY, REPLY]
 
 
@@ -156,8 +157,7 @@ def test_a_large_reply_is_a_piece_of_its_own(make_server: Callable[..., Server])
     ("text", "error", "words"),
     [
         ("a" + chr(0xD800), IllFormedTextError, "lone surrogate at index 1"),
-        ("a" * 65_537, AnswerTooLargeError, "65537 octets exceeds the maximum of 65536"),
-        ("€" * 21_846, AnswerTooLargeError, "65538 octets exceeds"),
+        (ErrorAnswer(ErrorCode.OVERLOADED), ConnectionStateError, "not a recoverable error"),
         (b"a", ConfigurationError, "a text is a str, not bytes"),
         (None, ConfigurationError, "a text is a str, not NoneType"),
     ],
@@ -171,8 +171,21 @@ def test_nothing_happens_where_one_reply_cannot_be_sent(
         server.replies_to_send([*others[0], text, *others[1]], 1.0)
     assert (server.owes, server.output_size, server.frames_sent) == (3, 0, 0)
     with pytest.raises(error, match=words):
-        server.send_reply(text)
+        server.queue_replies([*others[0], text, *others[1]])
     assert server.owes == 3
+
+
+@pytest.mark.req("REQ-HELLO-5")
+@pytest.mark.parametrize("text", ["a" * 65_537, "€" * 21_846])
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_reply_in_a_batch_that_is_too_large_fails_alone(server: Server, text: str, others: int) -> None:
+    server.receive_requests(THREE, 0.0)
+    (octets,) = server.replies_to_send([*"ab"[:others], text, *"cd"[:others]], 0.0)
+    decoder = FrameDecoder()
+    decoder.receive_data(octets)
+    kinds = [frame[0] for frame in decoder.take_frames()]
+    assert kinds == [REPLY] * others + [ERROR] + [REPLY] * others
+    assert server.errors == {ErrorCode.ANSWER_TOO_LARGE: 1}
 
 
 class Odd(str):
@@ -214,8 +227,8 @@ def test_requests_that_are_returned_come_again_before_all_others(server: Server)
     assert server.next_event() == RequestReceived("drei €")
     assert len(server.events()) == 1
     server.replies_to_send(["a"], 0.0)
-    server.send_reply("b")
-    server.send_reply("c")
+    server.reply("b")
+    server.reply("c")
     assert [kind for kind, _ in server.answers()] == [REPLY, REPLY, ERROR, PONG]
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import copy
+import itertools
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from framelet import (
-    AnswerTooLargeError,
     ApplicationReceived,
+    ClientConnection,
+    ClientConnectionLimits,
     ConnectionLimits,
     ConnectionStateError,
     ErrorCode,
@@ -60,7 +63,7 @@ def test_it_is_at_rest_while_nothing_has_begun(server: Server, octets: bytes) ->
     assert server.at_rest
     server.receive_data(encode(REQUEST, b"ab"), 0.0)
     assert server.next_event() == RequestReceived("ab")
-    server.send_reply("ba")
+    server.reply("ba")
     assert not server.at_rest  # the answer waits to be sent
     server.data_to_send(0.0)
     assert server.at_rest
@@ -83,7 +86,7 @@ def test_each_frame_for_the_program_may_come_first_and_is_owed_one_answer(
 ) -> None:
     assert server.receive(encode(frame_type, b"x")) == [event]
     assert (server.owes, server.answers()) == (1, [])
-    server.send_error(ErrorCode.HANDLER_FAILED)
+    server.refuse(ErrorCode.HANDLER_FAILED)
     assert (server.owes, server.answers()) == (0, [(ERROR, 450)])
 
 
@@ -104,7 +107,7 @@ def test_each_frame_for_the_connection_may_come_first_and_is_answered_at_once(
 @pytest.mark.parametrize("text", ["hello", "", "é€😀"])
 def test_a_request_is_answered_by_a_reply(server: Server, text: str) -> None:
     assert server.receive(encode(REQUEST, text.encode())) == [RequestReceived(text)]
-    server.send_reply(reverse(text))
+    server.reply(reverse(text))
     assert server.data_to_send(0.0) == encode(REPLY, text[::-1].encode())
     assert server.data_to_send(0.0) == b""
 
@@ -113,14 +116,14 @@ def test_a_request_is_answered_by_a_reply(server: Server, text: str) -> None:
 def test_an_application_frame_of_each_type_is_answered_by_its_own(server: Server) -> None:
     for frame_type in sorted(TypeRange.APPLICATION.types):
         assert server.receive(encode(frame_type, b"x")) == [ApplicationReceived(frame_type, "x")]
-        server.send_reply("y")
+        server.reply("y")
         assert server.answers() == [(frame_type, "y")]
 
 
 @pytest.mark.req("REQ-TYPE-6", "REQ-ERROR-4")
 def test_an_application_frame_without_handler_fails_alone(server: Server) -> None:
     server.receive(encode(APPLICATION, b"x"))
-    server.send_error(ErrorCode.NO_HANDLER)
+    server.refuse(ErrorCode.NO_HANDLER)
     server.receive(encode(PING))
     assert server.answers() == [(ERROR, 404), (PONG, "")]
 
@@ -132,9 +135,9 @@ def test_an_application_frame_without_handler_fails_alone(server: Server) -> Non
 @pytest.mark.parametrize("frame_type", [REQUEST, STOP, APPLICATION])
 def test_text_arrives_and_leaves_octet_for_octet(server: Server, frame_type: int, text: str) -> None:
     (event,) = server.receive(encode(frame_type, text.encode()))
-    assert event[-1] == text
+    assert text == (event.token if isinstance(event, StopReceived) else event.text)  # type: ignore[union-attr]
     if frame_type != STOP:
-        server.send_reply(text)
+        server.reply(text)
         assert server.data_to_send(0.0)[5:] == text.encode()
 
 
@@ -146,7 +149,7 @@ def test_pipelined_frames_are_answered_in_order(server: Server) -> None:
     asked = encode(REQUEST, b"ab") + encode(APPLICATION, b"cd") + encode(REQUEST, b"ef")
     assert len(server.receive(asked)) == server.owes == 3
     for text in ("1", "2", "3"):
-        server.send_reply(text)
+        server.reply(text)
     assert server.answers() == [(REPLY, "1"), (APPLICATION, "2"), (REPLY, "3")]
 
 
@@ -166,9 +169,9 @@ def test_an_answer_that_is_ready_waits_for_those_before_it(
 ) -> None:
     server.receive(encode(REQUEST, b"1") + octets + octets + encode(REQUEST, b"2") + octets)
     assert (server.answers(), server.owes) == ([], 5)
-    server.send_reply("one")
+    server.reply("one")
     assert (server.answers(), server.owes) == ([(REPLY, "one"), answer, answer], 2)
-    server.send_error(ErrorCode.HANDLER_FAILED)
+    server.refuse(ErrorCode.HANDLER_FAILED)
     assert (server.answers(), server.owes) == ([(ERROR, 450), answer], 0)
     server.receive(octets)
     assert server.answers() == [answer]
@@ -236,11 +239,10 @@ def test_a_hello_that_is_refused_changes_no_limit(
     server.receive(encode(HELLO, b"framelet/1 max-body=70000"))
     server.data_to_send(0.0)
     assert refused(server.receive(encode(HELLO, body))) == [code]
-    server.receive(encode(REQUEST))
-    with pytest.raises(AnswerTooLargeError):
-        server.send_reply("x" * 70_001)
-    server.send_reply("x" * 70_000)
-    assert server.answers() == [(ERROR, code), (REPLY, "x" * 70_000)]
+    server.receive(encode(REQUEST) * 2)
+    server.reply("x" * 70_001)
+    server.reply("x" * 70_000)
+    assert server.answers() == [(ERROR, code), (ERROR, 451), (REPLY, "x" * 70_000)]
 
 
 @pytest.mark.req("REQ-HELLO-5", "REQ-HELLO-6")
@@ -261,12 +263,12 @@ def test_the_last_hello_and_the_servers_own_limit_bound_an_answer(
     server = make_server(ConnectionLimits(max_body=100_000))
     server.receive(*(encode(HELLO, body) for body in hellos), encode(REQUEST), encode(APPLICATION))
     server.data_to_send(0.0)
-    with pytest.raises(AnswerTooLargeError, match=f"{allowed + 1} octets exceeds the maximum of {allowed}"):
-        server.send_reply("x" * (allowed + 1))
-    assert (server.output_size, server.owes) == (0, 2)  # nothing has happened
-    server.send_error(ErrorCode.ANSWER_TOO_LARGE)
-    server.send_reply("é" * (allowed // 2))  # octets count, not scalar values
-    assert server.answers() == [(ERROR, 451), (APPLICATION, "é" * (allowed // 2))]
+    server.reply("x" * (allowed + 1))
+    words = f"451 an answer of {allowed + 1} octets exceeds the maximum of {allowed}"
+    assert server.data_to_send(0.0) == encode(ERROR, words.encode())
+    assert server.errors == {ErrorCode.ANSWER_TOO_LARGE: 1}
+    server.reply("é" * (allowed // 2))  # octets count, not scalar values
+    assert server.answers() == [(APPLICATION, "é" * (allowed // 2))]
 
 
 @pytest.mark.req("REQ-HELLO-5", "REQ-HELLO-6", "REQ-ORDER-2")
@@ -276,12 +278,12 @@ def test_a_hello_bounds_the_answers_behind_it_and_not_those_before_it(
     server = make_server(ConnectionLimits(max_body=100_000))
     hello = encode(HELLO, b"framelet/1 max-body=65536")
     server.receive(encode(REQUEST) * 2 + hello + encode(REQUEST) * 2 + encode(HELLO, b"framelet/1"))
-    server.receive(encode(REQUEST))
-    for allowed in (100_000, 100_000, 65_536, 65_536, 100_000):
-        with pytest.raises(AnswerTooLargeError):
-            server.send_reply("x" * (allowed + 1))
-        server.send_reply("x" * allowed)
-    assert [kind for kind, _ in server.answers()] == [REPLY, REPLY, HELLO, REPLY, REPLY, HELLO, REPLY]
+    server.receive(encode(REQUEST) * 2)
+    texts = ["x" * size for allowed in (100_000, 65_536, 100_000) for size in (allowed, allowed + 1)]
+    for event, text in reversed(list(zip(server.asked, texts, strict=True))):  # whichever is made first
+        server.send_reply(event, text)
+    kinds = [kind for kind, _ in server.answers()]
+    assert kinds == [REPLY, ERROR, HELLO, REPLY, ERROR, HELLO, REPLY, ERROR]
 
 
 # Ill-formed text, and frames to be discarded.
@@ -293,7 +295,7 @@ def test_an_ill_formed_body_of_each_type_is_refused_alone(server: Server, frame_
     assert refused(server.receive(encode(frame_type, BAD_UTF_8))) == [400]
     assert (server.state, server.owes) == (State.OPEN, 0)
     assert server.receive(encode(REQUEST, b"x")) == [RequestReceived("x")]
-    server.send_reply("x")
+    server.reply("x")
     assert server.answers() == [(ERROR, 400), (REPLY, "x")]
 
 
@@ -321,9 +323,9 @@ def test_an_ignorable_frame_of_each_type_is_discarded_whatever_it_holds(server: 
 def test_a_reply_with_a_surrogate_is_refused_and_can_be_followed_by_another(server: Server) -> None:
     server.receive(encode(REQUEST, b"x"))
     with pytest.raises(IllFormedTextError):
-        server.send_reply(chr(0xD800))
+        server.reply(chr(0xD800))
     assert (server.output_size, server.owes) == (0, 1)
-    server.send_reply("y")
+    server.reply("y")
     assert server.answers() == [(REPLY, "y")]
 
 
@@ -343,7 +345,7 @@ def test_a_reply_with_a_surrogate_is_refused_and_can_be_followed_by_another(serv
 )
 def test_the_text_of_an_error_is_cut_between_scalar_values(server: Server, text: str, expected: str) -> None:
     server.receive(encode(REQUEST))
-    server.send_error(ErrorCode.HANDLER_FAILED, text)
+    server.refuse(ErrorCode.HANDLER_FAILED, text)
     assert server.data_to_send(0.0) == encode(ERROR, f"450 {expected}".encode())
 
 
@@ -351,7 +353,7 @@ def test_the_text_of_an_error_is_cut_between_scalar_values(server: Server, text:
 @pytest.mark.parametrize("code", [code for code in ErrorCode if not code.fatal])
 def test_every_recoverable_code_can_be_sent_in_plain_words(server: Server, code: ErrorCode) -> None:
     server.receive(encode(REQUEST))
-    server.send_error(code)
+    server.refuse(code)
     words = code.condition.replace("`", "")
     assert server.data_to_send(0.0) == encode(ERROR, f"{int(code)} {words}".encode())
 
@@ -362,7 +364,7 @@ def test_output_taken_in_pieces_is_the_same(make_server: Callable[..., Server]) 
         server = make_server(ConnectionLimits(max_body=200_000))
         server.receive(encode(REQUEST) * 4)
         for text in ("a", "b" * 65_535, "c" * 65_536, "d" * 200_000):
-            server.send_reply(text)
+            server.reply(text)
         assert server.output_size == 4 * 5 + 1 + 65_535 + 65_536 + 200_000
         outputs.append(b"".join(server.pieces_to_send(0.0)) if in_pieces else server.data_to_send(0.0))
         assert (server.output_size, server.pieces_to_send(0.0)) == (0, [])
@@ -373,7 +375,7 @@ def test_output_taken_in_pieces_is_the_same(make_server: Callable[..., Server]) 
 def test_small_answers_leave_as_one_piece(server: Server) -> None:
     server.receive(encode(REQUEST) * 100)
     for _ in range(100):
-        server.send_reply("x")
+        server.reply("x")
     assert server.pieces_to_send(0.0) == [encode(REPLY, b"x") * 100]
 
 
@@ -384,7 +386,7 @@ def test_small_answers_leave_as_one_piece(server: Server) -> None:
 def test_a_fatal_or_local_code_is_no_answer(server: Server, code: ErrorCode) -> None:
     server.receive(encode(REQUEST))
     with pytest.raises(ConnectionStateError, match="not a recoverable error"):
-        server.send_error(code)
+        server.refuse(code)
     assert (server.output_size, server.owes) == (0, 1)
 
 
@@ -392,10 +394,10 @@ def test_a_fatal_or_local_code_is_no_answer(server: Server, code: ErrorCode) -> 
 @pytest.mark.parametrize(
     "answer",
     [
-        lambda server: server.send_reply("x"),
-        lambda server: server.send_error(ErrorCode.NO_HANDLER),
-        lambda server: server.send_stopped(0, 0),
-        lambda server: server.allow_stop(),
+        lambda server: server.send_reply(RequestReceived("x"), "x"),
+        lambda server: server.send_error(RequestReceived("x"), ErrorCode.NO_HANDLER),
+        lambda server: server.send_stopped(StopReceived(""), 0, 0),
+        lambda server: server.allow_stop(StopReceived("")),
     ],
     ids=["send_reply", "send_error", "send_stopped", "allow_stop"],
 )
@@ -404,6 +406,83 @@ def test_there_is_no_answer_without_a_frame(
 ) -> None:
     server.receive(pending)
     server.data_to_send(0.0)
-    with pytest.raises(ConnectionStateError):
+    with pytest.raises(ConnectionStateError, match="awaits no answer here"):
         answer(server)
     assert (server.output_size, server.owes, server.state) == (0, 0, State.OPEN)
+
+
+# Answers by their events.
+
+
+@pytest.mark.req("REQ-ORDER-2")
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_answers_are_given_in_any_order_and_sent_in_the_order_of_the_frames(
+    server: Server, order: tuple[int, ...]
+) -> None:
+    ping = encode(PING, b"x")
+    wire = (encode(REQUEST) + ping) * 2 + encode(APPLICATION) + encode(STOP) + ping
+    first, second, third, stop = server.receive(wire)
+    give = [
+        lambda: server.send_reply(first, "1"),  # type: ignore[arg-type]
+        lambda: server.send_error(second, ErrorCode.HANDLER_FAILED),  # type: ignore[arg-type]
+        lambda: server.send_reply(third, "3"),  # type: ignore[arg-type]
+        lambda: server.send_error(stop, ErrorCode.STOP_REFUSED),  # type: ignore[arg-type]
+    ]
+    expected = [
+        (REPLY, "1"),
+        (PONG, "x"),
+        (ERROR, 450),
+        (PONG, "x"),
+        (APPLICATION, "3"),
+        (ERROR, 403),
+        (PONG, "x"),
+    ]
+    sent: list[tuple[int, str | int]] = []
+    for number in order:
+        give[number]()
+        sent += server.answers()
+        assert sent == expected[: len(sent)]
+        with pytest.raises(ConnectionStateError, match="awaits no answer here"):
+            give[number]()
+    assert (sent, server.owes) == (expected, 0)
+
+
+def test_an_event_is_answered_by_its_own_connection_as_what_it_is(make_server: Callable[..., Server]) -> None:
+    server, other = make_server(), make_server()
+    event, stop = server.receive(encode(REQUEST, b"x") + encode(STOP))
+    (twin,) = other.receive(encode(REQUEST, b"x"))
+    assert event == twin
+    copied: Any = copy.copy(event)
+    for stranger in (twin, copied):
+        with pytest.raises(ConnectionStateError):
+            server.send_reply(stranger, "y")  # type: ignore[arg-type]
+    refused_kinds: list[tuple[Callable[..., object], tuple[Any, ...]]] = [
+        (server.send_reply, (stop, "y")),
+        (server.send_reply, ("x", "y")),
+        (server.allow_stop, (event,)),
+        (server.send_stopped, (event, 0, 0)),
+        (server.send_error, (event, 404)),
+        (server.receive_data, (12, 0.0)),
+        (server.receive_data, ([1, 0, 0], 0.0)),
+        (make_server, (ClientConnectionLimits(),)),
+        (lambda limits: ClientConnection(limits, now=0.0), (ConnectionLimits(),)),
+    ]
+    for method, arguments in refused_kinds:
+        with pytest.raises(TypeError, match=r"\bnot "):
+            method(*arguments)
+    assert (server.owes, server.output_size) == (2, 0)
+
+
+@pytest.mark.req("REQ-TYPE-6", "REQ-STOP-3", "REQ-ORDER-2")
+def test_what_the_program_did_not_ask_for_is_refused_in_its_turn(make_server: Callable[..., Server]) -> None:
+    server = make_server(application_types={0xC1}, takes_stop=False)
+    wire = encode(REQUEST, b"1") + encode(0xC0) + encode(STOP, b"token") + encode(0xC1) + encode(STOP)
+    request, application = server.receive(wire)
+    assert isinstance(request, RequestReceived)
+    assert isinstance(application, ApplicationReceived)
+    assert application == ApplicationReceived(0xC1, "")
+    server.send_reply(application, "b")
+    assert server.answers() == []
+    server.send_reply(request, "a")
+    assert server.answers() == [(REPLY, "a"), (ERROR, 404), (ERROR, 403), (0xC1, "b"), (ERROR, 403)]
+    assert server.errors == {ErrorCode.NO_HANDLER: 1, ErrorCode.STOP_REFUSED: 2}

@@ -48,9 +48,9 @@ def test_the_end_at_a_boundary_leaves_every_frame_answered(server: Server) -> No
     server.receive(encode(REQUEST, b"1") + encode(PING, b"2") + encode(0xC0, b"3"))
     assert server.end() == [InputEnded(None, 0)]
     assert (server.state, server.finished) == (State.DRAINING, False)
-    server.send_reply("one")
+    server.reply("one")
     assert (server.answers(), server.finished) == ([(REPLY, "one"), (PONG, "2")], False)
-    server.send_error(ErrorCode.NO_HANDLER)
+    server.refuse(ErrorCode.NO_HANDLER)
     assert (server.answers(), server.finished) == ([(ERROR, 404)], True)
     assert server.state is State.CLOSED
 
@@ -68,7 +68,7 @@ def test_the_end_inside_a_frame_leaves_the_frames_before_it_answered(server: Ser
     (event,) = server.end()
     assert isinstance(event, InputEnded)
     assert isinstance(event.error, TruncatedFrameError)
-    server.send_reply("one")
+    server.reply("one")
     assert server.answers() == [(REPLY, "one"), (PONG, "2")]  # and no ERROR
     assert server.state is State.CLOSED
 
@@ -110,10 +110,10 @@ def test_a_closing_connection_is_closed_by_the_end(server: Server) -> None:
 @pytest.mark.req("REQ-STOP-3", "REQ-ERROR-4")
 def test_a_stop_that_is_refused_changes_nothing_else(server: Server) -> None:
     assert server.receive(encode(STOP, b"token")) == [StopReceived("token")]
-    server.send_error(ErrorCode.STOP_REFUSED)
+    server.refuse(ErrorCode.STOP_REFUSED)
     assert (server.state, server.owes) == (State.OPEN, 0)
     assert server.receive(encode(PING, b"x") + encode(REQUEST, b"y")) == [RequestReceived("y")]
-    server.send_reply("z")
+    server.reply("z")
     assert server.answers() == [(ERROR, 403), (PONG, "x"), (REPLY, "z")]
 
 
@@ -121,9 +121,9 @@ def test_a_stop_that_is_refused_changes_nothing_else(server: Server) -> None:
 @pytest.mark.parametrize(("closed", "cut"), [(0, 0), (3, 1), (10**10 - 1, 10**10 - 1)])
 def test_a_stop_that_is_allowed_is_answered_last(server: Server, closed: int, cut: int) -> None:
     server.receive(encode(STOP))
-    server.allow_stop()
+    server.allow()
     assert (server.state, server.finished, server.answers()) == (State.DRAINING, False, [])
-    server.send_stopped(closed, cut)
+    server.stopped(closed, cut)
     output = server.data_to_send(0.0)
     assert output[0] == STOPPED
     assert grammar.parse_body(grammar.StoppedBody, output[5:]) == {"closed": str(closed), "cut": str(cut)}
@@ -133,11 +133,10 @@ def test_a_stop_that_is_allowed_is_answered_last(server: Server, closed: int, cu
 @pytest.mark.req("REQ-STOP-7", "REQ-STOP-8", "REQ-ORDER-2")
 def test_frames_before_a_stop_are_answered_before_stopped(server: Server) -> None:
     server.receive(encode(REQUEST) + encode(PING) + encode(STOP))
-    server.allow_stop()
-    with pytest.raises(ConnectionStateError):
-        server.send_stopped(0, 0)  # its turn has not come
-    server.send_reply("x")
-    server.send_stopped(0, 0)
+    server.allow()
+    server.stopped(0, 0)
+    assert (server.answers(), server.finished) == ([], False)  # its turn has not come
+    server.reply("x")
     assert server.answers() == [(REPLY, "x"), (PONG, ""), (STOPPED, "closed=0 cut=0")]
 
 
@@ -147,10 +146,10 @@ def test_what_follows_an_allowed_stop_is_discarded(server: Server, *, one_piece:
     behind = encode(REQUEST) + encode(PING) + b"\0\0\0\0\0" + encode(STOP)[:2]
     server.receive_data(encode(STOP) + (behind if one_piece else b""), 0.0)
     assert server.next_event() == StopReceived("")
-    server.allow_stop()
+    server.allow()
     assert server.events() == []
     assert server.receive(behind, behind) == []
-    server.send_stopped(0, 0)
+    server.stopped(0, 0)
     assert server.receive(behind) == []
     assert server.answers() == [(STOPPED, "closed=0 cut=0")]
 
@@ -159,11 +158,11 @@ def test_what_follows_an_allowed_stop_is_discarded(server: Server, *, one_piece:
 @pytest.mark.parametrize("before", [True, False], ids=["before STOPPED", "behind STOPPED"])
 def test_a_client_may_half_close_around_stopped(server: Server, *, before: bool) -> None:
     server.receive(encode(STOP))
-    server.allow_stop()
+    server.allow()
     if before:
         server.end()
         assert server.state is State.DRAINING
-    server.send_stopped(0, 0)
+    server.stopped(0, 0)
     if not before:
         assert server.state is State.CLOSING
         server.end()
@@ -174,26 +173,26 @@ def test_a_client_may_half_close_around_stopped(server: Server, *, before: bool)
 @pytest.mark.parametrize("code", [ErrorCode.STOP_REFUSED, ErrorCode.HANDLER_FAILED])
 def test_a_stop_has_no_reply_and_no_stopped_unless_it_was_allowed(server: Server, code: ErrorCode) -> None:
     server.receive(encode(STOP))
-    with pytest.raises(ConnectionStateError):
-        server.send_reply("x")
-    with pytest.raises(ConnectionStateError):
-        server.send_stopped(0, 0)
+    with pytest.raises(TypeError):
+        server.reply("x")
+    with pytest.raises(ConnectionStateError, match="not allowed"):
+        server.stopped(0, 0)
     assert (server.output_size, server.owes, server.state) == (0, 1, State.OPEN)
-    server.send_error(code)
+    server.refuse(code)
     assert server.answers() == [(ERROR, code)]
 
 
 def test_only_a_stop_that_came_last_can_be_allowed_and_only_once(server: Server) -> None:
     server.receive(encode(STOP) + encode(REQUEST))
-    with pytest.raises(ConnectionStateError):
-        server.allow_stop()  # a frame behind it has been taken: too late
+    with pytest.raises(ConnectionStateError, match="too late"):
+        server.allow_stop(server.asked[0])
     assert (server.owes, server.state) == (2, State.OPEN)
-    server.send_error(ErrorCode.STOP_REFUSED)
-    server.send_reply("")
+    server.refuse(ErrorCode.STOP_REFUSED)
+    server.reply("")
     server.receive(encode(STOP))
-    server.allow_stop()
+    server.allow()
     with pytest.raises(ConnectionStateError):
-        server.allow_stop()
+        server.allow()
     assert (server.owes, server.state) == (1, State.DRAINING)
 
 
@@ -216,8 +215,8 @@ def test_drain_takes_whole_frames_already_received_and_nothing_after(server: Ser
     assert server.events() == [RequestReceived("1"), RequestReceived("3")]
     assert server.receive(encode(PING, b"after")) == []
     assert (server.state, server.owes) == (State.DRAINING, 3)
-    server.send_reply("one")
-    server.send_reply("three")
+    server.reply("one")
+    server.reply("three")
     assert server.answers() == [(REPLY, "one"), (PONG, "2"), (REPLY, "three")]
     assert (server.state, server.finished) == (State.CLOSING, True)
 
@@ -229,7 +228,7 @@ def test_drain_of_a_connection_that_owes_waits_for_the_answers(server: Server) -
     server.drain()  # a second time is the same
     assert server.events() == []
     assert (server.state, server.finished) == (State.DRAINING, False)
-    server.send_reply("x")
+    server.reply("x")
     assert (server.answers(), server.state) == ([(REPLY, "x")], State.CLOSING)
 
 
@@ -239,10 +238,10 @@ def test_a_stop_received_before_a_drain_can_be_allowed_in_it(server: Server) -> 
     server.drain()
     assert server.next_event() == RequestReceived("")
     assert server.next_event() == StopReceived("")
-    server.allow_stop()
+    server.allow()
     assert server.events() == []
-    server.send_reply("x")
-    server.send_stopped(1, 0)
+    server.reply("x")
+    server.stopped(1, 0)
     assert server.answers() == [(REPLY, "x"), (STOPPED, "closed=1 cut=0")]
 
 
@@ -253,7 +252,7 @@ def test_the_end_of_the_stream_during_a_drain_closes_both_directions(server: Ser
     assert server.events() == []
     assert server.end() == []
     assert server.state is State.DRAINING
-    server.send_reply("x")
+    server.reply("x")
     assert (server.answers(), server.state) == ([(REPLY, "x")], State.CLOSED)
 
 
@@ -271,14 +270,15 @@ def test_drain_changes_nothing_where_the_end_has_begun(server: Server) -> None:
 @pytest.mark.req("REQ-ORDER-3")
 @pytest.mark.parametrize("ending", ["end", "drain"])
 def test_nothing_can_be_answered_behind_the_last_answer(server: Server, ending: str) -> None:
-    server.receive(encode(REQUEST))
+    (event,) = server.receive(encode(REQUEST))
+    assert isinstance(event, RequestReceived)
     getattr(server, ending)()
     server.events()
-    server.send_reply("x")
+    server.reply("x")
     assert server.finished
     server.data_to_send(0.0)
     with pytest.raises(ConnectionStateError):
-        server.send_reply("y")
+        server.send_reply(event, "y")
     with pytest.raises(ConnectionStateError):
-        server.send_error(ErrorCode.HANDLER_FAILED)
+        server.send_error(event, ErrorCode.HANDLER_FAILED)
     assert server.data_to_send(0.0) == b""

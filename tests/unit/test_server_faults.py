@@ -144,7 +144,7 @@ def test_an_error_is_never_answered_by_an_error(server: Server, octets: bytes) -
 def test_frames_before_an_error_are_answered_and_the_error_still_is_not(server: Server) -> None:
     server.receive(encode(REQUEST) + encode(PING, b"x") + encode(ERROR, b"400 no") + encode(PING))
     assert not server.finished
-    server.send_error(ErrorCode.HANDLER_FAILED)
+    server.refuse(ErrorCode.HANDLER_FAILED)
     assert server.answers() == [(ERROR, 450), (PONG, "x")]
     assert server.finished
 
@@ -159,7 +159,7 @@ def test_a_server_that_received_an_error_and_then_fails_sends_none(server: Serve
 @pytest.mark.req("REQ-ERROR-9")
 def test_a_server_that_received_an_error_answers_fails_and_sends_none(server: Server) -> None:
     server.receive(encode(REQUEST) + encode(PING) + encode(REQUEST) + encode(ERROR, b"400 no"))
-    server.send_reply("x")
+    server.reply("x")
     server.fail(ErrorCode.INTERNAL_ERROR)
     assert server.answers() == [(REPLY, "x"), (PONG, "")]
 
@@ -183,9 +183,9 @@ def test_what_was_received_before_a_fault_is_answered_before_it(
     before = encode(PING, b"1") + encode(REQUEST, b"2") + encode(PING, b"3") + encode(REQUEST, b"4")
     assert refusal(server.receive(before + fault)[2:]) == code
     assert (server.answers(), server.owes, server.state) == ([(PONG, "1")], 4, State.DRAINING)
-    server.send_reply("two")
+    server.reply("two")
     assert (server.answers(), server.finished) == ([(REPLY, "two"), (PONG, "3")], False)
-    server.send_reply("four")
+    server.reply("four")
     assert (server.answers(), server.finished) == ([(REPLY, "four"), (ERROR, code)], True)
 
 
@@ -208,7 +208,7 @@ def test_nothing_behind_a_fault_is_acted_on(
     events = server.receive(first + behind) if one_piece else server.receive(first, behind, behind)
     assert refusal(events[owed:]) == code
     if owed:
-        server.send_reply("one")
+        server.reply("one")
     assert server.answers() == [(REPLY, "one")] * owed + [(ERROR, code)]
     assert server.receive(behind) == []
     assert (server.answers(), server.owes, server.finished) == ([], 0, True)
@@ -222,7 +222,7 @@ def test_there_is_at_most_one_fatal_error(server: Server, fault: bytes, code: in
     server.receive(fault, fault)
     assert server.pass_time(1e9) == []
     if owed:
-        server.send_reply("")
+        server.reply("")
     server.fail(ErrorCode.INTERNAL_ERROR)
     server.receive(fault)
     assert server.answers(1e9) == [(REPLY, "")] * owed + [(ERROR, code)]
@@ -258,12 +258,12 @@ def test_fail_ends_an_idle_connection_with_one_error(server: Server, code: Error
 @pytest.mark.req("REQ-ERROR-5")
 def test_fail_drops_what_is_owed_and_keeps_what_was_answered(server: Server) -> None:
     server.receive(encode(REQUEST) + encode(REQUEST) + encode(PING))
-    server.send_reply("one")
+    server.reply("one")
     server.fail(ErrorCode.INTERNAL_ERROR, "words")
     assert server.owes == 0
     assert server.data_to_send(0.0) == encode(REPLY, b"one") + encode(ERROR, b"500 words")
     with pytest.raises(ConnectionStateError):
-        server.send_reply("two")
+        server.reply("two")
     assert server.answers() == []
 
 

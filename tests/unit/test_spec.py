@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from framelet import (
-    ApplicationReceived,
-    ErrorCode,
     FrameType,
     RequestReceived,
     ServerConnection,
@@ -201,7 +199,7 @@ def test_worked_example(example: list[Line], step: int) -> None:
 
 def converse(sent: bytes, step: int, *, eof: bool) -> tuple[list[bytes], ServerConnection]:
     """What a server answers that reverses, allows STOP and has no application handlers."""
-    connection = ServerConnection(now=0.0)
+    connection = ServerConnection(now=0.0, takes_stop=True)
     for start in range(0, len(sent), step):
         connection.receive_data(sent[start : start + step], 0.0)
         serve(connection)
@@ -220,12 +218,10 @@ def serve(connection: ServerConnection) -> None:
     while (event := connection.next_event()) is not None:
         match event:
             case RequestReceived(text):
-                connection.send_reply(reverse(text))
-            case ApplicationReceived():
-                connection.send_error(ErrorCode.NO_HANDLER)
+                connection.send_reply(event, reverse(text))
             case StopReceived():
-                connection.allow_stop()
-                connection.send_stopped(0, 0)
+                connection.allow_stop(event)
+                connection.send_stopped(event, 0, 0)
 
 
 def test_there_are_worked_examples_and_their_comments_are_true() -> None:

@@ -111,7 +111,7 @@ def owe_and_drain(server: Server) -> None:
 
 def stop(server: Server) -> None:
     server.receive(encode(FrameType.STOP))
-    server.allow_stop()
+    server.allow()
 
 
 SERVER_WAYS: dict[str, tuple[State, Callable[[Server], object]]] = {
@@ -158,7 +158,7 @@ def test_every_cell_of_the_server(
             code = {Action.REFUSE_UNKNOWN: [501], Action.REFUSE_UNEXPECTED: [502], Action.CLOSE: []}[action]
             assert [type(event) for event in events] == [FrameRefused]
             if owed:
-                server.send_reply("x")
+                server.reply("x")
             errors = [(FrameType.ERROR, number) for number in code]
             assert server.answers()[owed:] == errors
             assert server.state is CLOSING
@@ -267,7 +267,7 @@ SERVER_TRIGGERS: dict[Trigger, Callable[[Server], object]] = {
     Trigger.FAULT: lambda server: server.fail(ErrorCode.INTERNAL_ERROR),
     Trigger.STOP_ALLOWED: stop,
     Trigger.DRAIN: drain,
-    Trigger.SETTLED: lambda server: server.send_error(ErrorCode.HANDLER_FAILED),
+    Trigger.SETTLED: lambda server: server.refuse(ErrorCode.HANDLER_FAILED),
     Trigger.LINGERED: linger,
 }
 CLIENT_TRIGGERS: dict[Trigger, Callable[[Client], object]] = {

@@ -175,7 +175,7 @@ def test_what_is_not_taken_is_not_kept(make_server: Callable[..., Server]) -> No
     server = make_server()
     server.receive_data(encode(FrameType.STOP) + encode(FrameType.REQUEST, b"x" * 1_000), 0.0)
     server.next_event()
-    server.allow_stop()
+    server.allow()
     assert (server.events(), server.input_size) == ([], 0)
 
 

@@ -14,7 +14,6 @@ import pytest
 from construct import ConstructError
 
 from framelet import (
-    AnswerTooLargeError,
     ApplicationReceived,
     ClientConnection,
     ClientConnectionLimits,
@@ -29,6 +28,7 @@ from framelet import (
     State,
     StoppedReceived,
     StopReceived,
+    TypeRange,
     grammar,
     reverse,
 )
@@ -116,7 +116,8 @@ class Program:
 
     def __init__(self, needs: dict[str, Any], *, late: bool) -> None:
         limits = ConnectionLimits(max_body=needs.get("max_body", DEFAULT_MAX))
-        self.connection = ServerConnection(limits, now=0.0)
+        types = () if needs.get("application") == "none" else TypeRange.APPLICATION.types
+        self.connection = ServerConnection(limits, now=0.0, application_types=types, takes_stop=True)
         self.needs = needs
         self.late = late
         self.waiting: list[RequestReceived | ApplicationReceived] = []
@@ -125,7 +126,7 @@ class Program:
         while (event := self.connection.next_event()) is not None:
             if isinstance(event, StopReceived):
                 self.answer_waiting()
-                self.decide(event.token)
+                self.decide(event)
             elif isinstance(event, (RequestReceived, ApplicationReceived)):
                 self.waiting.append(event)
                 if not self.late:
@@ -133,21 +134,15 @@ class Program:
 
     def answer_waiting(self) -> None:
         for event in self.waiting:
-            if isinstance(event, ApplicationReceived) and self.needs["application"] == "none":
-                self.connection.send_error(ErrorCode.NO_HANDLER)
-                continue
-            try:
-                self.connection.send_reply(reverse(event.text))
-            except AnswerTooLargeError:
-                self.connection.send_error(ErrorCode.ANSWER_TOO_LARGE)
+            self.connection.send_reply(event, reverse(event.text))
         self.waiting.clear()
 
-    def decide(self, token: str) -> None:
-        if self.needs["stop"] in {"local", f"token:{token}"}:
-            self.connection.allow_stop()
-            self.connection.send_stopped(0, 0)
+    def decide(self, event: StopReceived) -> None:
+        if self.needs["stop"] in {"local", f"token:{event.token}"}:
+            self.connection.allow_stop(event)
+            self.connection.send_stopped(event, 0, 0)
         else:
-            self.connection.send_error(ErrorCode.STOP_REFUSED)
+            self.connection.send_error(event, ErrorCode.STOP_REFUSED)
 
 
 def serve(

@@ -114,8 +114,8 @@ class EventTurn(Lifetime):
             if event is not None:
                 self._serve_event(event, calls, holder)
                 continue
-            if self._outcome is not None and connection.owes == 1:
-                connection.send_stopped(*self._outcome)  # REQ-STOP-8
+            if self._outcome is not None and self.stopper is not None:
+                connection.send_stopped(self.stopper, *self._outcome)  # REQ-STOP-8
                 self._outcome = None
             if not self._eof or self.transport.layers or self.transport.unsent or connection.output_size:
                 self.transport.flush(connection)
@@ -184,7 +184,7 @@ class EventTurn(Lifetime):
         if isinstance(event, (RequestReceived, ApplicationReceived)):
             self._call_handler(event, calls, holder)
         elif isinstance(event, StopReceived):
-            self._decide_stop(event.token, holder)
+            self._decide_stop(event, holder)
         else:
             self._note(event)
 
@@ -193,12 +193,9 @@ class EventTurn(Lifetime):
     ) -> None:
         connection, handlers = self.connection, self._context.handlers
         if handlers.executor is not None:
-            self._pending(holder).submit(handlers, event)
+            self._pending(holder).submit(handlers, handlers.executor, event)
             return
         service = handlers.service_of(event)
-        if service is None:
-            connection.send_error(ErrorCode.NO_HANDLER)
-            return
         if service.at_once == 1 and connection.output_size:
             self.transport.flush(connection)  # a call may take long
         try:
@@ -206,24 +203,24 @@ class EventTurn(Lifetime):
             answer = calls.answer_one(service, event.text, self if waiting else None)
         except BaseException:  # noqa: BLE001 - even SystemExit in a handler must cost its caller alone
             handlers.failed(service)
-            connection.send_error(ErrorCode.HANDLER_FAILED)
+            connection.send_error(event, ErrorCode.HANDLER_FAILED)
         else:
-            handlers.send(connection, service, answer)
+            handlers.send(connection, service, answer, event)
         if calls.ended - calls.now > LONG:
             connection.resume(calls.ended)  # the handler's time is not the client's
 
-    def _decide_stop(self, token: str, holder: Holder) -> None:
+    def _decide_stop(self, event: StopReceived, holder: Holder) -> None:
         """Have a STOP decided on; where it is allowed the channel sees ``stopper`` after the turn."""
         self.transport.flush(self.connection)
-        wait = self._context.stops.refusal(self.peer, token)
+        wait = self._context.stops.refusal(self.peer, event.token)
         if wait is None:
-            self.connection.allow_stop()
-            self.stopper = True
+            self.connection.allow_stop(event)
+            self.stopper = event
             self._drain_left = None  # what follows is read and discarded (REQ-STOP-10)
         elif wait or self.connection.owes > 1:
-            self._pending(holder).refuse_stop(self._context.timers, wait)
+            self._pending(holder).refuse_stop(event, self._context.timers, wait)
         else:
-            self.connection.send_error(ErrorCode.STOP_REFUSED)  # REQ-STOP-3
+            self.connection.send_error(event, ErrorCode.STOP_REFUSED)  # REQ-STOP-3
 
     def _pending(self, holder: Holder) -> PendingReplies:
         if self._replies is None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
 
-    from framelet import ServerEvent
+    from framelet import ServerEvent, StopReceived
     from framelet_server.net.peer import Peer
     from framelet_server.net.transport import Layer
 
@@ -73,9 +73,14 @@ class Lifetime:
         self.began = now = time.monotonic()
         self.peer = peer
         self.transport = Transport(sock, layers)
-        self.connection = ServerConnection(context.limits, now=now)
+        self.connection = ServerConnection(
+            context.limits,
+            now=now,
+            application_types=context.handlers.application_types,
+            takes_stop=True,
+        )
         self.reason = ""  # how it ends, once that is known: a CloseReason, or the title of a fatal error
-        self.stopper = False  # its STOP was allowed: STOPPED is due
+        self.stopper: StopReceived | None = None  # its STOP that was allowed: STOPPED is due
         self.draining = False  # the server, or the maximum age, ends it
         self.batchable = not layers and context.handlers.executor is None
         self._context = context
@@ -106,13 +111,13 @@ class Lifetime:
         """Take what has been received by now, answer it, and end (REQ-STOP-7)."""
         self._retiring = self._retiring or age
         self.draining = self.draining or not age
-        if self._drain_left is None and not self.stopper:
+        if self._drain_left is None and self.stopper is None:
             # What the system holds now is what came before; the client may go on sending without end.
             self._drain_left = 0 if self._eof else self.transport.unread
 
     def stopped(self, closed: int, cut: int) -> None:
         """Have STOPPED sent, as soon as nothing else is owed (REQ-STOP-8)."""
-        if self.stopper:
+        if self.stopper is not None:
             self._outcome = (closed, cut)
 
     def refuse(self, code: ErrorCode, text: str = "") -> None:

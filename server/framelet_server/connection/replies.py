@@ -11,8 +11,9 @@ from framelet import ErrorCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Executor
 
-    from framelet import ApplicationReceived, RequestReceived, ServerConnection
+    from framelet import ApplicationReceived, RequestReceived, ServerConnection, StopReceived
     from framelet_server.net.timers import Timers
     from framelet_server.service.handlers import Delivery, Handlers
 
@@ -23,14 +24,15 @@ _WEIGHT = 1_024
 class _Answer:
     """An answer that is owed: its future, how it is sent, and how much is in memory for it."""
 
-    __slots__ = ("began", "ended", "future", "held", "send")
+    __slots__ = ("asked", "began", "ended", "future", "held", "send")
 
     def __init__(self, future: Future[str], send: Delivery, text: str = "") -> None:
         self.future = future
         self.send = send
         self.began = time.perf_counter()
         self.ended = 0.0
-        self.held = _WEIGHT + len(text)  # 0 once it is delivered
+        self.asked = _WEIGHT + len(text)  # the connection keeps the event until it is answered
+        self.held = self.asked  # 0 once it is delivered
 
 
 class PendingReplies:
@@ -60,15 +62,18 @@ class PendingReplies:
         """Whether another answer may be asked for."""
         return not self._blocked and len(self._waiting) < self._most
 
-    def submit(self, handlers: Handlers, event: RequestReceived | ApplicationReceived) -> None:
+    def submit(
+        self, handlers: Handlers, executor: Executor, event: RequestReceived | ApplicationReceived
+    ) -> None:
         """Have the answer to a frame made elsewhere."""
-        future, deliver = handlers.submit(event)
+        future, deliver = handlers.submit(executor, event)
         self._append(_Answer(future, deliver, event.text))
 
-    def refuse_stop(self, timers: Timers, wait: float) -> None:
+    def refuse_stop(self, event: StopReceived, timers: Timers, wait: float) -> None:
         """Refuse a STOP in its turn, after some seconds in which nothing else is taken (REQ-STOP-3)."""
         future: Future[str] = Future()
-        self._append(_Answer(future, lambda connection, _: connection.send_error(ErrorCode.STOP_REFUSED)))
+        code = ErrorCode.STOP_REFUSED
+        self._append(_Answer(future, lambda connection, _: connection.send_error(event, code)))
         self._blocked = wait > 0
         if wait:
             timers.schedule(time.monotonic() + wait, lambda: _settle(future))
@@ -83,7 +88,8 @@ class PendingReplies:
             answer = self._waiting.popleft()
             self.held -= answer.held
             answer.held = 0
-            answer.send(connection, (answer.ended or time.perf_counter()) - answer.began)
+            send, answer.send = answer.send, _unheard
+            send(connection, (answer.ended or time.perf_counter()) - answer.began)
             found = True
         if not self._waiting:
             self._blocked = False
@@ -93,6 +99,7 @@ class PendingReplies:
         """Have what was not begun not done; what has begun ends unheard, and keeps nothing in memory."""
         self._on_done = None
         for answer in self._waiting:
+            answer.send = _unheard  # its future may wait for long in the executor, and would keep the event
             answer.future.cancel()
         self._waiting.clear()
         self._ended.clear()
@@ -118,11 +125,15 @@ class PendingReplies:
             if not answer.held:
                 continue
             self.held -= answer.held
-            answer.held = _WEIGHT
+            answer.held = answer.asked
             if not (answer.future.cancelled() or answer.future.exception()):
                 text: object = answer.future.result()
                 answer.held += len(text) if isinstance(text, str) else 0
             self.held += answer.held
+
+
+def _unheard(_connection: ServerConnection, _seconds: float) -> None:
+    """Send nothing: it was sent, or there is nobody to send it to."""
 
 
 def _settle(future: Future[str]) -> None:

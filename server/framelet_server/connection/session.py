@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from framelet import ErrorCode, FrameletError
-from framelet_server.service.handlers import LONG
+from framelet import FrameletError
+from framelet_server.service.handlers import FAILURE, LONG
 
 from .event_turn import EventTurn
 
@@ -122,7 +122,7 @@ class Session(EventTurn):
             part = texts[start : start + request.at_once]
             self._queue_each(calls.answer(part, self))
             if calls.failed:
-                self.connection.send_error(ErrorCode.HANDLER_FAILED)
+                self.connection.queue_replies([FAILURE])
             start += calls.done
             self.transport.flush(self.connection)
             if self.transport.unsent and not calls.watched:
@@ -134,7 +134,7 @@ class Session(EventTurn):
         answers, self._answers = self._answers or [], None
         self._queue_each(answers)
         if calls.failed:
-            self.connection.send_error(ErrorCode.HANDLER_FAILED)
+            self.connection.queue_replies([FAILURE])
         self._answer_in_parts(texts[calls.done :], calls)
         self._rest = self._rest or self.connection.output_size > 0
 
@@ -150,7 +150,10 @@ class Session(EventTurn):
             and self._context.handlers.executor is None
             and not (transport.unsent or self._paused or self._starved or self._eof or self._replies)
             and not (
-                self.draining or self._retiring or self.stopper or (transport.layers and transport.ended)
+                self.draining
+                or self._retiring
+                or self.stopper is not None
+                or (transport.layers and transport.ended)
             )
             and self.connection.batch_ready
         )

@@ -10,9 +10,9 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from framelet import (
-    AnswerTooLargeError,
     ApplicationReceived,
     ConfigurationError,
+    ErrorAnswer,
     ErrorCode,
     IllFormedTextError,
     RequestReceived,
@@ -22,7 +22,7 @@ from framelet_server.observe.histogram import Histogram
 from framelet_server.observe.log_limit import LogLimit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
     from concurrent.futures import Executor
 
     from framelet import ServerConnection
@@ -31,6 +31,9 @@ Handler = Callable[[str], str]
 """Takes the text of a frame and returns the text of its answer; may raise anything."""
 
 _FAILED = "failed handlers"
+
+FAILURE = ErrorAnswer(ErrorCode.HANDLER_FAILED)
+"""The answer of a handler that has none."""
 
 Delivery = Callable[["ServerConnection", float], None]
 """Queues an answer that has come, on a connection, after so many seconds."""
@@ -128,21 +131,27 @@ class Handlers:
         self.seconds = Histogram()
         """How long handlers took: with an executor, from the submission to the result."""
 
-    def service_of(self, event: RequestReceived | ApplicationReceived) -> Service | None:
-        """What answers a frame; None where there is no handler for its type."""
-        return self.request if isinstance(event, RequestReceived) else self._applications.get(event.type)
+    @property
+    def application_types(self) -> Container[int]:
+        """The application types that have a handler."""
+        return self._applications
 
-    def submit(self, event: RequestReceived | ApplicationReceived) -> tuple[Future[str], Delivery]:
+    def service_of(self, event: RequestReceived | ApplicationReceived) -> Service:
+        """What answers a frame."""
+        return self.request if isinstance(event, RequestReceived) else self._applications[event.type]
+
+    def submit(
+        self, executor: Executor, event: RequestReceived | ApplicationReceived
+    ) -> tuple[Future[str], Delivery]:
         """Have the executor call the handler; the future, and what is to be done when it has ended."""
         service = self.service_of(event)
-        if service is None or self.executor is None:
-            return _done(), lambda connection, _: connection.send_error(ErrorCode.NO_HANDLER)
         try:
             call = _Call(service.function, event.text, self._queued)
-            future = self.executor.submit(call)
+            future = executor.submit(call)
             future.add_done_callback(call.forget)
         except Exception as error:  # noqa: BLE001 - an executor that is shut down, or broken
-            future = _done(error)
+            future = Future()
+            future.set_exception(error)
 
         def deliver(connection: ServerConnection, seconds: float) -> None:
             self.seconds.note(seconds)
@@ -150,29 +159,38 @@ class Handlers:
                 answer = future.result()
             except BaseException:  # noqa: BLE001 - whatever it was, it costs its caller alone
                 self.failed(service)
-                connection.send_error(ErrorCode.HANDLER_FAILED)
+                connection.send_error(event, ErrorCode.HANDLER_FAILED)
             else:
-                self.send(connection, service, answer)
+                self.send(connection, service, answer, event)
 
         return future, deliver
 
-    def send(self, connection: ServerConnection, service: Service, answer: object) -> None:
-        """Queue what a handler returned, or the recoverable ERROR that takes its place."""
-        if not isinstance(answer, str):
-            self.limited_log.error(
-                _FAILED, "handler %s returned %s, not str", service.name, type(answer).__name__
-            )
-            connection.send_error(ErrorCode.HANDLER_FAILED)
-            return
+    def send(
+        self,
+        connection: ServerConnection,
+        service: Service,
+        answer: object,
+        event: RequestReceived | ApplicationReceived | None = None,
+    ) -> None:
+        """Queue what a handler returned for an event, or for the oldest REQUEST of a batch.
+
+        Where that cannot be sent, a recoverable ERROR takes its place.
+        """
+        fault = f"{type(answer).__name__}, not str"
         try:
-            connection.send_reply(answer)
-        except AnswerTooLargeError as error:
-            connection.send_error(ErrorCode.ANSWER_TOO_LARGE, str(error))
+            if isinstance(answer, str):
+                if event is None:
+                    connection.queue_replies([answer])
+                else:
+                    connection.send_reply(event, answer)
+                return
         except IllFormedTextError as error:
-            self.limited_log.error(
-                _FAILED, "handler %s returned text that cannot be sent: %s", service.name, error
-            )
-            connection.send_error(ErrorCode.HANDLER_FAILED)
+            fault = f"text that cannot be sent: {error}"
+        self.limited_log.error(_FAILED, "handler %s returned %s", service.name, fault)
+        if event is None:
+            connection.queue_replies([FAILURE])
+        else:
+            connection.send_error(event, ErrorCode.HANDLER_FAILED)
 
     def failed(self, service: Service) -> None:
         """Log the exception that a handler has raised; to be called while it is handled."""
@@ -223,12 +241,3 @@ class _Call:
         self._text = ""
         if not future.cancelled():
             self.__dict__.pop("_queued").remove()
-
-
-def _done(error: Exception | None = None) -> Future[str]:
-    future: Future[str] = Future()
-    if error is None:
-        future.set_result("")
-    else:
-        future.set_exception(error)
-    return future
