@@ -112,14 +112,5 @@ __all__ = [
     "reverse",
 ]
 
-__version__: str
-
-
-def __getattr__(name: str) -> str:
-    """Look the version up when it is asked for: that reads the package's metadata from disk."""
-    if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415 - see above
-
-        return version("framelet")
-    message = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(message)
+__version__ = "0.1.0"
+"""Of the distribution; the build takes it from here."""
