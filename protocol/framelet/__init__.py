@@ -52,6 +52,9 @@ from .reversal import reverse
 from .server_connection import ServerConnection
 from .states import State
 
+__version__ = "0.1.0"
+"""The version of the distribution; that of the protocol is ``VERSION``."""
+
 __all__ = [
     "HEADER_SIZE",
     "VERSION",
@@ -111,15 +114,3 @@ __all__ = [
     "parse_address",
     "reverse",
 ]
-
-__version__: str
-
-
-def __getattr__(name: str) -> str:
-    """Look the version up when it is asked for: that reads the package's metadata from disk."""
-    if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415 - see above
-
-        return version("framelet")
-    message = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(message)
