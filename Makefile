@@ -10,7 +10,7 @@ RUN := $(BIN)/python
 # Tests and benchmarks start many processes; without kept bytecode each would compile all that it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test test-others mutants steady fuzz fuzz-keep soak lint format docs bench bench-quick bench-guard clean
+.PHONY: help demo test test-others mutants simulate steady fuzz fuzz-keep soak lint format docs bench bench-quick bench-guard clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ docs: $(VENV)/.installed-cli  ## write the generated tables, vectors and dissect
 
 mutants: $(VENV)/.installed-test  ## run the conformance suite against each known bug
 	@$(RUN) -m tests.mutants.run_mutants $(ARGS)
+
+simulate: $(VENV)/.installed-test  ## run 100,000 schedules of the server on a simulated machine, and find planted bugs
+	@$(RUN) -m tests.simulation.run_simulation $(ARGS)
 
 steady: $(VENV)/.installed-test  ## run the conformance suite ten times against each peer that conforms
 	@$(RUN) -m tests.conformance.run_steady $(ARGS)

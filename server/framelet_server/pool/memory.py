@@ -74,7 +74,6 @@ class MemoryBudget:
             self._relieving = self.exceeded
             if not self.exceeded:
                 return
-            self._timers.schedule(time.monotonic() + _GRACE, self._relieve)
             excess = self._total - self._most * _RELIEF
             largest = []
             candidates = self._held.keys() - self._going
@@ -85,6 +84,7 @@ class MemoryBudget:
                 largest.append(holder)
             self._going.update(largest)
             self.shed += len(largest)
+        self._timers.schedule(time.monotonic() + _GRACE, self._relieve)
         if largest:
             self._throttle.error(_KIND, "shedding the %d clients that hold the most memory", len(largest))
         for holder in largest:
