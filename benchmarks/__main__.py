@@ -21,6 +21,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from framelet.errors import install_command
+
 from . import plots
 from .machine import machine, versions
 from .native import CompilerError
@@ -187,7 +189,7 @@ def publish(results: Results) -> None:
         for file in plots.draw(results, RESULTS):
             print(file)
     else:
-        print("no plots: matplotlib is not installed (pip install 'framelet[bench]')")
+        print(f"no plots: matplotlib is not installed ({install_command('bench')})")
     PAGE.write_text(regenerated(PAGE.read_text(encoding="utf-8"), results), encoding="utf-8")
     ROUNDS_PAGE.write_text(rounds_page(results), encoding="utf-8")
     print(PAGE, ROUNDS_PAGE, sep="\n")

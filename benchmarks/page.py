@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .peers import BEFORE, FRAMELET, LIMIT, LOOP, PEERS
+from .peers import BEFORE, FRAMELET, IN_LOOP, LIMIT, LOOP, PEERS
 from .plots import PLOTS
 from .processes import ROOT
 from .results import amount, times
@@ -130,7 +130,7 @@ def losing_rows(results: Results) -> Iterator[tuple[str, str, str, str]]:
         if FRAMELET not in row.values:
             continue
         ours = row.median(FRAMELET)
-        others = row.values.keys() & PEERS.keys() - {LIMIT, BEFORE}
+        others = row.values.keys() & PEERS.keys() - {LIMIT, BEFORE, IN_LOOP}
         ahead = [name for name in others if row.better(row.median(name), ours)]
         ahead.sort(key=row.median, reverse=not row.less)
         if ahead:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing.connection
 import os
 import resource
-import select
 import subprocess
 import sys
 import tempfile
@@ -102,7 +102,7 @@ class ServerProcess:
         """The port, once clients can connect."""
         output = self._process.stdout
         assert output is not None  # noqa: S101 - for the type checkers: it is a pipe
-        if not select.select([output], [], [], START_TIMEOUT)[0]:
+        if not multiprocessing.connection.wait([output.fileno()], START_TIMEOUT):
             message = f"{self.name} does not listen after {START_TIMEOUT:g} seconds"
             raise BenchmarkError(message)
         line = output.readline().split()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .calls import CASES
-from .peers import BEFORE, FRAMELET, LIMIT, LOOP, PEERS
+from .peers import BEFORE, FRAMELET, IN_LOOP, LIMIT, LOOP, PEERS
 from .results import Ratio, amount
 from .rows.clients import BOUND
 from .rows.servers import PASSES, SERVER_ROWS
@@ -121,6 +121,11 @@ TARGETS = (
     # End to end, the codec, the commands.
     Target("clients-ping-pong", EVERY_PEER, at_least=1),
     Target("clients-pipelined", "zeromq", at_least=6),
+    *(
+        Target(row, other, at_least=1, entry=IN_LOOP)
+        for row in ("clients-ping-pong", "clients-pipelined")
+        for other in ("asyncio_streams", "websockets_asyncio")
+    ),
     Target("decode-64m", ITSELF, at_most=LINEAR, entry="codec"),
     Target("import", ITSELF, at_most=60),
     Target("send", ITSELF, at_most=150),
@@ -182,7 +187,7 @@ def _ratio(target: Target, row: Measured, results: Results) -> tuple[str, Ratio 
         return "", None
     other = target.against
     if other == EVERY_PEER:
-        other = row.best([name for name in row.values if name not in {target.entry, LIMIT, BEFORE}])
+        other = row.best([name for name in row.values if name not in {target.entry, IN_LOOP, LIMIT, BEFORE}])
     what = other_row.titles.get(other or "", PEERS[other].title if other in PEERS else other or "")
     if target.against == EVERY_PEER:
         what = f"the best peer, {what}"

@@ -107,6 +107,8 @@ types:
         enum: error_code
       is_fatal:
         value: code >= 500
+      is_application:
+        value: code >= 460 and code <= 499
   hello_body:
     seq:
       - id: protocol
@@ -127,6 +129,8 @@ types:
         type: parameter(_index == 0)
         repeat: until
         repeat-until: _io.eof
+        valid:
+          expr: _io.size <= 1024
   version:
     seq:
       - id: first

@@ -85,6 +85,9 @@ end
 for code, row in pairs(CODES) do
     title_of[code] = row[1]
 end
+for code = 460, 499 do
+    title_of[code] = "application"
+end
 
 local function name_of_code(code)
     return code .. " " .. (title_of[code] or "of a later version")
@@ -248,7 +251,7 @@ function forms.stopped_body(tree, body, octets)
     for key in pairs(NUMBERS.stopped_body) do
         well = well and keys[key]
     end
-    return not well and 508 or nil
+    return (not well or #octets > 1024) and 508 or nil
 end
 
 -- Frames.

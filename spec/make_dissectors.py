@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from framelet import grammar, limits
 from framelet.address import DEFAULT_PORT
-from framelet.registry import ANSWERS, VERSION, ErrorCode, TypeRange, type_kinds
+from framelet.registry import ANSWERS, APPLICATION_CODES, VERSION, ErrorCode, TypeRange, type_kinds
 from tables import kinds, name_of, senders, types_of
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ def common_values() -> dict[str, object]:
     """What both templates may ask for."""
     bounds = {name: value for name, value in vars(limits).items() if name.isupper()}
     codes = {code.name: int(code) for code in ErrorCode}
-    return {"VERSION": VERSION, "DEFAULT_PORT": DEFAULT_PORT, **bounds, **codes}
+    own = {"FIRST_APPLICATION_CODE": APPLICATION_CODES[0], "LAST_APPLICATION_CODE": APPLICATION_CODES[-1]}
+    return {"VERSION": VERSION, "DEFAULT_PORT": DEFAULT_PORT, **bounds, **codes, **own}
 
 
 def render() -> Mapping[str, str]:

@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framelet.registry import ErrorCode, FrameType, Role, TypeRange
+from framelet.registry import APPLICATION_CODES, ErrorCode, FrameType, Role, TypeRange
 from framelet.states import ACTIONS, MEANINGS, TRANSITIONS, Action, State
 from framelet_client.config import ClientLimits
 from framelet_server.config import ServerLimits
@@ -100,16 +100,21 @@ def error_codes() -> str:
     """Section 7: the registry of error codes, in order of precedence."""
     return table(
         ("code", "name", "class", "condition", "sent"),
-        (
-            (
-                f"`{code:d}`",
-                code.title,
-                "fatal" if code.fatal else "recoverable",
-                code.condition,
-                "local only, never sent" if code.local else "yes",
-            )
-            for code in ErrorCode
-        ),
+        (row for code in ErrorCode for row in _error_rows(code)),
+    )
+
+
+def _error_rows(code: ErrorCode) -> Iterable[tuple[str, ...]]:
+    """The row of a code; before that of 451, that of the codes that belong to the application."""
+    if code is ErrorCode.ANSWER_TOO_LARGE:
+        first, last = ErrorCode(APPLICATION_CODES[0]), APPLICATION_CODES[-1]
+        yield f"`{first:d}`-`{last}`", first.title, "recoverable", first.condition, "yes"
+    yield (
+        f"`{code:d}`",
+        code.title,
+        "fatal" if code.fatal else "recoverable",
+        code.condition,
+        "local only, never sent" if code.local else "yes",
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import ssl
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,11 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Generator
     from pathlib import Path
+    from typing import TypeVar
+
+    AnyReport = TypeVar("AnyReport", pytest.TestReport, pytest.CollectReport)
 
 # Helpers beside the tests: a failed assertion shall show what was compared, as in a test.
 pytest.register_assert_rewrite(*(f"tests.integration.{name}" for name in ("dissecting", "peers", "scripted")))
@@ -35,14 +40,75 @@ settings.register_profile(
 )
 settings.load_profile(PROFILE)
 
+# A shell ignores SIGINT for what it starts in its background, and nohup SIGHUP;
+# the programs under test would go on doing so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 
 def pytest_xdist_auto_num_workers() -> int:
     """Two processes for each core: about half of a run is spent waiting for deadlines."""
     return 2 * len(os.sched_getaffinity(0))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A thorough run takes the time that it takes."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """A skip leaves a promise untested, so where tests are run for good each needs its excuse."""
+    text = "fail where a test is skipped, unless a line of FILE begins with the reason, up to a colon"
+    parser.addoption("--skips-allowed", metavar="FILE", help=text)
+    parser.addoption("--in-loop", action="store_true", help="have servers run inside an asyncio loop")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that is skipped for no good reason has failed."""
+    return _unless_excused(item.config, (yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """So has a module."""
+    return _unless_excused(collector.config, (yield))
+
+
+def _unless_excused(config: pytest.Config, report: AnyReport) -> AnyReport:
+    file = config.getoption("--skips-allowed")
+    if file is None or not report.skipped or hasattr(report, "wasxfail"):
+        return report
+    assert isinstance(report.longrepr, tuple)
+    lines = (config.rootpath / file).read_text(encoding="utf-8").splitlines()
+    excuses = [line.partition(":")[0] for line in lines if line and not line.startswith("#")]
+    _, _, words = report.longrepr
+    reason = words.removeprefix("Skipped: ")
+    if not reason.startswith(tuple(excuses)):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and {file} does not excuse it: {reason}"
+    return report
+
+
+_MINUTES = 600
+"""Seconds that a test may take where it takes minutes."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes minutes, so that it does not go on alone at the end; no bound in a thorough run.
+
+    Each process gets a part of the list, in its order.  Only every second one is to have it: it is busy.
+    """
+    count = getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    long = [item for item in items if any(mark.args[0] >= _MINUTES for mark in item.iter_markers("timeout"))]
+    others = [item for item in items if item not in long]
+    left = len(items)
+    items.clear()
+    for number in range(count):
+        share = left // (count - number)
+        first = [] if number % 2 else long[number // 2 :: (count + 1) // 2]
+        rest = max(0, share - len(first))
+        items += first + others[:rest]
+        del others[:rest]
+        left -= len(first) + rest
+    items += others
     if PROFILE == "thorough":
         for item in items:
             item.add_marker(pytest.mark.timeout(0))

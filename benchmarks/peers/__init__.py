@@ -19,6 +19,8 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from framelet.errors import install_command
+
 from .common import OWN, REVERSE
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class Peer:
     def missing(self) -> str | None:
         """Why it cannot run here."""
         if self.imports and importlib.util.find_spec(self.imports) is None:
-            return f"{self.package} is not installed (pip install 'framelet[bench]')"
+            return f"{self.package} is not installed ({install_command('bench')})"
         return None
 
     @property
@@ -82,6 +84,8 @@ class Peer:
 
 
 FRAMELET, LIMIT, LOOP = "framelet", "limit", "epoll_loop"
+IN_LOOP = "framelet_asyncio"
+"""Framelet's server and client inside an asyncio loop."""
 BEFORE = "before"
 """Framelet of another checkout, where one is given."""
 
@@ -118,6 +122,13 @@ PEERS = {
             imports="twisted",
             crowd=True,
             note="copies what it has of a frame with each segment, so that large ones take quadratic time",
+        ),
+        Peer(
+            IN_LOOP,
+            "Framelet in asyncio",
+            "`framelet_client.asyncio`: its `pipeline`",
+            "framelet",
+            crowd=True,
         ),
         Peer("asyncio_streams", "asyncio streams", _SEVERAL, "framelet", crowd=True),
         Peer("asyncio_protocol", "asyncio Protocol", _SLIDING, "framelet", crowd=True),
@@ -164,6 +175,14 @@ PEERS = {
             package="websockets",
             imports="websockets",
             blocks=True,
+        ),
+        Peer(
+            "websockets_asyncio",
+            "websockets (asyncio)",
+            _SEVERAL,
+            package="websockets",
+            imports="websockets",
+            crowd=True,
         ),
         Peer(
             "multiprocessing_connection",

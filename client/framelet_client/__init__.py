@@ -1,4 +1,6 @@
-"""Framelet's client: a blocking ``Client`` for programs, and the ``framelet`` command line.
+"""Framelet's client: a blocking ``Client``, a ``Pool`` of them, and the ``framelet`` command line.
+
+``framelet_client.asyncio`` is the client for asyncio.
 
 The command line needs the extra ``cli``; everything that is imported here needs ``framelet`` alone.
 """
@@ -6,6 +8,7 @@ The command line needs the extra ``cli``; everything that is imported here needs
 from .client import Client
 from .config import ClientLimits
 from .errors import AnswerError, ClientError, ConnectError, ConnectionLostError, FatalAnswerError, TlsError
+from .pool import Pool
 from .tls import ClientTls
 
 __all__ = [
@@ -17,5 +20,6 @@ __all__ = [
     "ConnectError",
     "ConnectionLostError",
     "FatalAnswerError",
+    "Pool",
     "TlsError",
 ]

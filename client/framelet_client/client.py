@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import threading
+import socket
 import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Literal, cast, overload
 
 from framelet import (
+    Address,
     ApplicationReceived,
+    ClientConnection,
+    ConfigurationError,
     ConnectionStateError,
     ErrorReceived,
     FrameletError,
@@ -16,72 +20,82 @@ from framelet import (
     parse_address,
 )
 from framelet.address import DEFAULT_HOST
+from framelet_client.config import ClientLimits
+from framelet_client.exchange.driver import Answer
 from framelet_client.exchange.engine import Engine
-from framelet_client.exchange.source import Texts
-from framelet_client.net.transport import open_connection, secured
+from framelet_client.exchange.source import Source, Texts
+from framelet_client.exchange.turns import Call, Turns
+from framelet_client.net.transport import Configured, address_of, open_connection
+from framelet_client.tls import ClientTls
 
-from .config import ClientLimits
 from .errors import AnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
     from typing import Self
 
-    from framelet import Address, ClientConnection
-    from framelet_client.exchange.driver import Answer
-    from framelet_client.exchange.source import Source
-
-    from .tls import ClientTls
 
 _BY_PROGRAM = "the program closed it"
+_ORDERLY = (FrameletError, GeneratorExit, type(None))
+"""What a call may end with while the connection's state stays as the engine tells it."""
 
 
-class Client:
+class Client(Configured):
     """A connection to a Framelet server, for one thread at a time::
 
         with Client("127.0.0.1", 6666) as client:
             client.request("hello")  # "olleh"
 
-    A connection that has failed, whose answer came too late, or that was left with answers outstanding is
-    closed for good, so that no answer is ever taken for another frame's (REQ-TIME-6).
+    A connection that has failed, whose answer came too late, that was left with answers outstanding, or whose
+    call was interrupted by an exception is closed for good, so that no answer is ever taken for another
+    frame's (REQ-TIME-6).  The server ends one that is idle for as long as ``hello`` tells: ``ping`` in time
+    keeps it.  It belongs to the process that made it: in a fork its calls raise
+    ConnectionStateError, and closing it there leaves it to the other process as it is.
     """  # noqa: D400, D415 - the first line introduces the example
 
     def __init__(
         self,
-        host: str = DEFAULT_HOST,
+        host: Address | tuple[str, int] | str | socket.socket = DEFAULT_HOST,
         port: int | None = None,
         *,
         limits: ClientLimits | None = None,
         tls: ClientTls | None = None,
+        connection: type[ClientConnection] = ClientConnection,
     ) -> None:
         """Connect.
 
         ``host`` is anything that ``framelet.parse_address`` reads, ``unix:PATH`` included; ``port`` is used
         where it names none, 6666 by default.  With ``framelets://``, or with ``tls``, the connection
-        speaks TLS.  Raises AddressError, ConfigurationError, ConnectError, or its TlsError.
+        speaks TLS.  It may also be a connected socket, which the client takes over.  ``connection`` may
+        be a class that looks at the octets, by ``pieces_to_send`` and ``receive_replies``.  Raises
+        AddressError, ConfigurationError, ConnectError, or its TlsError.
         """
-        self._limits = limits or ClientLimits()
-        self._address, tls = secured(parse_address(host, port), tls)
-        opened = open_connection(self._address, tls, self._limits.connect_timeout)
-        self._engine = Engine(opened, self._limits)
-        self._turn_lock = threading.Lock()
+        sock = host if isinstance(host, socket.socket) else None
+        if sock is not None and port is not None:
+            raise ConfigurationError("a connected socket has its port: expected one of the two")
+        address = parse_address(host, port) if not isinstance(host, socket.socket) else address_of(host)
+        super().__init__(limits, tls, address)
+        opened = open_connection(self._address, self._tls, self._limits.connect_timeout, sock)
+        self._engine = Engine(opened, self._limits, connection)
+        self._turns = Turns()
         self._closed: str | None = None  # why it is closed
 
-    @property
-    def address(self) -> Address:
-        """Where the server is."""
-        return self._address
-
-    @property
-    def limits(self) -> ClientLimits:
-        """The limits in force."""
-        return self._limits
+    def __repr__(self) -> str:
+        """Where the server is, and whether it is connected."""
+        return f"<Client {self._address} {'closed' if self.closed else 'connected'}>"
 
     @property
     def closed(self) -> bool:
-        """Whether the connection is over."""
-        return self._closed is not None
+        """Whether the connection is over, or another process's.
+
+        The server may end it at any time; it is looked at now, unless a call is under way.
+        """
+        return not self._look() and (self._closed is not None or self._engine.is_foreign)
+
+    @property
+    def free(self) -> bool:
+        """Whether a call may begin: the connection is open, and none is under way."""
+        return self._look()
 
     def request(self, text: str) -> str:
         """Ask for the reply to one text.
@@ -108,10 +122,12 @@ class Client:
 
         ``texts`` may be endless: at most ``limits.window`` frames are unanswered, and about
         ``limits.max_unsent`` octets unsent, at once.  It is asked for texts ahead of their replies, so it
-        must not wait for these.  A recoverable ERROR is raised as AnswerError, which ends the pipeline;
-        with ``return_errors`` it is yielded instead of its reply.  Other errors are those of ``request``.
-        What ``texts`` raises, and the error of a text that cannot be sent, comes after the replies to all
-        texts before it.  A pipeline that is left while answers are outstanding closes the connection.
+        must not wait for these: texts that come within 2 ms are sent together, once the next one is there.
+        It is not asked while a frame is half sent.  A recoverable ERROR is raised as AnswerError, which ends
+        the pipeline; with ``return_errors`` it is yielded instead of its reply.  Other errors are those of
+        ``request``.  What ``texts`` raises, and the error of a text that cannot be sent, comes after the
+        replies to all texts before it.  A pipeline that is left while answers are outstanding closes the
+        connection.
         """
         for answers in self.exchange(Texts(texts)):
             for answer in answers:
@@ -147,20 +163,21 @@ class Client:
         answer = self._ask(lambda connection: connection.send_application(frame_type, text))
         return cast("ApplicationReceived", answer).text
 
-    def exchange(self, source: Source, *, half_close: bool = False) -> Iterator[list[Answer]]:
+    def exchange(
+        self, source: Source, *, half_close: bool = False, keep_alive: float | None = None
+    ) -> Iterator[list[Answer]]:
         """Answers to all frames of a source, in lists as they come: a reply is its text, others are events.
 
         For programs whose frames come from a descriptor; ``pipeline`` is this for iterables.  With
-        ``half_close`` FIN follows the last frame, and the connection is over after it (section 11).
+        ``half_close`` FIN follows the last frame, and the connection is over after it (section 11).  With
+        ``keep_alive`` a PING goes out after so many seconds without a frame: choose less than the server's
+        idle timeout, which ``hello`` tells.
         """
-        engine = self._begin()
-        try:
-            yield from engine.exchange(source, half_close=half_close)
-        except FrameletError as error:
-            self._explain(error)
-            raise
-        finally:
-            self._end()
+        call = Call(self._leave)
+        with call, call:
+            yield from self._begin(call).exchange(source, half_close=half_close, keep_alive=keep_alive)
+        if source.error is not None:
+            raise source.error
 
     def close(self) -> None:
         """Close the connection; a call under way in another thread ends with an error."""
@@ -176,61 +193,69 @@ class Client:
         """Close."""
         self.close()
 
+    def _look(self) -> bool:
+        """See whether the connection has ended while nothing was asked; whether a call may begin."""
+        if self._closed is not None or self._engine.is_foreign:
+            return False
+        call = Call(self._leave)
+        with call, call:
+            mine = self._turns.take(call)
+            if mine:
+                self._engine.look()
+        return mine and self._closed is None
+
     def _ask(self, ask: Callable[[ClientConnection], None]) -> Answer:
         """The answer to one frame, of the type that belongs to it: the connection checks that."""
-        engine = self._begin()
-        try:
-            answer = engine.ask(ask)
-        except FrameletError as error:
-            self._explain(error)
-            raise
-        finally:
-            self._end()
+        call = Call(self._leave)
+        with call, call:
+            answer = self._begin(call).ask(ask)
         if isinstance(answer, ErrorReceived):
             raise AnswerError(answer.code, answer.text)
         return answer
 
-    def _begin(self) -> Engine:
-        """Take the turn: no other call may use the connection until ``_end``."""
-        if not self._turn_lock.acquire(blocking=False):
+    def _begin(self, call: Call) -> Engine:
+        """Take the turn: no other call may use the connection until ``_leave``."""
+        self._engine.require_own_process()
+        if not self._turns.take(call):
             raise ConnectionStateError(
                 "another call or pipeline is under way on this connection: end it first, "
                 "or use one Client for each thread"
             )
         if self._closed is not None:
-            self._turn_lock.release()
-            self._release()
-            message = f"this connection is closed: {self._closed}"
-            raise ConnectionStateError(message)
+            raise self._is_closed()
         return self._engine
 
-    def _explain(self, error: FrameletError) -> None:
-        """Raise a ConnectionStateError instead if the turn failed because ``close`` was called meanwhile."""
-        if self._closed == _BY_PROGRAM:
-            message = f"this connection is closed: {self._closed}"
-            raise ConnectionStateError(message) from error
+    def _leave(self, call: Call, error: BaseException | None) -> None:
+        """End the turn of a call, if it has it; close the connection if it is, or may be, out of step.
 
-    def _end(self) -> None:
-        """End the turn; close the connection if it is out of step."""
-        self._closed = self._closed or self._engine.out_of_step
-        self._turn_lock.release()
-        self._release()
+        May be called again after an exception at any of its instructions.
+        """
+        if self._turns.held_by(call):
+            if not isinstance(error, _ORDERLY):
+                self._closed = self._closed or f"a call was interrupted ({type(error).__name__})"
+            self._closed = self._closed or self._engine.out_of_step
+            self._release(call)
+        # ``close`` may have come before the turn was over: then it has left the socket to this call.
+        self._release(call)
+        failed = isinstance(error, FrameletError) and not isinstance(error, ConnectionStateError)
+        if failed and self._closed == _BY_PROGRAM:
+            raise self._is_closed() from error
+
+    def _release(self, call: Call) -> None:
+        """Release the socket if the connection is closed and no other call is using it; end the turn.
+
+        Never earlier: the system may give the descriptor to another file at once.
+        """
+        if self._closed is not None and self._turns.take(call):
+            self._engine.close()
+        self._turns.give_back(call)
+
+    def _is_closed(self) -> ConnectionStateError:
+        return ConnectionStateError(f"this connection is closed: {self._closed}")
 
     def _close(self, why: str) -> None:
-        self._closed = self._closed or why
-        if not self._release():
-            self._engine.shut_down()
-
-    def _release(self) -> bool:
-        """Release the socket if the connection is closed and no call is using it; returns whether it is so.
-
-        Never earlier: the system may give the descriptor to another file at once.  ``close`` and the end of a
-        turn both call this, and both set ``_closed`` before they try the lock, so that the last one succeeds.
-        """
-        if self._closed is None or not self._turn_lock.acquire(blocking=False):
-            return False
-        try:
-            self._engine.close()
-        finally:
-            self._turn_lock.release()
-        return True
+        call = Call(self._leave)
+        with call, call:
+            self._closed = self._closed or why
+            if not self._turns.take(call):
+                self._engine.shut_down()

@@ -7,9 +7,7 @@ closed or in use.
 
 from __future__ import annotations
 
-from framelet import FrameletError
-
-from .escaping import escape
+from framelet import FrameletError, escape
 
 
 class ClientError(FrameletError):
@@ -51,8 +49,8 @@ class ConnectionLostError(ClientError):
 class AnswerError(ClientError):
     """The server answered this frame with a recoverable ERROR; the connection goes on (REQ-ERROR-12).
 
-    ``code`` is 400 to 499.  ``text`` is for people only (REQ-ERROR-13), and as it came: escape it before
-    it reaches a terminal.
+    ``code`` is 400 to 499, of which 460 to 499 belong to the application (REQ-ERROR-16).  ``text`` is for
+    people only (REQ-ERROR-13), and as it came: escape it before it reaches a terminal.
     """
 
     def __init__(self, code: int, text: str) -> None:

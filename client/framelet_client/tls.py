@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
-from typing import TYPE_CHECKING
 
 from framelet import ConfigurationError
-from framelet.tls import TlsStream, load_authorities, load_certificate, new_context, reason_of
-
-if TYPE_CHECKING:
-    import os
+from framelet.tls import KeptFile, TlsStream, load_authorities, load_certificate, new_context, reason_of
 
 _RECORDS = range(0x14, 0x18)
 """The first octets of all records of TLS (RFC 8446, section 5.1)."""
@@ -49,9 +46,10 @@ class ClientTls:
         if ca_file is None:
             self._context.load_default_certs()
         else:
-            load_authorities(self._context, ca_file)
+            load_authorities(self._context, KeptFile.of(ca_file))
         if cert_file is not None:
-            load_certificate(self._context, cert_file, key_file)
+            cert = KeptFile.of(cert_file)
+            load_certificate(self._context, cert, cert if key_file is None else KeptFile.of(key_file))
 
     def layer(self, host: str) -> ClientTlsLayer:
         """TLS for a new connection to a host; raises ConfigurationError for a name that none can have."""

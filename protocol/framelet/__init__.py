@@ -8,7 +8,7 @@ from . import grammar
 from .address import Address, TcpAddress, TlsAddress, UnixAddress, parse_address
 from .answering import ErrorAnswer
 from .client_connection import ClientConnection
-from .codec import HEADER_SIZE, Frame, FrameDecoder, decode_text, encode, encode_text
+from .codec import HEADER_SIZE, Frame, FrameDecoder, decode_text, encode, encode_text, reverse
 from .connection import Connection
 from .errors import (
     AddressError,
@@ -20,6 +20,8 @@ from .errors import (
     FrameletError,
     FrameTimeoutError,
     FrameTooLargeError,
+    HandlerError,
+    HeaderRefusedError,
     HelloMalformedError,
     IdleTimeoutError,
     IllFormedTextError,
@@ -45,10 +47,11 @@ from .events import (
     ServerEvent,
     StoppedReceived,
     StopReceived,
+    escape,
 )
+from .frame_format import FormatDecoder, FormatFrame, FrameFormat
 from .limits import ClientConnectionLimits, ConnectionLimits
 from .registry import VERSION, ErrorCode, FrameType, Role, TypeRange
-from .reversal import reverse
 from .server_connection import ServerConnection
 from .states import State
 
@@ -72,13 +75,18 @@ __all__ = [
     "ErrorCode",
     "ErrorReceived",
     "ErrorReceivedError",
+    "FormatDecoder",
+    "FormatFrame",
     "Frame",
     "FrameDecoder",
+    "FrameFormat",
     "FrameRefused",
     "FrameTimeoutError",
     "FrameTooLargeError",
     "FrameType",
     "FrameletError",
+    "HandlerError",
+    "HeaderRefusedError",
     "HelloMalformedError",
     "HelloReceived",
     "IdleTimeoutError",
@@ -107,6 +115,7 @@ __all__ = [
     "decode_text",
     "encode",
     "encode_text",
+    "escape",
     "grammar",
     "parse_address",
     "reverse",

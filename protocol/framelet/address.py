@@ -61,33 +61,78 @@ Address = TcpAddress | TlsAddress | UnixAddress
 """Where a server listens, or a client connects to."""
 
 
-def parse_address(text: str, port: int | None = None) -> Address:
-    """Read an address as people write it.
+def parse_address(text: Address | tuple[str, int] | str, port: int | None = None) -> Address:
+    """Read an address as people write it, or check one that a program has, or its host and port.
 
     ``text`` is a host name, an IPv4 or IPv6 literal (with or without brackets), ``HOST:PORT``, any of these
-    behind ``framelet://``, ``tcp://`` or ``http://``, or ``unix:PATH``; behind ``framelets://`` it is a
+    after ``framelet://``, ``tcp://`` or ``http://``, or ``unix:PATH``; after ``framelets://`` it is a
     TlsAddress.  ``port`` is used where the text names none; by default that is 6666.  Raises AddressError
-    where the text has another form, or where it names a port other than ``port``.
+    where the text has another form or is none, for a port that is not a number from 0 to 65535, and where
+    ``text`` names a port other than ``port``.
     """
+    if port is not None:
+        _check_port(port)
+    if isinstance(text, (TlsAddress, UnixAddress)):
+        text = str(text)
+    elif isinstance(text, tuple) and len(text) == 2:  # noqa: PLR2004 - a host and a port
+        host, own = text
+        address = parse_address(host, own)
+        return address if port is None else parse_address(str(address), port)
+    elif not isinstance(text, str):
+        message = f"{text!r} is not an address: expected text, or a host and a port"
+        raise AddressError(message)
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")
         if not path or "\0" in path:
             message = f"{text!r} names no path: expected unix:PATH"
             raise AddressError(message)
         return UnixAddress(path)
-    match = re.fullmatch(_URL, text)
-    scheme, rest = match.groups() if match else (None, text)
-    scheme = scheme and scheme.lower()
-    if scheme is not None and scheme not in _SCHEMES:
-        message = f"{text!r} has the scheme {scheme}: expected {', '.join(_SCHEMES)} or none"
-        raise AddressError(message)
-    host, own_port = _split(rest.removesuffix("/"), text)
+    scheme, host, own_port = _read(text)
     if own_port is not None and port is not None and own_port != port:
         message = f"{text!r} names port {own_port}, but port {port} is given as well"
         raise AddressError(message)
     if own_port is None:
         own_port = DEFAULT_PORT if port is None else port
     return TlsAddress(host, own_port) if scheme == _TLS_SCHEME else TcpAddress(host, own_port)
+
+
+def without_password(text: str) -> str:
+    """The text without the user and password of any URL in it."""
+    return re.sub(r"://[^\s/]*@", "://", text)
+
+
+def names_port(text: str) -> bool:
+    """Whether an address says everything by itself: it has a port, or is a path.  Raises AddressError."""
+    return isinstance(parse_address(text), UnixAddress) or _read(text)[2] is not None
+
+
+def _read(text: str) -> tuple[str | None, str, int | None]:
+    """Scheme, host and port of an address; what it says too much is explained, and never repeated."""
+    match = re.fullmatch(_URL, text)
+    scheme, rest = match.groups() if match else (None, text)
+    scheme = scheme and scheme.lower()
+    _, secret, rest = rest.rpartition("@")
+    if rest.startswith(("/", "./", "../")):
+        message = f"{rest!r} names no host: for a unix socket expected {'unix:' + rest!r}"
+        raise AddressError(message)
+    place, *more = re.split("[/?#]", rest, maxsplit=1)
+    shown = place if scheme is None else f"{scheme}://{place}"
+    if scheme is not None and scheme not in _SCHEMES:
+        message = f"{shown!r} has the scheme {scheme}: expected {', '.join(_SCHEMES)} or none"
+        raise AddressError(message)
+    if secret:
+        message = f"a user or password has no place in an address: expected just {shown!r}"
+        raise AddressError(message)
+    if more and more != [""]:
+        message = f"a path has no place in an address: expected just {shown!r}"
+        raise AddressError(message)
+    return scheme, *_split(place, shown)
+
+
+def _check_port(port: int) -> None:
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= _MAX_PORT:
+        message = f"{port!r} is no port: expected a number from 0 to {_MAX_PORT}"
+        raise AddressError(message)
 
 
 def parse_port(text: str) -> int:

@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import codec, grammar
 from .connection import LARGE, SHORT, Connection
 from .errors import (
+    ConfigurationError,
     ConnectionStateError,
     HelloMalformedError,
     PingTooLargeError,
     VersionUnsupportedError,
+    recoverable,
 )
 from .events import ApplicationReceived, RequestReceived, StopReceived
 from .limits import MAX_ERROR_BODY, MAX_LENGTH, MAX_PING_BODY, ConnectionLimits
-from .registry import VERSION, ErrorCode, FrameType, Role
+from .registry import APPLICATION_CODES, VERSION, ErrorCode, FrameType, Role
 from .states import State, Trigger
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Mapping, Sequence
 
     from .events import ServerEvent
 
-    Answerable = RequestReceived | ApplicationReceived | StopReceived
+Answerable = RequestReceived | ApplicationReceived | StopReceived
+"""What a server's program answers."""
 
 _REQUEST, _REPLY, _ERROR = map(int, (FrameType.REQUEST, FrameType.REPLY, FrameType.ERROR))
 
 
 # Look-ups of a batch, done once.
 _OPEN, _PACK, _ONLY_STR = State.OPEN, codec.HEADER.pack, {str}
+_HEADERS = [_PACK(_REPLY, size) for size in range(SHORT)]
 _NO_ERRORS: Mapping[ErrorCode, int] = {}
+
+_PLACE = codec.size_of(OrderedDict.fromkeys(range(1_000))) // 1_000 + codec.size_of(1 << 40)
+"""Octets that the place of an answer takes in the order, beside the answer."""
 
 
 class ErrorAnswer(NamedTuple):
@@ -40,7 +48,7 @@ class ErrorAnswer(NamedTuple):
     ``text`` is for people, and the registry's words where it is empty.
     """
 
-    code: ErrorCode
+    code: int
     text: str = ""
 
 
@@ -58,15 +66,22 @@ class Ready(NamedTuple):
     event: Answerable | None = None
 
 
+_READY = codec.size_of(Ready(0, b""))
+
+
 class AnsweringConnection(Connection):
     """The half of ServerConnection that answers: each frame once, in their order (REQ-ORDER-1, 2)."""
 
-    __slots__ = ("_allowed", "_batch", "_events", "_last_word", "_limits", "_owed", "errors")
+    frames_sent: int
+
+    __slots__ = ("_allowed", "_batch", "_events", "_last_word", "_limits", "_owed", "_owed_size", "errors")
+
+    _decoder_class = codec.PatientDecoder
 
     def __init__(self, limits: ConnectionLimits, now: float) -> None:
         """Begin at the time ``now``."""
         if not isinstance(limits, ConnectionLimits):
-            message = f"the limits of a server's end are ConnectionLimits, not {type(limits).__name__}"
+            message = f"limits must be ConnectionLimits, not {type(limits).__name__}"
             raise TypeError(message)
         self._limits = limits
         super().__init__(Role.SERVER, limits, now)
@@ -75,6 +90,7 @@ class AnsweringConnection(Connection):
         # answer that waits for its turn, by the id of the object.  An empty queue is None, see Connection.
         self._batch = 0
         self._owed: OrderedDict[int, Answerable | Ready] | None = None
+        self._owed_size = 0  # octets of memory in it, counted as they come and go
         self._allowed: StopReceived | None = None
         self._events: deque[ServerEvent] | None = None
         self._last_word = False  # the fatal ERROR has been sent, or none may be
@@ -86,12 +102,17 @@ class AnsweringConnection(Connection):
         """How many frames have no answer sent yet, those whose answer waits for its turn included."""
         return self._batch + len(self._owed or ())
 
+    @property
+    def held(self) -> int:
+        """Octets of memory that frames which wait to be served, answered or sent take, about."""
+        return self._decoder.held + self._output_size + self._owed_size
+
     def send_reply(self, event: RequestReceived | ApplicationReceived, text: str) -> None:
         """Answer a REQUEST or application frame; it is sent when those before it are answered (REQ-ORDER-2).
 
         A text larger than client and server allow then becomes ERROR 451 (REQ-HELLO-5).  Raises
-        IllFormedTextError for a lone surrogate and ConfigurationError for what is no str; ``send_error`` is
-        due then.  Raises ConnectionStateError for an event that is not owed an answer by this connection.
+        IllFormedTextError for a lone surrogate and ConfigurationError for what is not a str: then call
+        ``send_error``.  Raises ConnectionStateError for an event that this connection owes no answer.
         """
         kind = type(event)
         if kind is RequestReceived:
@@ -104,13 +125,22 @@ class AnsweringConnection(Connection):
         self._check_owed(event)
         self._answer(event, Ready(frame_type, codec.encode_text(text), event=event))
 
-    def send_error(self, event: Answerable, code: ErrorCode, text: str = "") -> None:
+    def send_error(self, event: Answerable, code: int, text: str = "") -> None:
         """Answer a frame with a recoverable ERROR in its turn (REQ-ERROR-4).
 
-        ``text`` is for people, and the registry's words where it is empty.  Raises ConnectionStateError for
-        an event that is not owed an answer by this connection, and for a code that is fatal or local.
+        ``code`` is an ErrorCode of 400 to 499, or its number; 460 to 499 are the application's own
+        (REQ-ERROR-15).  ``text`` is for people, and the registry's words where it is empty.  Raises
+        TypeError or ConfigurationError for another code, and ConnectionStateError for an event that is not
+        owed an answer by this connection.
         """
-        _check_recoverable(code)
+        code = recoverable(code)
+        if not isinstance(event, Answerable):
+            kind = type(event).__name__
+            message = f"an ERROR answers a RequestReceived, ApplicationReceived or StopReceived, not a {kind}"
+            raise TypeError(message)
+        if type(event) is StopReceived and code in APPLICATION_CODES:
+            message = f"{code:d} is an application error, which cannot answer a STOP"
+            raise ConfigurationError(message)
         self._check_owed(event)
         self._count(code)
         self._answer(event, Ready(_ERROR, error_body(code, text), event=event))
@@ -122,7 +152,7 @@ class AnsweringConnection(Connection):
         """
         self._check_stop(event)
         if self._owed is None or next(reversed(self._owed.values())) is not event:
-            raise ConnectionStateError("a frame after this STOP was taken: too late to allow it")
+            raise ConnectionStateError("too late to allow this STOP: a later frame was handled")
         self._move(Trigger.STOP_ALLOWED)
         self._allowed = event
 
@@ -134,7 +164,7 @@ class AnsweringConnection(Connection):
         body = grammar.StoppedBody.build({"closed": str(closed), "cut": str(cut)})
         self._answer(event, Ready(FrameType.STOPPED, body, event=event))
 
-    def replies_to_send(  # noqa: C901 - one function: a call would take as long as a reply
+    def replies_to_send(  # noqa: C901, PLR0912 - one function: a call would take as long as a reply
         self, answers: Sequence[str | ErrorAnswer], now: float
     ) -> list[bytes]:
         """Answer the oldest REQUESTs that ``receive_requests`` gave; everything to be written to the client.
@@ -156,8 +186,11 @@ class AnsweringConnection(Connection):
                 if count == 1:
                     if len(texts[0]) < LARGE:  # else it is not worth a try
                         only = str.encode(texts[0])
-                        if len(only) < LARGE:
-                            octets = _PACK(_REPLY, len(only)) + only
+                        size = len(only)
+                        if size < SHORT:
+                            octets = _HEADERS[size] + only
+                        elif size < LARGE:
+                            octets = _PACK(_REPLY, size) + only
                 else:
                     # ASCII has as many octets as characters: it is encoded once, after all was joined.  Only
                     # for str itself, as a subclass may have another idea of its length.
@@ -201,7 +234,7 @@ class AnsweringConnection(Connection):
             raise ConnectionStateError(message)
         for answer, ready in [(answer, _ready(answer)) for answer in answers]:  # all or nothing
             if isinstance(answer, ErrorAnswer):
-                self._count(answer.code)
+                self._count(ErrorCode(answer.code))
             self._batch -= 1
             self._write_own(ready)
         self._send_those_ready()
@@ -215,7 +248,7 @@ class AnsweringConnection(Connection):
         if len(texts) > self._batch or self._owed or self._events or not self._taking:
             raise ConnectionStateError("only the latest requests can be returned, before the next event")
         self._batch -= len(texts)
-        self._decoder.put_back([(_REQUEST, codec.encode_text(text)) for text in texts])
+        self._decoder.put_back(b"".join([codec.encode(_REQUEST, codec.encode_text(text)) for text in texts]))
 
     def _count(self, code: ErrorCode) -> None:
         self.errors = {**self.errors, code: self.errors.get(code, 0) + 1}
@@ -223,7 +256,7 @@ class AnsweringConnection(Connection):
     def _check_owed(self, event: Answerable) -> None:
         if self._owed is None or self._owed.get(id(event)) is not event:
             message = (
-                f"this {type(event).__name__} awaits no answer here: it has one, or the connection has ended"
+                f"this {type(event).__name__} cannot be answered: it already was, or the connection has ended"
             )
             raise ConnectionStateError(message)
 
@@ -234,9 +267,10 @@ class AnsweringConnection(Connection):
         self._check_owed(event)
 
     def _answer(self, event: Answerable, ready: Ready) -> None:
-        """Put an answer in the place of an event that is owed one."""
+        """Replace an event that is owed an answer by that answer."""
         assert self._owed is not None  # noqa: S101 - for the type checkers: it was looked up there
         self._owed[id(event)] = ready
+        self._owed_size += _size(ready) - _size(event)
         self._send_those_ready()
 
     def _send_those_ready(self) -> None:
@@ -244,6 +278,7 @@ class AnsweringConnection(Connection):
         owed = self._owed
         while owed and not self._batch and isinstance(ready := next(iter(owed.values())), Ready):
             owed.popitem(last=False)
+            self._owed_size -= _PLACE + _size(ready)
             self._write_own(ready)
         if not owed:
             self._owed = None
@@ -253,6 +288,7 @@ class AnsweringConnection(Connection):
         if self._owed is None:
             self._owed = OrderedDict()
         self._owed[id(answer)] = answer
+        self._owed_size += _PLACE + _size(answer)
 
     def _send_own(self, ready: Ready) -> None:
         """Send an answer of our own, after those that the program still owes."""
@@ -278,25 +314,29 @@ class AnsweringConnection(Connection):
         """Once nothing is owed by a draining connection, its stream can end."""
         if Trigger.SETTLED in self._transitions and not (self._batch or self._owed):
             self._move(Trigger.SETTLED)
-            if self._input_ended:
-                self._move(Trigger.INPUT_ENDED)
+            self._close_if_ended()
 
-
-def _check_recoverable(code: ErrorCode) -> None:
-    if not isinstance(code, ErrorCode):
-        message = f"a code is an ErrorCode, not {type(code).__name__}"
-        raise TypeError(message)
-    if code.fatal or code.local:
-        message = f"{code.title} is not a recoverable error to be sent"
-        raise ConnectionStateError(message)
+    def _close_if_ended(self) -> None:
+        """Be closed once the client has ended its stream and all is sent."""
+        ending = self._input_ended and self.finished and Trigger.INPUT_ENDED in self._transitions
+        if ending and not self._output_size:
+            self._move(Trigger.INPUT_ENDED)
 
 
 def _ready(answer: str | ErrorAnswer) -> Ready:
     """The answer to a REQUEST of a batch."""
     if not isinstance(answer, ErrorAnswer):
         return Ready(_REPLY, codec.encode_text(answer))
-    _check_recoverable(answer.code)
-    return Ready(_ERROR, error_body(answer.code, answer.text))
+    return Ready(_ERROR, error_body(recoverable(answer.code), answer.text))
+
+
+def _size(answer: Answerable | Ready) -> int:
+    """Octets of memory that an answer takes, or an event that has none."""
+    if isinstance(answer, Ready):
+        size = _READY + codec.size_of(answer.body)
+        return size if answer.event is None else size + _size(answer.event)
+    text = answer.token if isinstance(answer, StopReceived) else answer.text
+    return codec.size_of(answer) + codec.size_of(text)
 
 
 def own_answer(frame_type: int, body: bytes, limits: ConnectionLimits) -> Ready | None:
@@ -330,15 +370,18 @@ def _answer_hello(body: bytes, limits: ConnectionLimits) -> Ready:
     except ValueError as error:
         raise HelloMalformedError(str(error)) from None
     if hello.version != VERSION:
-        message = f"version {hello.version} is not spoken here, only {VERSION}"
+        message = f"version {hello.version} is not supported: expected {VERSION}"
         raise VersionUnsupportedError(message)
+    own = _hello_body(limits.max_body, limits.frame_timeout, limits.idle_timeout)
+    return Ready(FrameType.HELLO, own, int(hello.parameters.get("max-body", MAX_LENGTH)))
+
+
+@functools.lru_cache(maxsize=16)  # it is the same for all clients of a server
+def _hello_body(max_body: int, frame_timeout: float, idle_timeout: float) -> bytes:
     parameters = {
-        "max-body": str(limits.max_body),
-        "frame-timeout-ms": str(round(limits.frame_timeout * 1000)),
-        "idle-timeout-ms": str(round(limits.idle_timeout * 1000)),
+        "max-body": str(max_body),
+        "frame-timeout-ms": str(round(frame_timeout * 1000)),
+        "idle-timeout-ms": str(round(idle_timeout * 1000)),
     }
-    return Ready(
-        FrameType.HELLO,
-        grammar.HelloBody.build(grammar.Hello(VERSION, parameters)),
-        int(hello.parameters.get("max-body", MAX_LENGTH)),
-    )
+    body: bytes = grammar.HelloBody.build(grammar.Hello(VERSION, parameters))
+    return body

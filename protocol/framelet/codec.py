@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
+
+from construct import Struct
 
 from . import grammar, limits
 from .errors import ConfigurationError, ConnectionStateError, FrameTooLargeError, IllFormedTextError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from construct import Struct
-    from typing_extensions import Buffer
+from .frame_format import FrameFormat, Octets
 
 
 class Frame(NamedTuple):
@@ -30,24 +29,37 @@ class Frame(NamedTuple):
 
 
 def _header_of(definition: Struct) -> struct.Struct:
-    """The ``struct`` equivalent of a Construct Struct of fixed-size numbers, all big-endian."""
-    formats = [
-        str(getattr(field.subcon, "fmtstr", type(field.subcon).__name__)) for field in definition.subcons
-    ]
+    """The ``struct`` equivalent of a Construct Struct of a type and a length, both big-endian numbers."""
     names = [field.name for field in definition.subcons]
-    if names != ["type", "length"] or any(not fmt.startswith(">") for fmt in formats):
-        message = f"the codec cannot be derived from a header of {names} with formats {formats}"
+    try:
+        layout = FrameFormat(definition, max_body=limits.MAX_LENGTH).layout
+    except ConfigurationError:
+        layout = None
+    if layout is None or names != ["type", "length"] or layout.format[0] != ">" or "s" in layout.format:
+        message = f"the codec cannot be derived from a header of {names}"
         raise ConnectionStateError(message)
-    return struct.Struct(">" + "".join(fmt[1:] for fmt in formats))
+    return layout
 
+
+FORMAT = FrameFormat(grammar.FrameHeader, max_body=limits.MAX_LENGTH)
+"""Framelet's own format, as one of those that a FrameFormat can be."""
 
 HEADER = _header_of(grammar.FrameHeader)
-"""Type and length of a frame."""
+"""Type and length of a frame, for the decoder below, which is as fast as it can be for this one format."""
 
 HEADER_SIZE = HEADER.size
 """Octets in a header."""
 
 _SHORT = 4_096  # characters
+
+_EVERY = sys.maxsize  # octets
+
+size_of: Callable[[object], int] = sys.getsizeof
+
+# Octets that Python takes beside those that were received, by what this interpreter says of itself.
+_ROUNDING = 16  # of two objects: the allocator rounds up to 16
+_FRAME = sys.getsizeof((0, b"")) + sys.getsizeof(b"") + struct.calcsize("P") + _ROUNDING
+_QUEUE, _BODY = sys.getsizeof(deque()), sys.getsizeof(io.BytesIO())
 
 
 def encode_header(frame_type: int, length: int) -> bytes:
@@ -73,24 +85,16 @@ def encode(frame_type: int, body: bytes = b"") -> bytes:
 def encode_text(text: str) -> bytes:
     """The UTF-8 octets of a text (REQ-TEXT-1).
 
-    Raises IllFormedTextError for a lone surrogate, and ConfigurationError for what is no str.
+    Raises IllFormedTextError for a lone surrogate, and ConfigurationError for what is not a str.
     """
     return _encoded(text, "utf-8")
-
-
-def check_text(text: str) -> None:
-    """See that a text has a UTF-8 form; raises as ``encode_text`` does.
-
-    UTF-32 has the same texts, and CPython makes it five times as fast, but not where they are short.
-    """
-    _encoded(text, "utf-8" if len(text) < _SHORT else "utf-32-le")
 
 
 def _encoded(text: str, encoding: str) -> bytes:
     try:
         return str.encode(text, encoding)  # as a str, whatever a subclass makes of it
     except TypeError:
-        message = f"a text is a str, not {type(text).__name__}"
+        message = f"a text must be a str, not {type(text).__name__}"
         raise ConfigurationError(message) from None
     except UnicodeEncodeError as error:
         message = f"the text holds a lone surrogate at index {error.start}, which has no UTF-8 form"
@@ -106,6 +110,19 @@ def decode_text(body: bytes) -> str:
         raise IllFormedTextError(message) from None
 
 
+def reverse(text: str) -> str:
+    """Reverse a text by Unicode scalar value: the service of section 14.
+
+    ``text`` is any string without lone surrogates; the result has as many scalar values and as many UTF-8
+    octets.  Raises IllFormedTextError for a lone surrogate, which is not a scalar value (REQ-REV-1).
+    """
+    if not text.isascii():  # which is a flag, where the check costs a copy
+        # UTF-32 has the same texts, and CPython makes it five times as fast, but not where they are short.
+        _encoded(text, "utf-8" if len(text) < _SHORT else "utf-32-le")
+    # A str is a sequence of code points, so the slice is the definition itself.
+    return text[::-1]
+
+
 class FrameDecoder:
     """Finds the frames in a stream that arrives in pieces of any size (REQ-FRAME-4).
 
@@ -116,7 +133,10 @@ class FrameDecoder:
     decoder is poisoned: every call raises that same error, until ``clear``.
     """
 
-    __slots__ = ("_body", "_head", "_max_body", "_waiting", "frames", "pending_header", "refused")
+    __slots__ = ("_body", "_head", "_max_body", "_rest", "_waiting", "frames", "pending_header", "refused")
+
+    _at_once = _EVERY
+    """Octets after which no further frame is made of what was received until those made are taken."""
 
     def __init__(self, max_body: int = limits.DEFAULT_MAX_BODY) -> None:
         """Decode frames with bodies of up to ``max_body`` octets."""
@@ -124,14 +144,20 @@ class FrameDecoder:
         # A server holds thousands of idle decoders, and an empty deque takes 760 octets: there is one only
         # while it holds something.
         self.frames: deque[tuple[int, bytes]] | None = None
-        """Type and body of the frames that are complete; for a connection, which needs no Frame of each."""
-        self._waiting = 0  # octets in those, counted as they come and go
+        """Type and body of frames that are complete; for a connection, which needs no Frame of each."""
+        # Complete frames after those: octets of whole frames, and frames that are made.
+        self._rest: deque[memoryview | tuple[int, bytes]] | None = None
+        self._waiting = 0  # octets in all of those, counted as they come and go
         self._head = b""  # the first octets of a header that is not complete
         self.pending_header: tuple[int, int] | None = None
         """Type and length of the frame under way, once its header is complete."""
         self._body: io.BytesIO | None = None  # what has come of its body
         self.refused: FrameTooLargeError | None = None
         """The error of a header that was refused: it comes after the frames that are complete."""
+
+    def __repr__(self) -> str:
+        """What it holds."""
+        return f"<FrameDecoder {len(self.frames or ())} frames, {self.under_way} octets of the next>"
 
     @property
     def inside_frame(self) -> bool:
@@ -141,7 +167,7 @@ class FrameDecoder:
     @property
     def at_rest(self) -> bool:
         """Whether nothing is held, and nothing was refused: what comes next begins a frame."""
-        return not (self.frames or self.inside_frame or self.refused)
+        return not (self.frames or self._head or self.refused or self.pending_header is not None)
 
     @property
     def under_way(self) -> int:
@@ -152,6 +178,14 @@ class FrameDecoder:
     def size(self) -> int:
         """Octets held: those of the frame under way, and of the whole frames that were not taken."""
         return self._waiting + self.under_way
+
+    @property
+    def held(self) -> int:
+        """Octets of memory that all this takes, give or take a third."""
+        held = self._waiting + self.under_way
+        if self._waiting:
+            held += _QUEUE + (len(self.frames or ()) + len(self._rest or ())) * _FRAME
+        return held if self._body is None else held + _BODY
 
     @property
     def lacking(self) -> int:
@@ -168,31 +202,36 @@ class FrameDecoder:
         frame = frames.popleft()
         if frames:
             self._waiting -= HEADER_SIZE + len(frame[1])
-        else:
+        elif self._rest is None:
             self.frames, self._waiting = None, 0
+        else:
+            self._waiting -= HEADER_SIZE + len(frame[1])
+            self._make_more()
         return frame
 
     def drop(self, count: int) -> None:
         """Take so many of the complete frames, and forget them."""
-        if count == len(self.frames or ()):  # as nearly always
+        if count == len(self.frames or ()) and self._rest is None:  # as nearly always
             self.frames, self._waiting = None, 0
         else:
             for _ in range(count):
                 self.pop()
 
-    def put_back(self, frames: Sequence[tuple[int, bytes]]) -> None:
-        """Let frames that were taken come again, in this order and before all others."""
-        if frames:
-            self.frames = self.frames or deque()
-            self.frames.extendleft(reversed(frames))
-            self._waiting += sum(HEADER_SIZE + len(body) for _, body in frames)
+    def put_back(self, data: bytes) -> None:
+        """Let whole frames that were taken come again, before all others."""
+        if data:
+            self._rest = self._rest or deque()
+            self._rest.extendleft(reversed(self.frames or ()))
+            self._rest.appendleft(memoryview(data))
+            self._waiting += len(data)
+            self._make_more()
 
     def clear(self) -> None:
         """Forget all that was received, the refusal included, and free its memory."""
-        self.frames = self.pending_header = self._body = self.refused = None
+        self.frames = self._rest = self.pending_header = self._body = self.refused = None
         self._head, self._waiting = b"", 0
 
-    def receive_data(self, data: Buffer) -> int:
+    def receive_data(self, data: Octets) -> int:
         """Take in octets as they came, and return how many frames they completed.
 
         What follows a refused header is dropped; raises the refusal once the decoder is poisoned, and
@@ -204,14 +243,9 @@ class FrameDecoder:
             if not self.frames:
                 raise self.refused
             return 0
-        before = len(self.frames or ())
         if self.pending_header is not None:
-            self._continue(memoryview(data).cast("B"))
-        elif self._head:
-            self._decode(self._head + bytes(data))
-        else:
-            self._decode(bytes(data))  # no copy where it is bytes already
-        return len(self.frames or ()) - before
+            return self._continue(memoryview(data).cast("B"))
+        return self._decode(self._head + bytes(data))  # no copy where it is bytes already, and all
 
     def take_frames(self) -> list[Frame]:
         """All frames that are complete, in order; an empty list where there is none.
@@ -220,8 +254,11 @@ class FrameDecoder:
         """
         if not self.frames and self.refused is not None:
             raise self.refused
-        frames = [Frame(*frame) for frame in self.frames or ()]
-        self.frames, self._waiting = None, 0
+        frames: list[Frame] = []
+        while self.frames:
+            frames += [Frame(*frame) for frame in self.frames]
+            self._make_more()
+        self._waiting = 0
         return frames
 
     def next_frame(self) -> Frame | None:
@@ -232,42 +269,96 @@ class FrameDecoder:
             raise self.refused
         return None
 
-    def _decode(self, data: bytes) -> None:
-        """Split octets that begin at a boundary into frames; keep a part at their end."""
+    def _decode(self, data: bytes) -> int:
+        """Split octets that begin at a boundary into frames, and keep what follows; returns how many."""
         unpack, max_body, frames = HEADER.unpack_from, self._max_body, self.frames or deque()
-        start, size = 0, len(data)
+        start, size, before, more = 0, len(data), len(frames), 0
         last = size - HEADER_SIZE  # where the last header may begin
-        self._head = b""
-        while start <= last:
+        bound = min(last, self._at_once) if self._rest is None else -1
+        frame_type = length = 0
+        begun = False
+        while start <= bound:
             frame_type, length = unpack(data, start)
-            if length > max_body:
-                self.refused = FrameTooLargeError(frame_type, length, max_body)
-                break
             body = start + HEADER_SIZE
             end = body + length
-            if end > size:
-                self.pending_header, self._body = (frame_type, length), io.BytesIO()
-                self._body.write(memoryview(data)[body:])
+            if end > size or length > max_body:
+                begun = True
                 break
             frames.append((frame_type, data[body:end]))
             start = end
-        else:
-            self._head = data[start:]
+        made = start
+        while start <= last and not begun:  # what is left as octets
+            frame_type, length = unpack(data, start)
+            end = start + HEADER_SIZE + length
+            if end > size or length > max_body:
+                begun = True
+            else:
+                start = end
+                more += 1
+        self._head = b"" if begun else data[start:]
+        if begun and length > max_body:
+            self.refused = FrameTooLargeError(frame_type, length, max_body)
+        elif begun:
+            self.pending_header, self._body = (frame_type, length), io.BytesIO()
+            self._body.write(memoryview(data)[start + HEADER_SIZE :])
+        self._waiting += start
         if frames:
             self.frames = frames
-            self._waiting += start
+        count = len(frames) - before + more
+        if more:
+            self._rest = self._rest or deque()
+            self._rest.append(memoryview(data[made:start]))
+            if not frames:
+                self._make_more()
+        return count
 
-    def _continue(self, data: memoryview) -> None:
-        """Add to the body under way; when it is whole, go on with what follows it."""
+    def _continue(self, data: memoryview) -> int:
+        """Add to the body under way; when it is whole, go on with what follows it.  How many frames end."""
         header, body = self.pending_header, self._body
         if header is None or body is None:
             raise ConnectionStateError("there is no body under way")
         lacking = header[1] - body.tell()
         # A BytesIO grows as octets come, in linear time, and gives its bytes away without a copy.
         body.write(data[:lacking])
-        if len(data) >= lacking:
-            self.pending_header = self._body = None
+        if len(data) < lacking:
+            return 0
+        self.pending_header = self._body = None
+        self._waiting += HEADER_SIZE + header[1]
+        frame = header[0], body.getvalue()
+        if self._rest is None:
             self.frames = self.frames or deque()
-            self.frames.append((header[0], body.getvalue()))
-            self._waiting += HEADER_SIZE + header[1]
-            self._decode(bytes(data[lacking:]))
+            self.frames.append(frame)
+        else:
+            self._rest.append(frame)
+        return 1 + self._decode(bytes(data[lacking:]))
+
+    def _make_more(self) -> None:
+        """Make frames of what comes next, now that those made are taken."""
+        rest, self.frames = self._rest, None
+        if rest is None:
+            return
+        frames: deque[tuple[int, bytes]] = deque()
+        self.frames, item = frames, rest.popleft()
+        if isinstance(item, tuple):
+            frames.append(item)
+        else:
+            start, size = 0, len(item)
+            while start < size and start <= self._at_once:
+                frame_type, length = HEADER.unpack_from(item, start)
+                end = start + HEADER_SIZE + length
+                frames.append((frame_type, bytes(item[start + HEADER_SIZE : end])))
+                start = end
+            left = item[start:]
+            if 3 * len(left) < 2 * len(item.obj):  # type: ignore[arg-type]  # bytes
+                left = memoryview(bytes(left))  # so that a little does not keep much in memory
+            if left:
+                rest.appendleft(left)
+        self._rest = rest or None
+
+
+class PatientDecoder(FrameDecoder):
+    """A decoder for frames that may have to wait: they stay octets, as small ones would grow tenfold."""
+
+    __slots__ = ()
+
+    _at_once = 4_096

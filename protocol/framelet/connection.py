@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from . import codec, states
 from .errors import (
+    ConfigurationError,
     ConnectionStateError,
     ErrorReceivedError,
     FrameTooLargeError,
@@ -28,15 +29,13 @@ from .errors import (
     UnexpectedTypeError,
     UnknownTypeError,
 )
-from .limits import MIN_MAX_BODY
+from .frame_format import Octets
+from .limits import MIN_MAX_BODY, ClientConnectionLimits, ConnectionLimits
 from .registry import Role, TypeRange, type_kinds
 from .states import Action, State, Trigger
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
     from .errors import ProtocolError
-    from .limits import ClientConnectionLimits, ConnectionLimits
 
 LARGE = MIN_MAX_BODY
 """Octets from which copying a body costs more than sending it as a piece of its own.
@@ -50,6 +49,8 @@ SHORT = 1_024
 
 class Connection:
     """The base of ServerConnection and ClientConnection."""
+
+    _decoder_class = codec.FrameDecoder
 
     __slots__ = (
         "_actions",
@@ -75,19 +76,24 @@ class Connection:
     def __init__(self, role: Role, limits: ClientConnectionLimits | ConnectionLimits, now: float) -> None:
         """Start open, at a boundary, at the time ``now``."""
         self._role = role
-        self._decoder = codec.FrameDecoder(limits.max_body)
+        self._decoder = self._decoder_class(limits.max_body)
         # An idle connection holds no containers: thousands of them would take more memory than all else.
         self._pieces: tuple[bytes, ...] = ()  # what is to be sent first, in pieces to be sent as they are
-        self._output: list[bytes] | None = None  # what follows, to be joined
-        self._output_size = 0  # octets in both
+        self._output: bytearray | None = None  # what follows: joined, as small ones take ten times as much
+        self._output_size: int = 0  # octets in both
         self._output_frames = 0
-        self.frames_received = 0  # whole frames, also those that are refused or discarded
-        self.frames_sent = 0  # frames that ``pieces_to_send`` has given away
+        self.frames_received: int = 0  # whole frames, also those that are refused or discarded
+        self.frames_sent: int = 0  # frames that ``pieces_to_send`` has given away
         self._input_ended = False
-        self._peer_max_body = limits.max_body
+        self._peer_max_body: int = limits.max_body
         self._frame_started: float | None = None  # when the frame under way began
-        self._idle_since = now  # when octets last came or went
+        self._idle_since: float = now  # when octets last came or went
         self._enter(State.OPEN)
+
+    def __repr__(self) -> str:
+        """The state, and how much waits."""
+        waiting = f"{self.input_size} octets in, {self.output_size} out"
+        return f"<{type(self).__name__} {self._state.value}, {waiting}>"
 
     @property
     def state(self) -> State:
@@ -109,10 +115,22 @@ class Connection:
         """Octets received that ``next_event`` has not made use of yet."""
         return self._decoder.size
 
-    def receive_data(self, data: Buffer, now: float) -> None:
-        """Take in octets from the peer, cut anywhere (REQ-FRAME-4); then ask for events."""
+    @property
+    def held(self) -> int:
+        """Octets of memory that frames which wait to be served or sent take, about."""
+        return self._decoder.held + self._output_size
+
+    def receive_data(self, data: Octets, now: float) -> None:
+        """Take in octets from the peer, cut anywhere (REQ-FRAME-4); then ask for events.
+
+        Raises ConfigurationError for none: what a socket reads at its end is for ``receive_eof``.
+        """
         if self._input_ended:
             raise ConnectionStateError("data after the end of the stream")
+        if type(data) is not bytes:
+            data = memoryview(data)  # raises TypeError for what holds no octets
+        if not data:
+            raise no_octets()
         self._idle_since = now
         if not self._reading:
             return  # read and discarded
@@ -138,8 +156,10 @@ class Connection:
             return []
         self._idle_since = now
         self.frames_sent += self._output_frames
-        pieces = [*self._pieces, b"".join(self._output)] if self._output else [*self._pieces]
+        pieces = [*self._pieces, bytes(self._output)] if self._output else [*self._pieces]
         self._pieces, self._output, self._output_size, self._output_frames = (), None, 0, 0
+        if self._input_ended:
+            self._close_if_ended()
         return pieces
 
     def resume(self, now: float) -> None:
@@ -157,11 +177,14 @@ class Connection:
             start += lacking
         return min(start, len(data))
 
+    def _close_if_ended(self) -> None:
+        """Be closed once both directions have ended: a closed connection has nothing left to send."""
+
     def _enter(self, state: State) -> None:
         """Do from here on what the table says of this state."""
         rules = states.rules(self._role, state)
         self._state, self._actions, self._transitions = state, rules.actions, rules.transitions
-        self._batching = rules.batches
+        self._batching: bool = rules.batches
         # Whether frames mean anything here, and whether octets that come are still made frames of.
         self._taking = self._reading = rules.takes_frames
         if not self._taking:
@@ -185,12 +208,12 @@ class Connection:
         length = len(body)
         header = codec.encode_header(frame_type, length)
         if length >= LARGE:  # not worth a copy
-            self._pieces += (b"".join([*(self._output or ()), header]), body)
+            self._pieces += (bytes(self._output or b"") + header, body)
             self._output = None
-        elif self._output is None:
-            self._output = [header, body]
         else:
-            self._output += (header, body)
+            self._output = self._output or bytearray()
+            self._output += header
+            self._output += body
         self._output_size += codec.HEADER_SIZE + length
         self._output_frames += 1
 
@@ -222,12 +245,17 @@ REFUSALS = (Action.REFUSE_UNKNOWN, Action.REFUSE_UNEXPECTED, Action.CLOSE, Actio
 _UNKNOWN = (TypeRange.NEVER, TypeRange.CRITICAL)
 
 
+def no_octets() -> ConfigurationError:
+    """The error for a read that was the end of the stream."""
+    return ConfigurationError("no octets were received: at the end of the stream call receive_eof()")
+
+
 def refusal(frame_type: int, action: Action) -> ProtocolError:
     """The error for a frame whose type is refused."""
     kind = type_kinds[frame_type]
     if action is Action.REFUSE_UNKNOWN or (action is Action.FAIL and kind in _UNKNOWN):
         return UnknownTypeError(f"type {frame_type:02X} is unknown and not ignorable{_hint(frame_type)}")
-    message = f"{kind.name} is not for this end to receive"
+    message = f"{kind.name} is not sent to this end"
     return ErrorReceivedError(message) if action is Action.CLOSE else UnexpectedTypeError(message)
 
 
@@ -241,10 +269,11 @@ def text_of(frame_type: int, body: bytes) -> str:
         raise IllFormedTextError(message) from None
 
 
-_FIRST_OCTETS = {0x15: "TLS", 0x16: "TLS", 0x47: "HTTP", 0x50: "HTTP", 0x53: "SSH"}
+FIRST_OCTETS = {0x15: "TLS", 0x16: "TLS", 0x53: "SSH"} | dict.fromkeys(b"GPH<", "HTTP")
+"""What else a peer may be speaking, by its first octet."""
 
 
 def _hint(frame_type: int) -> str:
-    """What else the peer may be speaking, to help a person who mixed up two ports."""
-    protocol = _FIRST_OCTETS.get(frame_type)
+    """Help for a person who mixed up two ports."""
+    protocol = FIRST_OCTETS.get(frame_type)
     return f"; the peer seems to speak {protocol}" if protocol else ""

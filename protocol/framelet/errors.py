@@ -8,9 +8,11 @@ as well.  The classes below ``ProtocolError`` stand for the conditions of the er
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .registry import ErrorCode
+from .registry import CODES, ErrorCode, is_fatal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,9 +27,7 @@ class FrameletError(Exception):
 
 
 def _restored(cls: type[FrameletError], args: tuple[Any, ...]) -> FrameletError:
-    error = cls.__new__(cls, *args)
-    error.args = args
-    return error
+    return cls.__new__(cls, *args)  # which keeps them as ``args``
 
 
 class ConfigurationError(FrameletError, ValueError):
@@ -49,16 +49,70 @@ def importing_extra(extra: str, package: str, purpose: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != package:
             raise
-        message = f"{purpose} the extra \"{extra}\": pip install 'framelet[{extra}]'"
+        message = f'{purpose} the extra "{extra}": {install_command(extra)}'
         raise MissingExtraError(message) from None
+
+
+def install_command(extra: str) -> str:
+    """The command that installs an extra from where this package came from: index, checkout or wheel."""
+    from importlib import metadata  # noqa: PLC0415 - it reads files, and is for the words of an error alone
+
+    try:
+        found = metadata.distribution("framelet").read_text("direct_url.json")
+        origin: dict[str, Any] = json.loads(found or "{}")
+    except (metadata.PackageNotFoundError, ValueError):
+        origin = {}
+    url = str(origin.get("url", ""))
+    if (origin.get("dir_info") or {}).get("editable"):
+        path = re.sub(rb"%(..)", lambda found: bytes.fromhex(found[1].decode()), url.encode()).decode()
+        return f"pip install -e '{path.removeprefix('file://')}[{extra}]'"
+    if "vcs_info" in origin:
+        url = f"{origin['vcs_info']['vcs']}+{url}@{origin['vcs_info']['commit_id']}"
+    return f"pip install 'framelet[{extra}]{' @ ' if url else ''}{url}'"
 
 
 class AddressError(FrameletError, ValueError):
     """An address is not of a form that Framelet understands."""
 
 
+class HandlerError(FrameletError):
+    """Raised by a handler: its frame is answered by a recoverable ERROR of this code and text (REQ-ERROR-15).
+
+    Codes from 460 to 499 are the application's own.  Others from 400 on are for a relay, which passes on what
+    its server has said.  ``text`` is for people, of up to 1,020 octets; what is longer is cut.
+    """
+
+    def __init__(self, code: int, text: str = "") -> None:
+        """Raise TypeError, or ConfigurationError for a code that no handler may answer with."""
+        super().__init__(code, text)
+        self.code: ErrorCode = recoverable(code)
+        self.text: str = text
+        if not isinstance(text, str):
+            message = f"the text of an error is a str, not {type(text).__name__}"
+            raise TypeError(message)
+
+    def __str__(self) -> str:
+        """Both in one line."""
+        return f"{self.code:d} {self.text or self.code.condition}"
+
+
+def recoverable(code: int) -> ErrorCode:
+    """The ErrorCode for a number that answers one frame; raises TypeError, or ConfigurationError."""
+    if not isinstance(code, int) or isinstance(code, bool):
+        message = f"a code is an int or ErrorCode, not {type(code).__name__}"
+        raise TypeError(message)
+    if code not in CODES or is_fatal(code):
+        message = f"{code:d} is not a recoverable error: those are 400 to 499, an application's 460 to 499"
+        raise ConfigurationError(message)
+    return ErrorCode(int(code))
+
+
 class ConnectionStateError(FrameletError, RuntimeError):
     """The program asked for something that this connection cannot do in its present state."""
+
+
+class HeaderRefusedError(FrameletError):
+    """A header of a FrameFormat with a wrong constant, or a length that is not allowed."""
 
 
 class ProtocolError(FrameletError):

@@ -3,15 +3,18 @@
 ``next_event`` of a connection returns these in the order in which things happened.  They cannot be changed,
 and each is equal to those of its own class alone.  An answer names the event that it answers, by the object
 itself: events of the same text are equal, and not the same.
+
+Their texts are the peer's: ``escape`` makes them safe to show.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from .errors import FrameletError, ProtocolError, TruncatedFrameError
-from .registry import FrameType
+from .registry import ErrorCode, FrameType
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +91,12 @@ class StoppedReceived:
 class ErrorReceived:
     """Client: an ERROR.
 
-    ``code`` is 400 to 599, ``text`` for people only (REQ-ERROR-13).  ``answered`` is the type of the frame
+    ``code`` is 400 to 599, one that is not registered included (REQ-ERROR-10); ``text`` is for people only
+    (REQ-ERROR-13).  ``answered`` is the type of the frame
     that failed, or None for a fatal error, which ends the connection with ``unanswered`` frames open.
     """
 
-    code: int
+    code: ErrorCode
     text: str
     answered: FrameType | int | None
     unanswered: int
@@ -120,3 +124,47 @@ ClientEvent = (
     | InputEnded
 )
 """What ``ClientConnection.next_event`` returns."""
+
+_HIDDEN = (
+    "\x00-\x1f\x7f-\x9f\u2028\u2029\ufff9-\ufffb\ud800-\udfff"
+    # The rest of Unicode's Default_Ignorable_Code_Point: soft hyphen, zero-width space, fillers, what
+    # reorders text, tags, and the further variation selectors, which can spell out any octets.
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f"
+    "\u3164\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+"""What moves the cursor, breaks a line, reorders what is shown, or cannot be seen."""
+
+_VARIANTS, _JOINERS = "\ufe00-\ufe0f", "\u200c\u200d"
+# Emoji, Persian and Indic text need these, each after what can be seen; elsewhere, or in a row, they hide.
+_UNSAFE = re.compile(
+    f"[{_HIDDEN}]"
+    rf"|(?<![^{_HIDDEN}{_VARIANTS}{_JOINERS}\s])[{_VARIANTS}]"
+    rf"|(?<![^{_HIDDEN}{_JOINERS}\s])[{_JOINERS}]"
+)
+_PIECE = 65_536
+"""Characters escaped at a time: each takes a hundred octets of memory meanwhile."""
+
+
+def escape(text: str) -> str:
+    r"""Make a text safe to show, on a terminal or in a log (REQ-SEC-1).
+
+    What is not visible text becomes ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``, as in source: control characters,
+    what breaks or reorders lines, and what is invisible, except for a joiner or variation selector that
+    follows a visible character.
+    """
+    if len(text) <= _PIECE:
+        return _UNSAFE.sub(_code, text)
+    return "".join(escape_in_pieces(text))
+
+
+def escape_in_pieces(text: str) -> Iterator[str]:
+    """The same piece by piece: a text from a peer may be of any size, and becomes ten times as long."""
+    for start in range(0, len(text), _PIECE):
+        yield _UNSAFE.sub(_code, text[start : start + _PIECE])
+
+
+def _code(match: re.Match[str]) -> str:
+    value = ord(match[0])
+    if value <= 0xFF:  # noqa: PLR2004 - two digits' worth
+        return f"\\x{value:02x}"
+    return f"\\u{value:04x}" if value <= 0xFFFF else f"\\U{value:08x}"  # noqa: PLR2004 - four digits' worth

@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
 
 # The frame.  Everything about its layout is in these three lines.
-FrameHeader = Struct("type" / Int8ub, "length" / Int32ub)
-RawFrame = FrameHeader + Struct("body" / Bytes(this.length))
-Text = GreedyString("utf-8")
+FrameHeader: Struct = Struct("type" / Int8ub, "length" / Int32ub)
+RawFrame: Construct = FrameHeader + Struct("body" / Bytes(this.length))
+Text: Construct = GreedyString("utf-8")
 
 
 class Hello(NamedTuple):
@@ -146,10 +146,10 @@ _Code = ExprAdapter(
     lambda obj, _: b"%03d" % obj,
 )
 
-HelloBody = _AtMost(limits.MAX_HELLO_BODY, _HelloAdapter(Text))
-StoppedBody = _StoppedAdapter(Text)
-ErrorBody = _AtMost(limits.MAX_ERROR_BODY, Struct("code" / _Code, Const(b" "), "text" / Text))
-PingBody = _AtMost(limits.MAX_PING_BODY, Text)
+HelloBody: Construct = _AtMost(limits.MAX_HELLO_BODY, _HelloAdapter(Text))
+StoppedBody: Construct = _AtMost(limits.MAX_STOPPED_BODY, _StoppedAdapter(Text))
+ErrorBody: Construct = _AtMost(limits.MAX_ERROR_BODY, Struct("code" / _Code, Const(b" "), "text" / Text))
+PingBody: Construct = _AtMost(limits.MAX_PING_BODY, Text)
 
 BODIES: Mapping[FrameType | TypeRange, Construct] = {
     FrameType.REQUEST: Text,
@@ -163,11 +163,11 @@ BODIES: Mapping[FrameType | TypeRange, Construct] = {
     TypeRange.IGNORABLE: GreedyBytes,
     TypeRange.APPLICATION: Text,
 }
-"""The form of the body behind each type that may be sent at all."""
+"""The form of the body of each type that may be sent."""
 
 _Type = ExprValidator(Int8ub, lambda obj, _: type_kinds[obj] in BODIES)
 
-Frame = Struct(
+Frame: Construct = Struct(
     "type" / _Type,
     "length" / Int32ub,
     "body" / FixedSized(this.length, Switch(lambda context: type_kinds[context.type], BODIES)),

@@ -9,6 +9,7 @@ documentation are generated from them.
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any, ClassVar, NamedTuple, Self
 
 from .errors import ConfigurationError
@@ -31,6 +32,9 @@ MAX_HELLO_BODY = 1_024
 MAX_ERROR_BODY = 1_024
 """Largest body of an ERROR, in octets (REQ-ERROR-14)."""
 
+MAX_STOPPED_BODY = 1_024
+"""Largest body of a STOPPED, in octets (REQ-STOP-17)."""
+
 RATE_GRACE = 5.0
 """Seconds that every frame has before a minimum rate is asked of it (REQ-TIME-7)."""
 
@@ -39,6 +43,32 @@ DAY = 86_400.0
 
 SHORTEST = 0.001
 """Seconds of the shortest timeout: what a clock resolves everywhere."""
+
+
+_FACTORS = {
+    "octets": {
+        "k": 1024.0,
+        "m": 1024.0**2,
+        "g": 1024.0**3,
+        "kib": 1024.0,
+        "mib": 1024.0**2,
+        "gib": 1024.0**3,
+    },
+    "seconds": {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0},
+}
+
+
+def without_unit(text: str, unit: str) -> str:
+    """A number with a suffix as one of ``unit``: ``16M`` octets are 16777216, ``5m`` are 300 seconds.
+
+    Octets take k, M and G, each 1,024 times the one before; seconds take ms, s, m or min, and h.  Any other
+    text is returned as it is: text that is not a number is reported when it is read as one.
+    """
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([a-z]*)", text.strip().lower())
+    factor = _FACTORS.get(unit, {}).get(found[2]) if found else None
+    if found is None or factor is None:
+        return text
+    return f"{float(found[1]) * factor:.12g}"
 
 
 class LimitInfo(NamedTuple):

@@ -7,7 +7,7 @@ these definitions.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,8 @@ ALPN = f"framelet/{VERSION}"
 class Role(enum.Enum):
     """The two ends of a connection."""
 
-    __hash__ = object.__hash__  # in C: that of Enum is a Python function
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__  # in C: that of Enum is a Python function
 
     CLIENT = "client"
     SERVER = "server"
@@ -55,7 +56,7 @@ class FrameType(enum.IntEnum):
 
 
 class TypeRange(enum.Enum):
-    """What the octets that are no FrameType stand for (section 5)."""
+    """What the octets that are not a FrameType stand for (section 5)."""
 
     types: frozenset[int]
     purpose: str
@@ -103,6 +104,12 @@ def is_fatal(code: int) -> bool:
     return code >= 500  # noqa: PLR2004 - the class of the code is its first digit (section 7)
 
 
+CODES = range(400, 600)
+"""All codes that an ERROR can have (REQ-ERROR-1)."""
+
+APPLICATION_CODES = range(460, 500)
+"""Those that belong to applications (REQ-ERROR-15)."""
+
 _LOCAL = True
 
 
@@ -110,7 +117,9 @@ class ErrorCode(enum.IntEnum):
     """The error registry (section 7), in order of precedence (REQ-ERROR-3).
 
     ``fatal`` says whether the connection ends; ``local`` whether the condition is only reported to the
-    program at this end and never sent.
+    program at this end and never sent.  It is open: ``ErrorCode(462)`` is a member as well, of the name
+    APPLICATION, and ``ErrorCode(418)`` one of the name UNKNOWN (REQ-ERROR-10).  Iterating gives those of the
+    registry alone.
     """
 
     condition: str
@@ -123,6 +132,19 @@ class ErrorCode(enum.IntEnum):
         member.condition = condition
         member.local = any(local)
         return member
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        """Make a member of a code that is not registered, once."""
+        if type(value) is not int or value not in CODES:
+            return None
+        member = int.__new__(cls, value)
+        member._value_, member.local = value, False
+        if value in APPLICATION_CODES:
+            member._name_, member.condition = "APPLICATION", "an error of the application's own"
+        else:
+            member._name_, member.condition = "UNKNOWN", "an error unknown to this version"
+        return cast("Self", cls._value2member_map_.setdefault(value, member))
 
     @property
     def fatal(self) -> bool:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class State(enum.Enum):
     """Where a connection is in its life, as one end sees it."""
 
-    __hash__ = object.__hash__  # in C: that of Enum is a Python function, and these are looked up a lot
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__  # in C: that of Enum is a Python function, and these are looked up a lot
 
     OPEN = "open"
     DRAINING = "draining"
@@ -39,7 +40,7 @@ MEANINGS: Mapping[Role, Mapping[State, str]] = {
     Role.CLIENT: {
         State.OPEN: "frames may be sent; answers are taken",
         State.DRAINING: "the client has closed its sending direction; answers are taken",
-        State.CLOSING: "the connection has failed or was ended by a fatal ERROR; input is discarded",
+        State.CLOSING: "failed, or ended by a fatal ERROR; input is discarded, or the connection closed",
         State.CLOSED: "both directions have ended",
     },
 }
@@ -48,7 +49,8 @@ MEANINGS: Mapping[Role, Mapping[State, str]] = {
 class Trigger(enum.Enum):
     """What moves a connection from state to state, apart from ordinary frames."""
 
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
     INPUT_ENDED = "end of the peer's stream"
     FAULT = "a fault of the peer or of the program, or a deadline"

@@ -8,15 +8,21 @@ programs without TLS do not load OpenSSL.
 from __future__ import annotations
 
 import contextlib
+import os
 import ssl
+import tempfile
+import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from .errors import ConfigurationError
 from .registry import ALPN
 
-if TYPE_CHECKING:
-    import os
+_PASSING = ("/dev/", "/proc/")
+"""Where the names of descriptors of one process are."""
+
+_MOST = 16_777_216
+"""Octets of a file that is kept."""
 
 _RECORD = 16_384
 """Octets that one record holds at most (RFC 8446, section 5.1), and that go through memory at a time.
@@ -38,8 +44,8 @@ class TlsStream:
             self._incoming, self._outgoing, server_side=server_name is None, server_hostname=server_name
         )
         self._met = False  # whether the peer's first octet has been looked at
-        self.established = False
-        self.ended = False  # by close_notify (REQ-TLS-3)
+        self.established: bool = False
+        self.ended: bool = False  # by close_notify (REQ-TLS-3)
 
     def receive(self, data: bytes) -> bytes:
         """Take octets in, and return what they mean; raises what ``_meet`` and ``_failure`` say.
@@ -115,14 +121,67 @@ def new_context(*, server_side: bool) -> ssl.SSLContext:
     return context
 
 
-def load_certificate(
-    context: ssl.SSLContext, cert_file: str | os.PathLike[str], key_file: str | os.PathLike[str] | None
-) -> None:
+class KeptFile:
+    """A file to be opened again and again, and by processes started later, though it may be a pipe.
+
+    What may be there for one reading, or for this process, alone (``<(...)`` of a shell, /dev/stdin) is read
+    once and kept, in memory where the system has files that are.  ``path`` is what to open, ``name`` what it
+    was called, and ``descriptor`` what has to be passed on for the path to be good in another process.
+    """
+
+    def __init__(self, name: str | os.PathLike[str], content: bytes | None = None) -> None:
+        """Keep ``content``, or what the file holds if need be; raises ConfigurationError that names it."""
+        self.name: str = os.fspath(name)
+        self.path: str = self.name
+        self.descriptor: int | None = None
+        self.kept: bool = content is not None or not Path(name).is_file() or self.path.startswith(_PASSING)
+        try:
+            if content is None:
+                with Path(name).open("rb") as stream:
+                    if not self.kept:
+                        return
+                    content = stream.read(_MOST + 1)
+        except OSError as error:
+            message = f"cannot read {self.name}: {error.strerror}"
+            raise ConfigurationError(message) from None
+        if len(content) > _MOST:
+            message = f"cannot read {self.name}: it has more than {_MOST} octets"
+            raise ConfigurationError(message)
+        self._keep(content)
+
+    def _keep(self, content: bytes) -> None:
+        if hasattr(os, "memfd_create"):
+            self.descriptor = os.memfd_create("framelet")
+            weakref.finalize(self, os.close, self.descriptor)
+            self.path = f"/proc/self/fd/{self.descriptor}"
+        else:
+            self._file = tempfile.NamedTemporaryFile(prefix="framelet-")  # noqa: SIM115 - as long as we are used
+            self.path = self._file.name
+        Path(self.path).write_bytes(content)
+
+    def __fspath__(self) -> str:
+        """What to open."""
+        return self.path
+
+    def __str__(self) -> str:
+        """What it was called."""
+        return self.name
+
+    def __reduce__(self) -> tuple[type[KeptFile], tuple[str, bytes | None]]:
+        """In another process the same content, or the same path."""
+        return KeptFile, (self.name, Path(self.path).read_bytes() if self.kept else None)
+
+    @classmethod
+    def of(cls, file: str | os.PathLike[str]) -> KeptFile:
+        """The same one, if it is kept by now."""
+        return file if isinstance(file, KeptFile) else cls(file)
+
+
+def load_certificate(context: ssl.SSLContext, cert: KeptFile, key: KeptFile) -> None:
     """Have a context identify itself by a certificate in PEM; the key may be in the same file.
 
     Raises ConfigurationError that names the file that is wrong.
     """
-    cert, key = Path(cert_file), Path(cert_file if key_file is None else key_file)
     _check_readable(cert, key)
     try:
         context.load_cert_chain(cert, key, password=_no_passphrase)
@@ -132,9 +191,9 @@ def load_certificate(
         raise ConfigurationError(message) from None
 
 
-def load_authorities(context: ssl.SSLContext, ca_file: str | os.PathLike[str]) -> None:
+def load_authorities(context: ssl.SSLContext, ca_file: KeptFile) -> None:
     """Have a context trust the authorities in a file in PEM; raises ConfigurationError that names it."""
-    _check_readable(Path(ca_file))
+    _check_readable(ca_file)
     try:
         context.load_verify_locations(ca_file)
     except ssl.SSLError:
@@ -147,11 +206,11 @@ def reason_of(error: ssl.SSLError) -> str:
     return (error.reason or "").replace("_", " ").lower()
 
 
-def _check_readable(*files: Path) -> None:
+def _check_readable(*files: KeptFile) -> None:
     """Name the file that cannot be read; ``ssl`` does not."""
     for file in files:
         try:
-            with file.open("rb"):
+            with Path(file).open("rb"):
                 pass
         except OSError as error:
             message = f"cannot read {file}: {error.strerror}"

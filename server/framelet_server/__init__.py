@@ -1,11 +1,14 @@
 """The Framelet server: a leader/followers thread pool that serves text handlers over TCP and unix sockets."""
 
+import logging as _logging
+
 from framelet import MissingExtraError
 
 from .config import ServerLimits
 from .layers.proxy_policy import ProxyPolicy
 from .layers.tls import ServerTls
 from .net.epoll import EpollPoller
+from .net.peer import Peer
 from .net.selector import SelectorPoller
 from .net.sockets import ListenError
 from .observe.http_endpoint import Endpoint
@@ -15,9 +18,12 @@ from .observe.prometheus import registry
 from .pool.drain import DrainObserver
 from .pool.stop_policy import StopKind, StopPolicy
 from .server import Server
-from .service.handlers import Handler
+from .service.call_context import CallContext
+from .service.handlers import AsyncHandler, Handler
 
 __all__ = [
+    "AsyncHandler",
+    "CallContext",
     "DrainObserver",
     "Endpoint",
     "EpollPoller",
@@ -26,6 +32,7 @@ __all__ = [
     "ListenError",
     "Metrics",
     "MissingExtraError",
+    "Peer",
     "ProxyPolicy",
     "SelectorPoller",
     "Server",
@@ -35,3 +42,6 @@ __all__ = [
     "StopPolicy",
     "registry",
 ]
+
+# A program that configures no log gets none, instead of warnings on its standard error.
+_logging.getLogger("framelet_server").addHandler(_logging.NullHandler())

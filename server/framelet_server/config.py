@@ -117,5 +117,5 @@ class ServerLimits(ConnectionLimits):
         0.0,
         1.0,
         purpose="time that a worker stays awake for the next client, where others came within it; 0: none",
-        why="twice what it takes to sleep and to be woken; tried ever more seldom where nobody comes in time",
+        why="twice what it takes to sleep and to be woken; tried less often if no client comes in time",
     )

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import logging
+import os
+import socket
 import threading
-from typing import TYPE_CHECKING, NamedTuple, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
-from framelet import (
-    Address,
-    ConfigurationError,
-    TlsAddress,
-    UnixAddress,
-    parse_address,
-    reverse,
-)
+from framelet import Address, ConfigurationError, reverse
 
 from .config import ServerLimits
 from .connection.context import Context
+from .layers.proxy_policy import ProxyPolicy
+from .layers.tls import ServerTls, check_address, secured
+from .net.forks import Forked, tell_of_forks
 from .net.peer import is_local
 from .net.poller import Poller, default_poller
-from .net.sockets import ListenError, address_of, check_listening, open_listeners
+from .net.sockets import address_of, check_listening, close_listeners, open_listeners
+from .net.threads import ThreadLimitError
 from .net.timers import Timers
 from .observe.liveness import Health, LivenessProbe
 from .observe.log_queue import DROPPED
@@ -33,15 +34,11 @@ from .pool.drain import Drain, DrainObserver
 from .pool.memory import MemoryBudget
 from .pool.stop_policy import StopControl, StopKind, StopPolicy
 from .pool.workers import Workers
-from .service.handlers import Handler, Handlers
+from .service.handlers import Handler, Handlers, Submitter
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-    from .layers.proxy_policy import ProxyPolicy
-    from .layers.tls import ServerTls
     from .net.peer import Peer
     from .net.transport import Layer
 
@@ -51,12 +48,13 @@ _LAST_TURN = 1.0
 """Seconds that the workers get to finish their last turn before a handler counts as stuck."""
 
 
-class _Parts(NamedTuple):
+class Parts(NamedTuple):
     """What a running server consists of."""
 
     context: Context
     table: ConnectionTable
     admission: Admission
+    acceptors: list[Acceptor]
     stops: StopControl
     drain: Drain
     workers: Workers
@@ -70,7 +68,12 @@ class Server:
     The threads take turns as leader: each waits for a client that is ready, reads what came, calls the
     handler and sends the answers, all by itself.  A client costs no thread, and one that stalls holds none.
     A handler that blocks holds its own thread and nothing else.
+
+    It belongs to the process that started it.  In a fork its methods do nothing, and one line says so; its
+    sockets, also those given, are closed there.
     """
+
+    _tasks: Submitter | None = None  # what calls handlers that are ``async def``
 
     def __init__(  # noqa: PLR0913 - all but the first two are optional keywords
         self,
@@ -98,12 +101,12 @@ class Server:
         has to speak TLS; with ``proxy`` every connection comes through a relay and begins with a PROXY
         header.
 
-        ``sockets`` are listening sockets that are open already, in the place of an address; ``start`` takes
+        ``sockets`` are listening sockets that are open already, instead of an address; ``start`` takes
         them over, and the files of unix sockets among them stay when the server ends.  ``drain_observer``
         hears of the drain.  Raises AddressError or ConfigurationError.
         """
         if (address is None) == (not sockets):
-            raise ConfigurationError("a server needs an address, or sockets: one of them, and not both")
+            raise ConfigurationError("a server needs either an address or sockets")
         for sock in sockets:
             check_listening(sock)
             secured(address_of(sock), tls)
@@ -113,19 +116,27 @@ class Server:
         )
         self._tls = tls
         self._observer = drain_observer or DrainObserver()
-        self._handlers = Handlers(handler, handlers or {}, executor, blocking=blocking)
+        self._handlers = Handlers(handler, handlers or {}, executor, tasks=self._tasks, blocking=blocking)
         self._limits = limits or ServerLimits()
         self._stop_policy = stop_policy or StopPolicy()
         if self._stop_policy.kind is StopKind.CERTIFICATE and not (tls and tls.knows_clients):
-            raise ConfigurationError("the stop policy 'certificate' needs TLS with the CA of clients")
+            raise ConfigurationError(
+                "the stop policy 'certificate' needs TLS with client_ca_file (--tls-client-ca)"
+            )
         self._proxy = proxy
         self._make_poller = poller
         self._state_lock = threading.Lock()
-        self._parts: _Parts | None = None
+        self._parts: Parts | None = None
         self._addresses: list[Address] = []
         self._workers: list[concurrent.futures.Future[None]] = []
         self._working = self._limits.threads
         self._tidied = False
+        self._elsewhere = False  # this is a fork of its process
+        self._said = False
+
+    def __repr__(self) -> str:
+        """Where it listens, and how it is."""
+        return f"<Server {self.address} {self.health.words}>"
 
     @property
     def address(self) -> Address:
@@ -138,29 +149,60 @@ class Server:
         return list(self._addresses)
 
     def start(self) -> Self:
-        """Listen and serve, on threads of its own; raises ListenError where that is not possible."""
+        """Listen and serve, on threads of its own.
+
+        Raises ListenError where it cannot listen, and FrameletError or OSError where the system has no
+        threads or descriptors for it; then nothing of it is left, and it may be started again.
+        """
         with self._state_lock:
             if self._parts is not None:
                 raise RuntimeError("Server already started: create a new one")
-            poller = self._make_poller()
-            _have_memory_kept()
-            try:
-                sockets = self._given or open_listeners(self._wanted, self._limits.backlog)
-            except ListenError:
-                poller.release()
-                raise
-            self._addresses = [secured(address_of(sock), self._tls) for sock in sockets]
-            self._parts = parts = self._assemble(poller, sockets)
-            pool = concurrent.futures.ThreadPoolExecutor(self._limits.threads, "framelet-worker")
-            self._workers = parts.workers.start(pool)
-            pool.shutdown(wait=False)  # nothing further is submitted; the workers go on
+            with contextlib.ExitStack() as undo:
+                self._parts = self._open(undo)
+                undo.pop_all()
+            tell_of_forks(self)
         _log.info("listening on %s", ", ".join(map(str, self._addresses)))
         return self
 
-    def _assemble(self, poller: Poller, sockets: Sequence[socket.socket]) -> _Parts:
-        """Put the parts together; from here on clients can come."""
+    def _open(self, undo: contextlib.ExitStack) -> Parts:
+        """Open and start everything, clients last."""
+        poller = self._make_poller()
+        undo.callback(poller.release)
+        _have_memory_kept()
+        sockets = self._given
+        if not sockets:
+            sockets = open_listeners(self._wanted, self._limits.backlog)
+            undo.callback(close_listeners, sockets)
+        timers = self._make_timers()
+        undo.callback(timers.close)
+        parts = self._assemble(poller, timers, sockets)
+        self._run(parts)
+        undo.callback(parts.drain.on_end)
+        self._addresses = [secured(address_of(sock), self._tls) for sock in sockets]
+        context, alone = parts.context, not self._given
+        parts.acceptors.extend(
+            Acceptor(context, sock, parts.admission, parts.table, self._entrance, alone=alone)
+            for sock in sockets
+        )
+        return parts
+
+    def _run(self, parts: Parts) -> None:
+        """Begin to serve; a server without threads of its own does that in another way."""
+        pool = concurrent.futures.ThreadPoolExecutor(self._limits.threads, "framelet-worker")
+        try:
+            self._workers = parts.workers.start(pool)
+        except ThreadLimitError:
+            parts.drain.on_end()
+            pool.shutdown(cancel_futures=True)
+            raise
+        pool.shutdown(wait=False)  # nothing further is submitted; the workers go on
+
+    def _make_timers(self) -> Timers:
+        return Timers()
+
+    def _assemble(self, poller: Poller, timers: Timers, sockets: Sequence[socket.socket]) -> Parts:
+        """Put the parts together."""
         limits, handlers, limited_log = self._limits, self._handlers, self._handlers.limited_log
-        timers = Timers()
         table = ConnectionTable()
         admission = Admission(limits, limited_log)
         memory = MemoryBudget(limits.max_memory, timers, limited_log)
@@ -171,14 +213,11 @@ class Server:
         workers = Workers(context)
         probe = LivenessProbe(poller, timers, limited_log)
         workers.wake_one = probe.wake_worker
-        acceptors = [
-            Acceptor(context, sock, admission, drain, self._entrance, alone=not self._given)
-            for sock in sockets
-        ]
+        acceptors: list[Acceptor] = []
 
         def stop_accepting() -> None:
             for acceptor in acceptors:
-                acceptor.close()
+                acceptor.close(last=not self._given or self._observer.ends_listening())
 
         def end() -> None:
             probe.close()
@@ -186,15 +225,17 @@ class Server:
             workers.end()
 
         drain.stop_accepting, drain.on_end = stop_accepting, end
-        return _Parts(context, table, admission, stops, drain, workers, probe, memory)
+        return Parts(context, table, admission, acceptors, stops, drain, workers, probe, memory)
 
     def begin_drain(self, reason: str = "the program asked for it") -> None:
         """Begin to end as after STOP, without waiting: see section 10 of the specification."""
-        self._running().drain.begin(reason)
+        if not self._is_elsewhere():
+            self._running().drain.begin(reason)
 
     def force(self) -> None:
         """Cut a drain short: what has not been sent by now is dropped."""
-        self._running().drain.force()
+        if not self._is_elsewhere():
+            self._running().drain.force()
 
     def watch(self, period: float, beat: Callable[[], None]) -> None:
         """Have ``beat`` called several times in ``period`` seconds, until the server ends or is stuck.
@@ -207,7 +248,9 @@ class Server:
         Watchdog(parts.probe, parts.context.timers, parts.workers, period, beat)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the server has ended, or ``timeout`` seconds; whether it has."""
+        """Wait until the server has ended, or ``timeout`` seconds; whether it has (in a fork, at once)."""
+        if self._is_elsewhere():
+            return True
         if not self._running().drain.ended.wait(timeout):
             return False
         self._tidy_up()
@@ -235,8 +278,8 @@ class Server:
             refusals=parts.admission.refusals(),
             frames=totals.frames,
             answers=totals.answers,
-            octets_received=totals.octets_in,
-            octets_sent=totals.octets_out,
+            received_bytes=totals.octets_in,
+            sent_bytes=totals.octets_out,
             errors={f"{code:d}": count for code, count in sorted(totals.errors.items())},
             handler_seconds=self._handlers.seconds.read(),
             handler_calls_at_once=self._handlers.request.at_once,
@@ -246,7 +289,7 @@ class Server:
             threads_busy=parts.workers.busy,
             threads_held_up=parts.workers.detector.stalls,
             thread_wait_seconds=parts.probe.wait,
-            memory_octets=parts.memory.total,
+            memory_bytes=parts.memory.total,
             shed=parts.memory.shed,
             stops_refused=parts.stops.refused,
             draining=parts.drain.begun,
@@ -260,6 +303,8 @@ class Server:
         parts = self._parts
         if parts is None:
             return Health(alive=False, ready=False, words="not started")
+        if self._elsewhere:
+            return Health(alive=False, ready=False, words="in another process")
         if parts.drain.ended.is_set():
             return Health(alive=False, ready=False, words="ended")
         if not parts.probe.beats:
@@ -286,10 +331,30 @@ class Server:
         """Drain and stop."""
         self.stop()
 
-    def _running(self) -> _Parts:
+    def _running(self) -> Parts:
         if self._parts is None:
             raise RuntimeError("the server has not been started")
+        if self._elsewhere:
+            raise RuntimeError("the server is in another process, of which this one is a fork")
         return self._parts
+
+    def forked(self) -> None:
+        """Leave the server to the process that started it: called in each fork."""
+        parts = self._running()
+        poller = parts.context.poller
+        self._elsewhere = True
+        poller.release()
+        for owner in poller.owners.values():
+            cast("Forked", owner).forked()
+        for worker in parts.workers.all:  # a thread that this process has not may have taken the lock
+            worker.calls.lock = threading.Lock()
+
+    def _is_elsewhere(self) -> bool:
+        """Whether this is a fork of the server's process; then say once that nothing is done."""
+        if self._elsewhere and not self._said:
+            self._said = True
+            _log.warning("process %d leaves the server to the process that it was forked from", os.getpid())
+        return self._elsewhere
 
     def _entrance(self, peer: Peer) -> tuple[Peer, Callable[[], Sequence[Layer]]]:
         """Who a new client is for now, and what makes its layers; raises LayerError."""
@@ -300,7 +365,7 @@ class Server:
         return header.relay, lambda: [header] if tls is None else [header, tls.layer()]
 
     def _tidy_up(self) -> None:
-        """See the threads off, once."""
+        """Wait for the threads to end, once."""
         parts = self._running()
         with self._state_lock:
             if self._tidied:
@@ -314,7 +379,7 @@ class Server:
             worker.add_done_callback(self._worker_ended)
 
     def _worker_ended(self, worker: concurrent.futures.Future[None]) -> None:
-        """Free the poller behind the last worker, however late that is."""
+        """Free the poller after the last worker has ended, however late."""
         del worker
         with self._state_lock:
             self._working -= 1
@@ -330,24 +395,3 @@ def _have_memory_kept() -> None:
     of mixed scripts took a fifth more time.
     """
     bytes(1 << 20)
-
-
-def check_address(address: Address | tuple[str, int] | str, tls: ServerTls | None = None) -> Address:
-    """An address in any form, checked as those that people write; raises AddressError, or as ``secured``."""
-    if not isinstance(address, (str, TlsAddress, UnixAddress)):
-        address = parse_address(*address)
-    address = parse_address(str(address))
-    if isinstance(address, TlsAddress) and tls is None:
-        message = f"{address} needs a certificate, and none is given"
-        raise ConfigurationError(message)
-    return secured(address, tls)
-
-
-def secured(address: Address, tls: ServerTls | None) -> Address:
-    """The address as one where TLS is spoken, if it is; raises ConfigurationError for a unix socket then."""
-    if tls is None:
-        return address
-    if isinstance(address, UnixAddress):
-        message = f"{address} cannot have TLS: expected a host and a port"
-        raise ConfigurationError(message)
-    return TlsAddress(address.host, address.port)

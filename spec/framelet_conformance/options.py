@@ -28,4 +28,5 @@ class RunOptions:
     examples: int = 100
     seed: int | None = None
     replay_folder: Path = Path("framelet-replays")
+    replay_file: Path | None = None
     command: str = ""

@@ -29,15 +29,19 @@ def case(  # noqa: PLR0913 - each keyword is one property of a case
     stops: bool = False,
     reruns: int = 1,
     slow: bool = False,
+    thorough: bool = False,
 ) -> pytest.MarkDecorator:
     """Make a function a case of the suite.
 
     ``name`` is the case's id, for ever.  The function takes ``play`` (and its parameters), and may be run on
     any thread beside other cases, unless it is ``alone``; ``slow`` ones are begun first.  One that ``stops``
-    the peer is run after all others.  A failure is repeated ``reruns`` times before it counts.  With
-    ``pytest.mark.parametrize`` give each ``pytest.param`` a mark of its own.
+    the peer is run after all others, and a ``thorough`` one only with --slow.  A failure is repeated
+    ``reruns`` times before it counts.  With ``pytest.mark.parametrize`` give each ``pytest.param`` a mark of
+    its own.
     """
-    return pytest.mark.case(name, title, requirements, alone=alone, stops=stops, reruns=reruns, slow=slow)
+    return pytest.mark.case(
+        name, title, requirements, alone=alone, stops=stops, reruns=reruns, slow=slow, thorough=thorough
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class Case:
     stops: bool
     reruns: int
     slow: bool
+    thorough: bool = False
 
     @classmethod
     def of(cls, item: pytest.Item) -> Case | None:
@@ -89,10 +94,10 @@ class Play:
         self.verdicts = verdicts
         self.case = which
         self.options = options
-        self.times = options.times
+        self.times: Times = options.times
         self.target = target
         self.conversations: list[Conversation] = []
-        self.count = 0
+        self.count: int = 0
         self.close: Ending | None = None
         self.close_verdict: Verdict | None = None
         self.remark = ""

@@ -21,8 +21,8 @@ class Replay:
 
     ``steps`` are what the suite did, in order: ``{"send": hex}``, ``{"pause": seconds}``, ``{"fin": true}``.
     ``expect`` and ``then`` are as in a vector, or None where the case judged by other means; ``observed`` is
-    all that the peer sent, and ``ending`` how it ended its side.  ``setup`` says how the peer had to be set
-    up.
+    what the peer sent, cut where it is less than ``observed_octets``, and ``ending`` how it ended its side.
+    ``setup`` says how the peer had to be set up.
     """
 
     case: str
@@ -33,29 +33,44 @@ class Replay:
     expect: list[dict[str, Any]] | None = None
     then: str | None = None
     observed: str = ""
+    observed_octets: int = 0
     ending: str = ""
     setup: dict[str, Any] = dataclasses.field(default_factory=dict)
     format: int = FORMAT
 
     def save(self, folder: Path) -> Path:
-        """Write the file; its name is the case's id."""
+        """Write a file of its own; its name is the case's id."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{re.sub(r'[^A-Za-z0-9._-]', '-', self.case)}.json"
         path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")
         return path
 
+    def append(self, path: Path) -> Path:
+        """Add it to a file of replays, a line for each."""
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(dataclasses.asdict(self)) + "\n")
+        return path
+
     @classmethod
-    def load(cls, path: Path) -> Replay:
-        """Read a file; raises ValueError where it is not a replay."""
+    def load(cls, path: Path) -> list[Replay]:
+        """Read a file of one replay, or of a line for each; raises ValueError where it is neither."""
+        text = path.read_text(encoding="utf-8")
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-            found = cls(**document)
+            try:
+                documents = [json.loads(text)]
+            except ValueError:
+                documents = [json.loads(line) for line in text.splitlines()]
+            found: list[Replay] = [cls(**document) for document in documents]
         except (ValueError, TypeError) as error:
             message = f"{path} is no replay file: {error}"
             raise ValueError(message) from None
-        if found.format != FORMAT:
-            message = f"{path} has format {found.format}, not {FORMAT}"
+        if not found:
+            message = f"{path} is no replay file: it is empty"
             raise ValueError(message)
+        for each in found:
+            if each.format != FORMAT:
+                message = f"{path} has format {each.format}, not {FORMAT}"
+                raise ValueError(message)
         return found
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, NamedTuple
 
 from .verdicts import Verdict
 
@@ -50,6 +52,18 @@ class CaseResult:
         return self.expected and self.verdict in {Verdict.PASS, Verdict.NON_STRICT, Verdict.INFORMATIONAL}
 
 
+class Failures(NamedTuple):
+    """What breaks a requirement: its cases, those together that fail alike."""
+
+    requirement: str
+    alike: list[list[CaseResult]]
+
+    @property
+    def cases(self) -> list[CaseResult]:
+        """All of them."""
+        return [case for cases in self.alike for case in cases]
+
+
 @dataclasses.dataclass(slots=True)
 class Results:
     """All results of a run, in order, and what the run was about.
@@ -89,7 +103,7 @@ class Results:
         if any(case.verdict is Verdict.SETUP_ERROR for case in self.cases):
             return 3
         strictly = self.strict and any(
-            case.verdict is Verdict.NON_STRICT and not case.expected for case in self.cases
+            case.verdict in {Verdict.NON_STRICT, Verdict.SKIPPED} and not case.expected for case in self.cases
         )
         return int(strictly or any(case.stale for case in self.cases))
 
@@ -100,6 +114,32 @@ class Results:
             for name in case.broken or case.requirements:
                 found.setdefault(name, []).append(case)
         return found
+
+    def failures(self) -> list[Failures]:
+        """The cases that failed, each once: by what is broken most often, and by their reasons."""
+        found = []
+        left = [case for case in self.cases if case.bad]
+        while left:
+            counts = collections.Counter(name for case in left for name in _blamed(case))
+            name = max(counts, key=lambda name: counts[name])  # of several the one that is met first
+            alike: dict[str, list[CaseResult]] = {}
+            for case in left:
+                if name in _blamed(case):
+                    alike.setdefault(_NUMBER.sub("#", case.reason.partition("\n")[0]), []).append(case)
+            found.append(Failures(name, sorted(alike.values(), key=len, reverse=True)))
+            left = [case for case in left if name not in _blamed(case)]
+        return found
+
+    def not_judged(self) -> list[str]:
+        """The requirements of which all cases were skipped."""
+        return [name for name, cases in self.by_requirement().items() if worst(cases) is Verdict.SKIPPED]
+
+
+_NUMBER = re.compile(r"\b(?:0x)?[0-9a-f]*[0-9][0-9a-f,]*\b")
+
+
+def _blamed(case: CaseResult) -> tuple[str, ...]:
+    return case.broken or case.requirements or ("no requirement",)
 
 
 def worst(cases: Iterable[CaseResult]) -> Verdict | None:

@@ -7,7 +7,9 @@ order:
     send(octets)    send, and read what comes meanwhile
     write(octets)   send, and read nothing meanwhile
     pause(seconds)  let time pass
+    echo(octets)    answer each frame that is left by these octets, or by its own body
     deaf(seconds)   let time pass without reading
+    sip(seconds)    let time pass, reading little by little
     maybe(octets)   where a further frame comes that was asked for, send these octets
     serve(octets)   read the frames that are left, answering each with these octets as soon as it is read
     weigh(octets)   see that the client's memory has grown by no more since it was weighed before
@@ -59,7 +61,7 @@ class Step(NamedTuple):
     def of(cls, document: dict[str, Any]) -> Step:
         """The step that a replay file holds; raises ValueError."""
         [(do, value)] = document.items()
-        if do in {"send", "write", "serve", "maybe"}:
+        if do in {"send", "write", "serve", "maybe"} or (do == "echo" and value is not True):
             return cls(do, bytes.fromhex(value))
         return cls(do, None if value is True else value)
 

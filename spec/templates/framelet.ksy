@@ -77,6 +77,8 @@ types:
         enum: error_code
       is_fatal:
         value: code >= 500
+      is_application:
+        value: code >= @FIRST_APPLICATION_CODE and code <= @LAST_APPLICATION_CODE
   hello_body:
     seq:
       - id: protocol
@@ -97,6 +99,8 @@ types:
         type: parameter(_index == 0)
         repeat: until
         repeat-until: _io.eof
+        valid:
+          expr: _io.size <= @MAX_STOPPED_BODY
   version:
     seq:
       - id: first

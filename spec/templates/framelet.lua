@@ -48,6 +48,9 @@ end
 for code, row in pairs(CODES) do
     title_of[code] = row[1]
 end
+for code = @FIRST_APPLICATION_CODE, @LAST_APPLICATION_CODE do
+    title_of[code] = "application"
+end
 
 local function name_of_code(code)
     return code .. " " .. (title_of[code] or "of a later version")
@@ -211,7 +214,7 @@ function forms.stopped_body(tree, body, octets)
     for key in pairs(NUMBERS.stopped_body) do
         well = well and keys[key]
     end
-    return not well and @ANSWER_MALFORMED or nil
+    return (not well or #octets > @MAX_STOPPED_BODY) and @ANSWER_MALFORMED or nil
 end
 
 -- Frames.

@@ -108,6 +108,14 @@ ANSWERS = [
         [hello(70_000)],
     ),
     _good(
+        "hello-without-max-body",
+        "a HELLO that lacks max-body is taken",
+        "REQ-HELLO-9",
+        [asked(HELLO)],
+        [frame(HELLO, "framelet/1")],
+        [{"type": "HELLO", "parameters": {}}],
+    ),
+    _good(
         "hello-unknown-key",
         "an unknown key of a HELLO is ignored",
         "REQ-HELLO-2",
@@ -122,6 +130,25 @@ ANSWERS = [
         [asked(STOP)],
         [frame(STOPPED, "closed=3 cut=1")],
         [stopped(3, 1)],
+    ),
+    _good(
+        "stopped-1024-octets",
+        "a STOPPED of 1,024 octets",
+        "REQ-STOP-17",
+        [asked(STOP)],
+        [frame(STOPPED, "closed=0 cut=0 a=" + "x" * 1_007)],
+        [stopped()],
+    ),
+    *(
+        _good(
+            f"stopped-{number}",
+            f"a STOPPED that counts {number:,}",
+            "REQ-STOP-9",
+            [asked(STOP)],
+            [frame(STOPPED, f"closed={number} cut={number}")],
+            [stopped(number, number)],
+        )
+        for number in (255, 256, 65_535, 65_536, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 9_999_999_999)
     ),
     _good(
         "stopped-more",
@@ -200,7 +227,18 @@ RECOVERABLE = [
             [frame(ERROR, f"{code} new"), frame(REPLY, "dc")],
             [error(code), reply("dc")],
         )
-        for code in (401, 418, 499)
+        for code in (401, 418, 459)
+    ),
+    *(
+        _good(
+            f"error-{code}",
+            f"ERROR {code} belongs to the application, and is handed on",
+            "REQ-ERROR-16 REQ-ERROR-10 REQ-ERROR-12",
+            TWO,
+            [frame(ERROR, f"{code} the application's words"), frame(REPLY, "dc")],
+            [error(code), reply("dc")],
+        )
+        for code in (460, 481, 499)
     ),
     *(
         _good(

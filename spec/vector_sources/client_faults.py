@@ -204,6 +204,35 @@ BROKEN = [
         [frame(REPLY, b"\xff"), frame(REPLY, "dc")],
         valid=False,
     ),
+    _bad(
+        "pong-differs-behind-nul",
+        "a PONG that differs from its PING behind a NUL",
+        "REQ-PING-3",
+        [asked(PING, "a\0b")],
+        [frame(PONG, "a\0c")],
+    ),
+    *(
+        _broken(
+            f"error-1025-octets-{code}",
+            f"an ERROR {code} of 1,025 octets in 515 characters",
+            "REQ-ERROR-11 REQ-ERROR-14",
+            ONE,
+            ERROR,
+            f"{code} x" + "\xe9" * 510,
+        )
+        for code in (400, 500)
+    ),
+    *(
+        _broken(
+            f"hello-max-body-{number}",
+            f"a max-body of {number:,}",
+            "REQ-HELLO-7",
+            [asked(HELLO)],
+            HELLO,
+            f"framelet/1 max-body={number}",
+        )
+        for number in (0, 1, 255, 256, 257, 2**32 + 1, 2**32 + 65_536, 2**33 - 1)
+    ),
     *(
         _broken(
             f"hello-{name}", f"a HELLO of another form: {title}", "REQ-HELLO-7", [asked(HELLO)], HELLO, body
@@ -239,7 +268,7 @@ BROKEN = [
             [asked(HELLO)],
             [frame(HELLO, f"framelet/{version} max-body=65536")],
         )
-        for version in (2, 10, 99_999)
+        for version in (2, 10, 255, 256, 257, 65_535, 65_536, 65_537, 99_999)
     ),
     *(
         _broken(
@@ -267,6 +296,14 @@ BROKEN = [
             ("key-upper-case", "a capital in a key", "Closed=0 cut=0"),
             ("no-value", "a key without value", "closed=0 cut=0 a"),
         )
+    ),
+    _broken(
+        "stopped-1025-octets",
+        "a STOPPED of 1,025 octets",
+        "REQ-STOP-17",
+        [asked(STOP)],
+        STOPPED,
+        "closed=0 cut=0 a=" + "x" * 1_008,
     ),
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .build import (
+    DEFAULT_MAX,
     ERROR,
     HELLO,
     PING,
@@ -19,6 +20,7 @@ from .build import (
     frame,
     head_of,
     header,
+    hello,
     ping,
     pong,
     raw,
@@ -67,6 +69,12 @@ ERRORS = [
     ),
     _first("ping-too-large", "503 before 413", frame(PING, Run(b"a", OVER)), 503, **SMALL),
     _first("hello-too-large", "503 before 422", frame(HELLO, Run(b"a", OVER)), 503, **SMALL),
+    _first(
+        "hello-too-large-version", "503 before 426", header(HELLO, OVER) + raw(b"framelet/2 v="), 503, **SMALL
+    ),
+    _first("stop-too-large-off", "503 before 403", header(STOP, OVER), 503, stop="off", **SMALL),
+    _first("stop-too-large", "503 before an allowed STOP", header(STOP, OVER), 503, stop="local", **SMALL),
+    _first("application-too-large", "503 before 404", header(0xC0, OVER), 503, **SMALL, **NO_HANDLER),
     _first("ping-ill-formed-too-long", "400 before 413", frame(PING, b"\xff" * 65), 400),
     _first("ping-cut-too-long", "400 before 413: cut short", frame(PING, b"p" * 64 + b"\xc3"), 400),
     _first("hello-ill-formed", "400 before 422", frame(HELLO, b"framelet\xff"), 400),
@@ -79,8 +87,28 @@ ERRORS = [
     _first("hello-ill-formed-version", "400 before 426", frame(HELLO, b"framelet/2 v=\x80"), 400),
     _first("hello-malformed-version", "422 before 426", frame(HELLO, "framelet/2 "), 422),
     _first("application-ill-formed", "400 before 404", frame(0xC0, b"\xc0\x80"), 400, **NO_HANDLER),
+    _first("stop-ill-formed", "400 before an allowed STOP", frame(STOP, b"\xff"), 400, stop="local"),
     _first("stop-ill-formed-off", "400 before 403", frame(STOP, b"\xff"), 400, stop="off"),
     _first("stop-ill-formed-token", "400 before 403", frame(STOP, b"secret\xff"), 400, stop="token:secret"),
+    *(
+        server(
+            f"errors-{code}-before-451-{name}",
+            f"{code} before 451: {name} above the client's max-body",
+            "REQ-ERROR-3 REQ-ERROR-2",
+            [frame(HELLO, "framelet/1 max-body=65536"), what, ping(b"next")],
+            [hello(), error(code), pong(b"next")],
+            valid=code in {403, 404},
+            needs={"max_body": DEFAULT_MAX, **needs},
+        )
+        for name, what, code, needs in (
+            ("request", frame(REQUEST, Run(b"\xff", OVER)), 400, {}),
+            ("application-ill-formed", frame(0xC0, Run(b"\xff", OVER)), 400, NO_HANDLER),
+            ("ping", frame(PING, Run(b"a", OVER)), 413, {}),
+            ("hello", frame(HELLO, Run(b"a", OVER)), 422, {}),
+            ("application", frame(0xC0, Run(b"a", OVER)), 404, NO_HANDLER),
+            ("stop", frame(STOP, Run(b"a", OVER)), 403, {"stop": "off"}),
+        )
+    ),
     server(
         "errors-503-before-451",
         "503 before 451: a request over the server's maximum",
@@ -90,6 +118,23 @@ ERRORS = [
         closed=True,
         valid=False,
         needs=SMALL,
+    ),
+    server(
+        "errors-none-of-applications",
+        "no condition of the protocol has a code from 460 to 499",
+        "REQ-ERROR-15 REQ-ERROR-2",
+        [
+            request(b"\xff"),
+            ping(b"p" * 65),
+            frame(HELLO, "hello"),
+            frame(HELLO, "framelet/2"),
+            frame(0xC0, "x"),
+            frame(STOP),
+            request("ab"),
+        ],
+        [error(400), error(413), error(422), error(426), error(404), error(403), reply("ba")],
+        valid=False,
+        needs={**NO_HANDLER, "stop": "off"},
     ),
     server(
         "errors-ignorable-is-none",
@@ -143,6 +188,41 @@ ERRORS = [
     ),
     *(
         server(
+            f"errors-{code}-before-506",
+            f"{code} before 506: the end of the stream inside a frame that its header has refused",
+            "REQ-ERROR-3 REQ-CLOSE-2",
+            [ping(b"1"), what],
+            [pong(b"1"), error(code)],
+            eof=True,
+            valid=False,
+            needs=needs,
+        )
+        for code, what, needs in (
+            (501, header(0x00, 5), None),
+            (502, header(REPLY, 5), None),
+            (503, header(REQUEST, 0xFFFFFFFF), SMALL),
+        )
+    ),
+    server(
+        "errors-received-inside",
+        "the end of the stream behind the header of an ERROR",
+        "REQ-ERROR-9 REQ-CLOSE-2",
+        [ping(b"1"), header(ERROR, 10)],
+        [pong(b"1")],
+        eof=True,
+        valid=False,
+    ),
+    server(
+        "errors-received-before-stop",
+        "a STOP behind an ERROR stops nothing",
+        "REQ-ERROR-9 REQ-ERROR-7",
+        [frame(ERROR, "400 no"), frame(STOP)],
+        [],
+        closed=True,
+        needs={"stop": "local"},
+    ),
+    *(
+        server(
             f"errors-received-{name}",
             title,
             "REQ-ERROR-9",
@@ -167,6 +247,15 @@ ERRORS = [
             ),
             ("before-others", "the rest is discarded", [frame(ERROR, "400 no"), request("ab")], [], True),
         )
+    ),
+    server(
+        "errors-received-header",
+        "the header of an ERROR is enough",
+        "REQ-ERROR-9",
+        [request("ab"), header(ERROR, 10)],
+        [reply("ba")],
+        closed=True,
+        valid=False,
     ),
     server(
         "errors-received-too-large",

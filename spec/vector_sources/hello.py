@@ -38,7 +38,10 @@ HELLOS = [
     _hello("max-body-least", "the least max-body", "framelet/1 max-body=65536", "REQ-HELLO-3"),
     _hello("max-body-most", "the greatest max-body", "framelet/1 max-body=4294967295", "REQ-HELLO-3"),
     _hello(
-        "timeouts", "a server's keys are known", "framelet/1 frame-timeout-ms=0 idle-timeout-ms=9999999999"
+        "timeouts",
+        "a server's keys are known",
+        "framelet/1 frame-timeout-ms=0 idle-timeout-ms=9999999999",
+        "REQ-HELLO-8",
     ),
     _hello("unknown-key", "an unknown key is ignored", "framelet/1 colour=blue"),
     _hello("unknown-keys", "several, before and behind", "framelet/1 a=1 max-body=70000 z=2 b-c=3"),
@@ -103,6 +106,9 @@ HELLOS = [
     _refused(
         "timeout-eleven-digits", "a timeout of eleven digits", "framelet/1 frame-timeout-ms=10000000000"
     ),
+    _refused("timeout-leading-zero", "a timeout with a leading zero", "framelet/1 idle-timeout-ms=01"),
+    _refused("timeout-negative", "a negative timeout", "framelet/1 frame-timeout-ms=-1"),
+    _refused("timeout-twice", "a timeout twice", "framelet/1 idle-timeout-ms=1 idle-timeout-ms=1"),
     _refused("key-twice", "a known key twice", "framelet/1 max-body=70000 max-body=70000"),
     _refused("unknown-key-twice", "an unknown key twice", "framelet/1 a=1 b=2 a=3"),
     _refused("version-2-key-twice", "malformed goes before version", "framelet/2 a=1 a=2"),
@@ -116,7 +122,7 @@ HELLOS = [
             [frame(HELLO, f"framelet/{version}"), ping(b"next")],
             [error(426), pong(b"next")],
         )
-        for version in (2, 9, 10, 11, 99_999)
+        for version in (2, 9, 10, 11, 255, 256, 257, 32_769, 65_535, 65_536, 65_537, 99_999)
     ),
     server(
         "hello-version-2-parameters",
@@ -151,16 +157,62 @@ HELLOS = [
     ),
 ]
 
+_AROUND = [number + more for number in (2**8, 2**16, 2**31, 2**32) for more in (-1, 0, 1)]
+_WRAPPED = (1, 255, 256, 257, 2**32 + 1, 2**32 + 65_536, 2**33 - 1)
+_LIMITS = (2**17, 2**24, 2**31 - 1, 2**31, 2**31 + 1, 2**32 - 2, 2**32 - 1)
+
 _SMALL_HELLO = frame(HELLO, "framelet/1 max-body=65536")
 _LARGE = Run(b"a", 65_537)
 
 HELLOS += [
+    *(
+        server(
+            f"hello-limit-{number}",
+            f"a max-body of {number:,} allows an answer of 65,537 octets",
+            "REQ-HELLO-5 REQ-HELLO-1",
+            [frame(HELLO, f"framelet/1 max-body={number}"), request(_LARGE)],
+            [hello(), reply(_LARGE)],
+            needs=DEFAULT,
+        )
+        for number in _LIMITS
+    ),
+    *(
+        _refused(f"max-body-{number}", f"a max-body of {number:,}", f"framelet/1 max-body={number}")
+        for number in _WRAPPED
+    ),
     server(
         "hello-answer-fits",
         "an answer of exactly the client's max-body",
         "REQ-HELLO-5",
         [_SMALL_HELLO, request(Run(b"a", 65_536))],
         [hello(), reply(Run(b"a", 65_536))],
+        needs=DEFAULT,
+    ),
+    server(
+        "hello-timeouts-in-range",
+        "timeouts around the powers of two, each of which a number can state",
+        "REQ-HELLO-8 REQ-HELLO-1",
+        [
+            frame(HELLO, f"framelet/1 frame-timeout-ms={number} idle-timeout-ms={number}")
+            for number in _AROUND
+        ],
+        [hello()] * len(_AROUND),
+        needs=DEFAULT,
+    ),
+    server(
+        "hello-answer-fits-wide",
+        "the client's max-body counts octets: characters of two that just fit",
+        "REQ-HELLO-5",
+        [_SMALL_HELLO, request(Run("\xe9".encode(), 32_768))],
+        [hello(), reply(Run("\xe9".encode(), 32_768))],
+        needs=DEFAULT,
+    ),
+    server(
+        "hello-answer-too-large-wide",
+        "the client's max-body counts octets: characters of two that do not fit",
+        "REQ-HELLO-5",
+        [_SMALL_HELLO, request(Run("\xe9".encode(), 32_769)), ping(b"next")],
+        [hello(), error(451), pong(b"next")],
         needs=DEFAULT,
     ),
     server(

@@ -152,6 +152,14 @@ PINGS = [
         valid=False,
     ),
     server(
+        "ping-65-nul",
+        "a PING does not end at NUL",
+        "REQ-PING-2",
+        [ping(b"p\0" + b"x" * 63)],
+        [error(413)],
+        valid=False,
+    ),
+    server(
         "ping-not-reversed",
         "a PONG carries the body as it came",
         "REQ-PING-1",

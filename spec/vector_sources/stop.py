@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .build import (
+    ERROR,
     STOP,
     error,
     frame,
@@ -70,6 +71,8 @@ STOPS = [
             ("request", "a REQUEST", request("ab"), True),
             ("ping", "a PING", ping(b"x"), True),
             ("stop", "a second STOP", frame(STOP), True),
+            ("error", "an ERROR", frame(ERROR, "400 no"), True),
+            ("ill-formed", "what is no text", frame(STOP, b"\xff"), False),
             ("unknown", "a frame of an unknown type", frame(0x09), False),
             ("large", "a header of a frame that is too large", header(1, 0xFFFFFFFF), False),
             ("part", "part of a frame", raw(b"\x01\0\0"), False),
@@ -147,18 +150,18 @@ STOPS = [
         "stop-token-accented",
         "a token beyond ASCII",
         "REQ-STOP-1",
-        [frame(STOP, "cl\xe9")],
+        [frame(STOP, "secr\xe9t")],
         [stopped()],
         closed=True,
-        needs={"stop": "token:cl\xe9"},
+        needs={"stop": "token:secr\xe9t"},
     ),
     server(
         "stop-token-not-normalised",
         "e and U+0301 are not U+00E9",
         "REQ-STOP-3 REQ-TEXT-5",
-        [frame(STOP, "cle\u0301")],
+        [frame(STOP, "secre\u0301t")],
         [error(403)],
-        needs={"stop": "token:cl\xe9"},
+        needs={"stop": "token:secr\xe9t"},
     ),
 ]
 

@@ -24,17 +24,27 @@ from tests.mutants.run_mutants import GOOD, LAUNCH, ROOT, SUITE, TIMES, say
 _PYTHON = shlex.quote(sys.executable)
 # A handler for each application type: {application} stands for the name of a function.
 _HANDLERS = " ".join(f"--handle 0x{octet:X}=framelet:{{application}}" for octet in range(0xC0, 0x100))
+_IN_LOOP = (
+    f"{_PYTHON} -m tests.conformance.asyncio_server --port {{port}} [--max-body {{max_body}}] {TIMES} "
+    "[--stop {stop}] [--stop-token-file {stop_token_file}] [--max-connections {max_connections}] "
+    "[--application {application}]"
+)
 PEERS = {
     "reference-server": ("server", LAUNCH["server"]),
+    "concurrent-server": ("server", LAUNCH["concurrent"]),
     "reference-client": ("client", LAUNCH["client"]),
     "server": (
         "server",
         (
             f"{_PYTHON} -m framelet_server --port {{port}} [--max-body {{max_body}}] {TIMES} "
-            f"[--stop {{stop}}] [--max-connections {{max_connections}}] [{_HANDLERS}]"
+            f"[--stop {{stop}}] [--stop-token-file {{stop_token_file}}] "
+            f"[--max-connections {{max_connections}}] [{_HANDLERS}]"
         ),
     ),
+    "asyncio-server": ("server", _IN_LOOP),
+    "asyncio-server-awaiting": ("server", f"{_IN_LOOP} --await"),
     "client": ("client", f"{_PYTHON} examples/conformance_adapter.py {{host}} {{port}}"),
+    "asyncio-client": ("client", f"{_PYTHON} -m tests.conformance.asyncio_client {{host}} {{port}}"),
 }
 
 

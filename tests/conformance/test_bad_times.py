@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from framelet_conformance.options import RunOptions
+from framelet_conformance.play import Case, Play
+from framelet_conformance.running.attempts import Attempts
 from framelet_conformance.running.lateness import MachineLateness
+from framelet_conformance.targets.launch import Process
 from framelet_conformance.targets.servers import Servers
+from framelet_conformance.verdicts import Failed, Verdict
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import pytest
 
 Fixture = Any
 
@@ -23,7 +29,7 @@ def test_a_launched_server_that_ends_is_launched_again() -> None:
     try:
         first = servers.main.process
         assert first is not None
-        first.terminate()
+        first.send_signal(signal.SIGTERM)
         assert first.wait(20.0) == 0
         servers.sanity()
         assert servers.main.process is not first
@@ -60,3 +66,40 @@ def test_how_late_the_machine_was_is_known() -> None:
         assert lateness.most_since(time.monotonic() + 3_600.0) == 0.0
     finally:
         lateness.stop()
+
+
+def test_on_a_busy_machine_a_case_that_fails_is_tried_again_with_longer_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scales: list[float] = []
+    case = Case("x.y", "z", (), alone=False, stops=False, reruns=1, slow=False)
+
+    def action(play: Play) -> None:
+        scales.append(play.times.scale)
+        if play.times.scale < 8:
+            message = "too short"
+            raise Failed(message)
+
+    for late, asked in ((0.0, [1.0, 1.0]), (0.2, [1.0, 4.0, 8.0]), (9.0, [1.0, 10.0])):
+        attempts = Attempts(RunOptions("server"), cast("Any", None))
+        monkeypatch.setattr(MachineLateness, "most_since", lambda *_, late=late: late)
+        scales.clear()
+        try:
+            result = attempts.run(case, action)
+        finally:
+            attempts.stop()
+        assert scales == asked
+        assert result.verdict is (Verdict.PASS if late else Verdict.FAIL)
+
+
+def test_what_a_launched_peer_has_started_ends_with_it(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    process = Process(["sh", "-c", f"sleep 600 & echo $! > {note}.new; mv {note}.new {note}; read line"])
+    assert process.wait(20.0) is not None  # it reads from nothing
+    child = int(note.read_text())
+    end = time.monotonic() + 20
+    while Path(f"/proc/{child}").exists() and " Z " not in Path(f"/proc/{child}/stat").read_text():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)  # its number may be another's by now
+    process.end()

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     Suite = Callable[..., Run]
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 # Another place to run from shall do.
 _CLIENT = (
@@ -68,7 +70,7 @@ def test_what_fails_is_shrunk_and_can_be_played_again(suite: Suite, bug: str) ->
 
 def replayed(path: Path) -> Scenario:
     """The scenario of a replay file."""
-    replay = Replay.load(path)
+    [replay] = Replay.load(path)
     return Scenario.of(replay.setup, replay.steps, replay.expect or [], replay.then or "")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.each import each
 
 from framelet_conformance.cli import coverage
 from framelet_conformance.expectations import octets, type_octet, unroll
@@ -30,9 +31,7 @@ def plain(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize(
-    "vector", [pytest.param(vector, id=vector["id"]) for vector in read_vectors("server")]
-)
+@each("vector", read_vectors("server"))
 def test_the_model_agrees_with_the_vector(vector: dict[str, Any]) -> None:
     needs = vector.get("needs", {})
     application = {octet: str(needs.get("application", "none")) for octet in range(0xC0, 0x100)}
@@ -42,7 +41,7 @@ def test_the_model_agrees_with_the_vector(vector: dict[str, Any]) -> None:
     assert outcome.then == vector["then"]
 
 
-@pytest.mark.parametrize("vector", [pytest.param(vector, id=vector["id"]) for vector in FOR_CLIENTS])
+@each("vector", FOR_CLIENTS)
 def test_the_model_of_a_client_agrees_with_the_vector(vector: dict[str, Any]) -> None:
     asks = [asked(item["type"], octets(item.get("body", ""))) for item in vector["asked"]]
     sent = octets(vector["send"])

@@ -12,6 +12,8 @@ from tests.integration.conftest import (
     until,
 )
 
+from .children import pool
+
 __all__ = [
     "command",
     "connect",
@@ -19,6 +21,7 @@ __all__ = [
     "gate",
     "listen_on",
     "poller",
+    "pool",
     "scripted_server",
     "serve",
     "until",

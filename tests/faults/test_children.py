@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
@@ -11,16 +10,17 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from framelet import Frame, FrameType, TcpAddress, encode, parse_address
 
+from .children import HANDLER, Pool, lives
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from pathlib import Path
 
     from tests.integration.conftest import Command, Peer
 
@@ -29,30 +29,9 @@ if TYPE_CHECKING:
 
 STOP = encode(FrameType.STOP)
 
-HANDLER = """
-import os, pathlib, time
-def handler(text):
-    if text == "pid":
-        return str(os.getpid())
-    if text.startswith("block"):
-        pathlib.Path("blocked").touch()
-        while not pathlib.Path("opened").exists():
-            time.sleep(0.001)
-    return text[::-1]
-"""
-
 
 def stopped(closed: int, cut: int = 0) -> Frame:
     return Frame(FrameType.STOPPED, f"closed={closed} cut={cut}".encode())
-
-
-def lives(pid: int) -> bool:
-    """Whether a process is there, and no zombie."""
-    try:
-        with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123 - short
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def refuses_connections(address: str) -> bool:
@@ -60,76 +39,6 @@ def refuses_connections(address: str) -> bool:
     assert isinstance(where, TcpAddress)
     with socket.socket(socket.AF_INET) as probe:
         return probe.connect_ex(where) == errno.ECONNREFUSED
-
-
-class Pool:
-    """Two children with a handler that says which one it is in, and a client of each."""
-
-    def __init__(self, server: Command, connect: Connect) -> None:
-        self.server = server
-        self.address = server.address()
-        self._connect = connect
-        self.peers: dict[int, Peer] = {}
-        self.others: list[Peer] = []
-        self.find_all()
-
-    def connect(self) -> Peer:
-        return self._connect(self.address)
-
-    def find_all(self) -> None:
-        """Connect until there is a client of two children that live."""
-        self.peers = {pid: peer for pid, peer in self.peers.items() if lives(pid)}
-        deadline = time.monotonic() + 20
-        while len(self.peers) < 2:
-            assert time.monotonic() < deadline, "one child takes no client"
-            peer = self.connect()
-            pid = int(peer.ask("pid"))
-            if pid not in self.peers:
-                self.peers[pid] = peer
-            elif len(self.others) < 100:
-                self.others.append(peer)
-            else:  # a new child takes its time to start
-                peer.close()
-
-    def is_draining(self) -> bool:
-        """Whether the supervisor has begun to drain; not asked by connecting, as clients are counted."""
-        return any("draining all children" in line for line in self.server.errors)
-
-    @property
-    def clients(self) -> int:
-        return len(self.peers) + len(self.others)
-
-    def kill(self) -> None:
-        """End the children that are left."""
-        for pid in self.peers:
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                if b"several:handler" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    os.kill(pid, signal.SIGKILL)
-
-    def close(self) -> None:
-        for peer in (*self.peers.values(), *self.others):
-            peer.close()
-
-
-@pytest.fixture
-def pool(command: Start, connect: Connect, tmp_path: Path) -> Iterator[Callable[..., Pool]]:
-    """Start two children; they end with the test, also where it has failed."""
-    (tmp_path / "several.py").write_text(HANDLER)
-    pools: list[Pool] = []
-
-    def start(*arguments: str, **keywords: Any) -> Pool:
-        server = command(
-            *("--workers", "2", "--handler", "several:handler", "--log-level", "info"),
-            *("--linger-timeout", "0.2", "--threads", "2", *arguments),
-            **keywords,
-        )
-        pools.append(Pool(server, connect))
-        return pools[-1]
-
-    yield start
-    (tmp_path / "opened").touch()
-    for started in pools:
-        started.kill()
 
 
 class TestCrashes:
@@ -315,6 +224,28 @@ class TestSignals:
             peer.close()
         children.close()
         assert children.server.finish()[0] == 0
+
+    def test_clients_that_wait_to_be_accepted_are_let_in(
+        self, pool: Callable[..., Pool], until: Any, tmp_path: Path
+    ) -> None:
+        running = pool("--threads", "1")
+        for peer in running.peers.values():
+            peer.request("block")
+            until((tmp_path / "blocked").exists)
+            (tmp_path / "blocked").unlink()
+        waiting = [running.connect() for _ in range(200)]
+        for peer in waiting:
+            peer.request("ab")
+            peer.await_receipt()
+        running.server.process.terminate()
+        until(lambda: refuses_connections(running.address))
+        (tmp_path / "opened").touch()
+        for peer in waiting:
+            assert peer.replies(1) == ["ba"]
+            assert peer.receive() is None
+            peer.close()
+        running.close()
+        assert running.server.finish()[0] == 0
 
     def test_a_second_signal_hastens(self, pool: Callable[..., Pool], tmp_path: Path, until: Any) -> None:
         children = pool("--drain-timeout", "1000")

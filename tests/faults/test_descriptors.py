@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing.connection
 import os
 import resource
-import select
 import signal
 import threading
 from pathlib import Path
@@ -81,7 +81,7 @@ def test_a_server_without_descriptors_serves_its_clients_and_recovers(
 
 
 def readable(sock: socket.socket) -> bool:
-    return bool(select.select([sock], [], [], 0)[0])
+    return bool(multiprocessing.connection.wait([sock], 0))
 
 
 def test_clients_at_the_door_are_told_when_a_shortage_lasts(

@@ -168,3 +168,21 @@ def test_a_log_that_fails_stops_nothing() -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+WITHOUT_A_LOG = """
+from framelet_client import AnswerError, Client
+from framelet_server import Server
+with Server("127.0.0.1:0", lambda text: str(float(text))) as server, Client(server.address) as client:
+    try:
+        client.request("x")
+    except AnswerError as error:
+        print(error.code)
+"""
+
+
+def test_a_program_that_configures_no_log_gets_no_lines() -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", WITHOUT_A_LOG], check=True, capture_output=True, timeout=PATIENCE
+    )
+    assert (found.stdout, found.stderr) == (b"450\n", b"")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import gc
 import os
@@ -238,3 +239,23 @@ def test_a_stop_is_obeyed_though_its_client_is_lost_in_the_same_turn(
     other.close()
     assert server.wait(20)
     assert not server._running().drain._stoppers
+
+
+def test_what_was_said_of_another_client_that_is_gone_ends_nobody(
+    serve: Serve, connect: Connect, gate: Gate, until: Any, poller: Any
+) -> None:
+    """A descriptor is used again at once, and a worker may come to an older word of the poller later."""
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        server = serve(gate, poller=poller, executor=executor)
+        peer = connect(server)
+        peer.request("block")
+        peer.end()  # so that it is not read any more
+        gate.await_entry()
+        parts = server._running()
+        [channel] = parts.table.all()
+        assert isinstance(channel, Channel)
+        until(lambda: not (channel.owned or channel.session.wants()[0]))
+        channel.owned = True
+        channel.take_turn(parts.workers.all[0].calls, gone=True)
+        gate.open()
+        assert peer.replies(1) == ["kcolb"]

@@ -7,6 +7,7 @@ allocated what a length announced (CVE-2026-43868).
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import socket
 import weakref
@@ -60,7 +61,7 @@ def test_a_thousand_clients_that_announce_16_mib_and_send_1_kib(command: Start, 
     assert resident(server.process.pid) - before < 50 * MIB
 
 
-@pytest.mark.req("REQ-FLOW-1", "REQ-FLOW-2")
+@pytest.mark.req("REQ-FLOW-1", "REQ-FLOW-2", "REQ-FLOW-8")
 def test_a_client_that_pipelines_for_ever_and_never_reads(command: Start, connect: Connect) -> None:
     server = command("--max-unsent", str(MIB))
     address = parse_address(server.address())
@@ -164,7 +165,7 @@ def test_a_client_at_whose_handler_a_worker_is_busy_is_shed_when_it_returns(
     busy, first, second = (connect(server) for _ in range(3))
     frame = encode(FrameType.REQUEST, b"block" + bytes(2 * MIB))
     busy.send(frame[: 2 * MIB])
-    until(lambda: budget.total == 2 * MIB)
+    until(lambda: budget.total >= 2 * MIB)
     busy.send(frame[2 * MIB :])
     gate.await_entry()
     first.send(part(3 * MIB // 2))
@@ -189,11 +190,11 @@ def test_what_is_held_is_counted_down_when_a_client_is_lost(
     peers = [connect(server) for _ in range(5)]
     for peer in peers:
         peer.send(part(100_000))
-    until(lambda: budget.total == 5 * 100_005)
+    until(lambda: 5 * 100_005 <= budget.total < 5 * 101_000)
     for peer in peers[:2]:
         peer.reset()
     peers[2].close()
-    until(lambda: budget.total == 2 * 100_005)
+    until(lambda: 2 * 100_005 <= budget.total < 2 * 101_000)
 
 
 @pytest.mark.req("REQ-ERROR-8", "REQ-FLOW-7")
@@ -226,9 +227,33 @@ def test_a_client_that_is_shed_while_its_answers_are_made_lingers_no_longer_than
         gate.open()
 
 
+@pytest.mark.req("REQ-STOP-8", "REQ-FLOW-7")
+def test_a_client_whose_stop_was_allowed_is_shed_before_the_drain_ends(
+    serve: Serve, connect: Connect, gate: Gate, until: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ThreadPoolExecutor(2) as executor:
+        server = serve(gate, executor=executor, max_memory=MIB, linger_timeout=20.0)
+        other, asker = connect(server), connect(server)
+        other.request("block")
+        gate.await_entry()
+        text = "block\N{GRINNING FACE}" + "a" * (MIB // 3)  # as text it is too large, and not before
+        asker.send(encode(FrameType.REQUEST, text.encode()), encode(FrameType.STOP))
+        assert asker.error() == 509
+        assert asker.receive() is None
+        gate.open()
+        assert other.replies(1) == ["kcolb"]
+        other.close()
+        drain = server._running().drain
+        until(lambda: drain._concluded)
+        asker.close()  # only now: it has lingered until STOPPED was due
+        assert server.wait(20)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 @pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("executor", [None, ThreadPoolExecutor(1)], ids=["", "executor"])
 def test_answers_that_are_sent_do_not_stay_in_memory(
-    serve: Serve, connect: Connect, until: Any, count: int
+    serve: Serve, connect: Connect, until: Any, count: int, executor: ThreadPoolExecutor | None
 ) -> None:
     class Text(str):
         """One that tells when it is gone."""
@@ -242,8 +267,12 @@ def test_answers_that_are_sent_do_not_stay_in_memory(
         made.append(weakref.ref(answer))
         return answer
 
-    peer = connect(serve(handler))
-    for _ in range(3):
-        peer.request(*["ab"] * count)
-        assert peer.replies(count) == ["ab"] * count
-    until(lambda: [found() for found in made] == [None] * 3 * count)
+    peer = connect(serve(handler, executor=executor))
+    gc.disable()  # nor until that comes
+    try:
+        for _ in range(3):
+            peer.request(*["ab"] * count)
+            assert peer.replies(count) == ["ab"] * count
+        until(lambda: [found() for found in made] == [None] * 3 * count)
+    finally:
+        gc.enable()

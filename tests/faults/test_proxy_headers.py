@@ -265,6 +265,28 @@ def test_the_limit_per_address_is_that_of_the_client_and_not_of_the_relay(
 
 
 @pytest.mark.req("REQ-FLOW-6")
+def test_those_who_are_refused_behind_a_relay_are_bounded(
+    serve: Serve, connect: Connect, until: Until
+) -> None:
+    server = serve(proxy=HERE, max_connections_per_address=1, linger_timeout=1_000)
+    first = connect(server)
+    first.send(header())
+    assert first.ask("ab") == "ba"
+    ends = []
+    for _ in range(100):
+        peer = connect(server)
+        peer.send(header())
+        ends.append(end_of(peer)[5:8])
+    assert ends == [b"507"] * 64 + [b""] * 36
+    until(lambda: server.metrics().connections_open == 65)
+    other = connect(server)
+    other.send(header("203.0.113.8"))
+    assert first.ask("ab") == other.ask("ab") == "ba"
+    admission = server._running().admission
+    assert (admission._open, admission._told) == (2, 64)
+
+
+@pytest.mark.req("REQ-FLOW-6")
 def test_the_last_place_is_for_whoever_has_it(serve: Serve, connect: Connect) -> None:
     server = serve(proxy=HERE, max_connections=1)
     peer = connect(server)

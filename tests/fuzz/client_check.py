@@ -7,20 +7,6 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from construct import ConstructError
-from tests.property.conftest import (
-    ERROR,
-    HELLO,
-    PING,
-    PONG,
-    REPLY,
-    REQUEST,
-    STOP,
-    STOPPED,
-    Answer,
-    ClientModel,
-    Sent,
-    Stream,
-)
 
 from framelet import (
     ApplicationReceived,
@@ -39,8 +25,23 @@ from framelet import (
     StoppedReceived,
     grammar,
 )
+from framelet.limits import MAX_ERROR_BODY, MAX_HELLO_BODY, MAX_PING_BODY, MAX_STOPPED_BODY
 
 from . import inputs
+from .model import (
+    ERROR,
+    HELLO,
+    PING,
+    PONG,
+    REPLY,
+    REQUEST,
+    STOP,
+    STOPPED,
+    Answer,
+    ClientModel,
+    Sent,
+    Stream,
+)
 from .server_check import IGNORABLE, UNKNOWN, must_raise
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ class Model(ClientModel):
             fault = self.fault_of_header(frame) if frame.header_end <= self.stream.arrived else None
             if fault is None and self.begins_for_nothing(frame):
                 fault = "UnexpectedTypeError"
+            if fault is None and frame.header_end <= self.stream.arrived and self.is_too_long(frame):
+                fault = "AnswerMalformedError"
             if fault is None and (frame.body is None or frame.end > self.stream.arrived):
                 break
             self.found.pop()
@@ -116,13 +119,24 @@ class Model(ClientModel):
             event = self.fail(fault) if fault else self.judge(frame, frame.body or b"", now)
             if event is not None:
                 return event
-        return super().next_event(now)
+        return self.next_end()
 
     def begins_for_nothing(self, frame: Found) -> bool:
         """Whether an answer has begun, though not ended, before anything was asked."""
         answers = frame.type in _ANSWERS.values() or frame.type >= APPLICATION
         begun = frame.header_end <= self.stream.arrived < frame.end
         return begun and answers and not self.awaited
+
+    def is_too_long(self, frame: Found) -> bool:
+        """Whether an answer, or an ERROR, is longer than any of its type: its header says so."""
+        answers = self.awaited and _ANSWERS[self.awaited[0].type] == frame.type
+        longest = {
+            ERROR: MAX_ERROR_BODY,
+            STOPPED: MAX_STOPPED_BODY,
+            PONG: MAX_PING_BODY,
+            HELLO: MAX_HELLO_BODY,
+        }
+        return bool(frame.type == ERROR or answers) and frame.length > longest.get(frame.type, frame.length)
 
     def fault_of_header(self, frame: Found) -> str | None:
         """Why a frame is refused without its body: for its type first, then for its length."""
@@ -197,8 +211,7 @@ class Run:
     def __init__(self, stream: bytes) -> None:
         self.now = 0.0
         self.client = ClientConnection(LIMITS, now=0.0)
-        self.stream = Stream()
-        self.stream.write(stream)
+        self.stream = Stream(stream)
         self.model = Model(self.stream, list(inputs.frames_of(stream)))
         self.queued: list[Answer] = []  # the frames asked for, not yet written
         self.asked = self.answered = 0
@@ -226,8 +239,8 @@ class Run:
         if not piece:
             return
         middle = size % len(piece)
-        self.client.receive_data(bytearray(piece[:middle]), self.now)
-        self.client.receive_data(piece[middle:], self.now)
+        for part in filter(None, (piece[:middle], piece[middle:])):
+            self.client.receive_data(bytearray(part), self.now)
         self.pump()
 
     def end_input(self) -> None:

@@ -19,9 +19,7 @@ except ImportError:
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-CORPUS = Path(__file__).with_name("corpus")
-"""The inputs that are kept: in a folder for each target, the fewest that reach everything reached so far."""
-
+CORPUS = Path(__file__).with_name("corpus")  # as in inputs, which must be imported under ``instrument``
 _WORK = Path(__file__).parents[2] / "build" / "fuzz"
 
 instrument = atheris.instrument_imports

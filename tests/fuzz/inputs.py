@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from construct import StreamError
 
 from framelet import HEADER_SIZE, FrameType, grammar
+from framelet_conformance.expectations import octets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 MOST_STEPS = 255
 LARGEST_SEED = 1_500
 """Octets of a vector above which it is no seed: a fuzzer gets nowhere with long inputs."""
+
+CORPUS = Path(__file__).with_name("corpus")
+"""The inputs that are kept: in a folder for each target, the fewest that reach everything reached so far."""
 
 _VECTORS = Path(__file__).parents[2] / "spec" / "vectors"
 
@@ -79,6 +83,11 @@ def frames_of(stream: bytes) -> Iterator[Found]:
         yield Found(start, frame.type, frame.length, frame.body)
 
 
+def kept(name: str) -> list[bytes]:
+    """The inputs of a target that are kept."""
+    return [path.read_bytes() for path in sorted((CORPUS / name).iterdir())]
+
+
 class Vector(NamedTuple):
     """What a test vector of the specification is to a fuzzer."""
 
@@ -91,22 +100,13 @@ def vectors(role: str) -> Iterator[Vector]:
     """The small test vectors for an endpoint."""
     for path in sorted(_VECTORS.glob("*.json")):
         for vector in json.loads(path.read_text(encoding="utf-8"))["vectors"]:
-            stream = _octets(vector["send"])
+            stream = octets(vector["send"])
             if vector["role"] == role and len(stream) <= LARGEST_SEED:
                 asked = [_frame(frame) for frame in vector.get("asked", [])]
                 yield Vector(vector["id"], asked, stream)
 
 
-def _octets(pieces: str | list[dict[str, Any]]) -> bytes:
-    if isinstance(pieces, str):
-        return bytes.fromhex(pieces)
-    return b"".join(
-        bytes.fromhex(piece["hex"]) if "hex" in piece else bytes.fromhex(piece["repeat"]) * piece["times"]
-        for piece in pieces
-    )
-
-
 def _frame(frame: dict[str, Any]) -> tuple[int, str]:
     name = frame["type"]
     kind = int(FrameType[name]) if name in FrameType.__members__ else int(name, 16)
-    return kind, _octets(frame.get("body", "")).decode()
+    return kind, octets(frame.get("body", "")).decode()

@@ -13,21 +13,16 @@ from framelet import ClientConnection, Frame, FrameDecoder, ServerConnection
 
 from . import client_check, codec_check, inputs, server_check
 
-CORPUS = Path(__file__).with_name("corpus")
 TARGETS: dict[str, Any] = {"codec": codec_check, "server": server_check, "client": client_check}
 LARGEST_CORPUS = 300_000
 
 each_target = pytest.mark.parametrize("name", TARGETS)
 
 
-def kept(name: str) -> list[bytes]:
-    return [path.read_bytes() for path in sorted((CORPUS / name).iterdir())]
-
-
 @each_target
 @pytest.mark.req("REQ-FRAME-4", "REQ-SIZE-4", "REQ-SIZE-5", "REQ-ORDER-1", "REQ-ORDER-2", "REQ-ERROR-6")
 def test_everything_that_was_kept_is_handled(name: str) -> None:
-    for data in kept(name):
+    for data in inputs.kept(name):
         run(name, data)
 
 
@@ -46,7 +41,7 @@ def run(name: str, data: bytes) -> None:
 
 
 def test_the_kept_corpus_is_there_and_small() -> None:
-    sizes = {name: [len(data) for data in kept(name)] for name in TARGETS}
+    sizes = {name: [len(data) for data in inputs.kept(name)] for name in TARGETS}
     assert all(len(found) > 20 for found in sizes.values())
     assert sum(map(sum, sizes.values())) < LARGEST_CORPUS
 
@@ -109,7 +104,7 @@ def test_a_bug_is_found_by_what_was_kept(name: str, broken: type, monkeypatch: p
 
 
 def check_all(name: str) -> None:
-    for data in kept(name):
+    for data in inputs.kept(name):
         TARGETS[name].check(data)
 
 

@@ -14,8 +14,9 @@ import pytest
 from framelet import Address, UnixAddress, parse_address
 from framelet_server import EpollPoller, SelectorPoller, Server, ServerLimits
 
-from .peers import Command, FrameletCommand, Gate, Peer
-from .scripted import PATIENCE, Script, ScriptedServer, Step, wait_until
+from . import scripted
+from .peers import Command, FrameletCommand, Gate, LoopServer, Peer
+from .scripted import PATIENCE, Script, ScriptedServer, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +35,14 @@ def scripted_server(tmp_path: Path) -> Iterator[Script]:
     yield script
     for server in script.servers:
         server.close()
+
+
+@pytest.fixture
+def nobody() -> Iterator[int]:
+    """A port that is taken, but on which nobody listens."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
 
 
 @pytest.fixture
@@ -60,9 +69,9 @@ def room() -> Iterator[Callable[[int], int]]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.fixture(params=[EpollPoller, SelectorPoller])
+@pytest.fixture(params=[EpollPoller, pytest.param(SelectorPoller, marks=pytest.mark.slow)])
 def poller(request: pytest.FixtureRequest) -> Any:
-    """Each kind of poller."""
+    """Each kind of poller; that they do the same is what test_poller shows."""
     return request.param
 
 
@@ -77,22 +86,25 @@ def listen_on(request: pytest.FixtureRequest, tmp_path: Path) -> str | tuple[str
 @pytest.fixture
 def until() -> Callable[[Callable[[], Any]], None]:
     """Wait until a condition holds."""
-    return wait_until
+    return scripted.until
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
+def serve(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
     """Start servers: on a free port of 127.0.0.1 unless told otherwise; keywords of ServerLimits are taken.
 
+    With ``in_loop``, or the option ``--in-loop``, the server runs inside an asyncio loop.
     Clients that a test leaves open would cost it the linger timeout of 2 seconds, so that is shorter here.
     """
-    started: list[Server] = []
+    started: list[Any] = []
+    always: Any = request.config.getoption("--in-loop")
 
-    def start(*args: Any, address: Any = ("127.0.0.1", 0), **keywords: Any) -> Server:
+    def start(*args: Any, address: Any = ("127.0.0.1", 0), in_loop: bool = always, **keywords: Any) -> Any:
+        kind: Any = LoopServer if in_loop else Server
         names = {info.name for info in ServerLimits.describe()}
         chosen = {name: keywords.pop(name) for name in names & keywords.keys()}
         limits = ServerLimits(**{"linger_timeout": 0.2, **chosen})
-        server = Server(address, *args, limits=limits, **keywords)
+        server = kind(address, *args, limits=limits, **keywords)
         server.start()
         started.append(server)
         return server
@@ -116,7 +128,7 @@ def connect(serve: object) -> Iterator[Callable[..., Peer]]:
     peers: list[Peer] = []
 
     def open_peer(where: Server | Address | str, *options: tuple[int, int, int], source: str = "") -> Peer:
-        address = where.address if isinstance(where, Server) else where
+        address = where.address if isinstance(where, (Server, LoopServer)) else where
         address = parse_address(address) if isinstance(address, str) else address
         if isinstance(address, UnixAddress):
             target: Any = address.path
@@ -163,13 +175,22 @@ def gate(serve: object) -> Iterator[Gate]:
 
 @pytest.fixture
 def command(tmp_path: Path) -> Iterator[Callable[..., Command]]:
-    """Start ``python -m framelet_server`` in an empty directory, by default with ``--port 0``."""
+    """Start ``python -m framelet_server`` in an empty directory, by default with ``--port 0``.
+
+    ``program`` is Python that goes before it, in the supervisor and in each child.
+    """
     commands: list[Command] = []
 
-    def start(*args: str, env: dict[str, str | bytes] | None = None, **keywords: Any) -> Command:
+    def start(
+        *args: str, env: dict[str, str | bytes] | None = None, program: str = "", **keywords: Any
+    ) -> Command:
         addressed = {"--host", "--port", "--unix"} & set(args)
+        main = f"{program}\nimport sys\nfrom framelet_server.cli import command\nsys.exit(command.main())"
         process = subprocess.Popen(
-            [sys.executable, "-m", "framelet_server", *args, *([] if addressed else ["--port", "0"])],
+            [
+                *(sys.executable, *(("-c", main) if program else ("-m", "framelet_server"))),
+                *(*args, *([] if addressed else ["--port", "0"])),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=keywords.pop("stdout", subprocess.PIPE),
             stderr=subprocess.PIPE,

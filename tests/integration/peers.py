@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
+import multiprocessing.connection
 import os
+import pty
 import queue
 import socket
 import struct
 import subprocess
 import sys
 import threading
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Self
 
-from framelet import Address, Frame, FrameDecoder, FrameType, TcpAddress, decode_text, encode, encode_text
+import framelet_server.asyncio
+from framelet import (
+    Address,
+    Frame,
+    FrameDecoder,
+    FrameType,
+    TcpAddress,
+    decode_text,
+    encode,
+    encode_text,
+    reverse,
+)
 from framelet.limits import MAX_LENGTH
 
 from .scripted import PATIENCE, taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from framelet_server import Server
+
+    Serve = Callable[..., Server]
+    Connect = Callable[..., "Peer"]
 
 
 def stopped(closed: int, cut: int = 0) -> Frame:
@@ -67,8 +86,87 @@ class FrameletCommand:
             self.command(*arguments), bufsize=0, stdin=stdin, stdout=stdout, stderr=stderr
         )
 
+    @staticmethod
+    def read_line(process: subprocess.Popen[bytes]) -> bytes:
+        """One line of its output, which must come by itself."""
+        assert process.stdout is not None
+        line = b""
+        while not line.endswith(b"\n"):
+            assert multiprocessing.connection.wait([process.stdout.fileno()], PATIENCE), (
+                f"nothing behind {line!r}"
+            )
+            piece = process.stdout.read(1)
+            assert piece, f"the output ended behind {line!r}"
+            line += piece
+        return line
+
+    @staticmethod
+    def finish(process: subprocess.Popen[bytes]) -> tuple[int, bytes, bytes]:
+        """Close its input, and see how it ends."""
+        stdout, stderr = process.communicate(timeout=PATIENCE)
+        return process.returncode, stdout, stderr
+
+    @staticmethod
+    def terminal() -> Terminal:
+        """A terminal to start commands in."""
+        return Terminal()
+
+    @staticmethod
+    def in_terminal(command: list[str], **streams: Any) -> tuple[int, bytes]:
+        """Run with output on a terminal; its status, and what the terminal got.
+
+        A stream that is named goes elsewhere, one that is None to the terminal.
+        """
+        with Terminal() as terminal:
+            chosen = {"stdin": subprocess.DEVNULL, "stdout": None, "stderr": subprocess.DEVNULL, **streams}
+            process = terminal.start(command, **chosen)
+            shown = terminal.read()
+        return process.wait(PATIENCE), shown
+
     def command(self, *arguments: object) -> list[str]:
         return [sys.executable, "-W", "error", "-m", "framelet_client", *map(str, arguments)]
+
+
+class Terminal:
+    """A terminal with nobody at it."""
+
+    def __init__(self) -> None:
+        self.ours, self.theirs = pty.openpty()
+
+    def start(
+        self, command: list[str], *, stdin: Any = None, stdout: Any = None, stderr: Any = None
+    ) -> subprocess.Popen[bytes]:
+        """Start a command, with the terminal for each stream that is None; as input, Ctrl-C is a signal."""
+        if stdin is None:
+            command = ["setsid", "--ctty", *command]
+        streams = [self.theirs if stream is None else stream for stream in (stdin, stdout, stderr)]
+        return subprocess.Popen(command, stdin=streams[0], stdout=streams[1], stderr=streams[2])
+
+    def read(self, until: bytes | None = None) -> bytes:
+        """What comes up to these octets, or until no program has the terminal open any more."""
+        if until is None:
+            self._release()
+        shown = bytearray()
+        while until is None or until not in shown.replace(b"\r\n", b"\n"):
+            ready = multiprocessing.connection.wait([self.ours], PATIENCE)
+            assert ready, f"nothing behind {bytes(shown[-200:])!r}"
+            try:
+                shown += os.read(self.ours, 65_536)
+            except OSError:  # Linux's way of saying that it is closed
+                break
+        return bytes(shown.replace(b"\r\n", b"\n"))
+
+    def _release(self) -> None:
+        if self.theirs >= 0:
+            os.close(self.theirs)
+        self.theirs = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        self._release()
+        os.close(self.ours)
 
 
 class Peer:
@@ -148,6 +246,54 @@ class Peer:
 
     def close(self) -> None:
         self.sock.close()
+
+
+class LoopServer:
+    """A server inside an asyncio loop on a thread of its own, with the methods of the server of threads."""
+
+    stuck = 0
+
+    def __init__(self, address: Any, handler: Any = reverse, **settings: Any) -> None:
+        poller, _ = settings.pop("poller", None), settings.pop("blocking", None)
+        self._server = framelet_server.asyncio.serve(handler, address, **settings)
+        if poller is not None:
+            self._server._inner._make_poller = poller
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="loop")
+        self._running = self._server._inner._running  # for ``sessions``
+
+    def start(self) -> None:
+        self._thread.start()
+        self.do(self._server.start())
+
+    def do(self, coroutine: Any) -> Any:
+        """What a coroutine returns in the loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(2 * PATIENCE)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if self._loop.is_closed():
+            return True
+        ended: bool = self.do(self._server.wait(timeout))
+        if ended:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(PATIENCE)
+            self._loop.close()
+        return ended
+
+    def stop(self) -> None:
+        self.begin_drain()
+        self.wait()
+
+    def begin_drain(self, reason: str = "") -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._server.begin_drain, reason)
+
+    def force(self) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._server.force)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._server, name)
 
 
 class Gate:

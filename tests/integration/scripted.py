@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import socket
 import struct
 import termios
 import threading
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from framelet import RequestReceived, ServerConnection, UnixAddress, reverse
+from framelet import FrameType, RequestReceived, ServerConnection, UnixAddress, encode, reverse
+from framelet_client import Client, ClientLimits
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which a test that waits for something has failed."""
+
+HELLO = encode(FrameType.HELLO, b"framelet/1 max-body=16777216")
+ASK = len(encode(FrameType.REQUEST, b"ab"))
+"""Octets of the request that most scripts expect."""
+
 
 Step = bytes | int | threading.Event | Callable[[socket.socket], object]
 
@@ -127,7 +135,7 @@ def taken(sock: socket.socket) -> None:
     def unread() -> int:
         return int(struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0" * 4))[0])
 
-    wait_until(lambda: unread() == 0)
+    until(lambda: unread() == 0)
 
 
 def reverse_all(sock: socket.socket) -> None:
@@ -147,9 +155,19 @@ def reverse_all(sock: socket.socket) -> None:
         sock.shutdown(socket.SHUT_WR)
 
 
-def wait_until(condition: Callable[[], object]) -> None:
+def reply(text: str) -> bytes:
+    """A step that answers."""
+    return encode(FrameType.REPLY, text.encode())
+
+
+def connect(server: ScriptedServer, **limits: float) -> Client:
+    """A client of a scripted server."""
+    return Client(server.host, server.port, limits=ClientLimits().replace(**limits))
+
+
+def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
     """Wait for a condition, but not for ever."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.0005)
@@ -158,12 +176,15 @@ def wait_until(condition: Callable[[], object]) -> None:
 class Script:
     """Starts scripted servers; carries the steps that tests name, as they cannot import them."""
 
+    greeting = len(HELLO), HELLO
+    """The first steps for a client that asks for the server's limits."""
+
     fin = staticmethod(fin)
     rst = staticmethod(rst)
     close = staticmethod(close)
     taken = staticmethod(taken)
     reverse_all = staticmethod(reverse_all)
-    wait_until = staticmethod(wait_until)
+    until = staticmethod(until)
 
     def __init__(self, folder: Path) -> None:
         self.servers: list[ScriptedServer] = []
@@ -178,3 +199,29 @@ class Script:
             listener = socket.create_server(("127.0.0.1", 0))
         self.servers.append(ScriptedServer(listener, steps))
         return self.servers[-1]
+
+
+def close_all(descriptors: Iterable[int]) -> None:
+    """Close descriptors, as a process that is about to be started has them."""
+    for number in descriptors:
+        os.close(number)
+
+
+def fork(act: Callable[[], object]) -> int:
+    """Run something in a fork of this process; its number.  Its status is 0 if nothing is raised."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # there are threads: the child uses none of them
+        process = os.fork()
+    if process == 0:
+        status = 1
+        try:
+            act()
+            status = 0
+        finally:
+            os._exit(status)
+    return process
+
+
+def in_a_fork(act: Callable[[], object]) -> None:
+    """Run something in a fork of this process, and fail if it raises."""
+    assert os.waitstatus_to_exitcode(os.waitpid(fork(act), 0)[1]) == 0

@@ -21,13 +21,15 @@ import pytest
 
 from framelet import FrameType, TcpAddress, encode
 
+from .scripted import until
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.integration.conftest import Command, Peer, Script
 
-    Connect = Callable[..., Peer]
-    Until = Callable[[Callable[[], Any]], None]
+    from .peers import Connect
+
     Site = Callable[..., tuple["HAProxy", list[Command]]]
 
 HAPROXY = shutil.which("haproxy", path=os.defpath + ":/usr/sbin:/usr/local/sbin")
@@ -105,7 +107,7 @@ def haproxy(tmp_path: Path) -> Iterator[Callable[[str, str], HAProxy]]:
 
 @pytest.fixture
 def site(
-    command: Callable[..., Command], haproxy: Callable[[str, str], HAProxy], until: Until
+    command: Callable[..., Command], haproxy: Callable[[str, str], HAProxy]
 ) -> Callable[..., tuple[HAProxy, list[Command]]]:
     """Start two servers with the same options and HAProxy in front of them, which takes both to be up."""
 
@@ -130,10 +132,7 @@ def name_of(peer: Peer) -> str:
 
 
 def test_the_health_check_wants_a_pong_and_leaves_no_trace_in_the_log(
-    command: Callable[..., Command],
-    haproxy: Callable[[str, str], HAProxy],
-    scripted_server: Script,
-    until: Until,
+    command: Callable[..., Command], haproxy: Callable[[str, str], HAProxy], scripted_server: Script
 ) -> None:
     server = command(*BEHIND, "--log-level", "info")
     other = scripted_server(
@@ -150,7 +149,7 @@ def test_the_health_check_wants_a_pong_and_leaves_no_trace_in_the_log(
     assert [line.split()[3] for line in log.splitlines()] == ["listening", "draining", "drained:"]
 
 
-def test_clients_count_by_their_real_address(site: Site, connect: Connect, until: Until) -> None:
+def test_clients_count_by_their_real_address(site: Site, connect: Connect) -> None:
     front, servers = site("--max-connections-per-address", "2")
     # Two for each server, as HAProxy gives a new connection to the one that has the fewest.
     early = [connect(front.address, source="127.0.0.2") for _ in range(4)]
@@ -169,7 +168,7 @@ def test_clients_count_by_their_real_address(site: Site, connect: Connect, until
 
 
 @pytest.mark.req("REQ-STOP-1")
-def test_nobody_behind_a_relay_may_stop_a_server_as_local(site: Site, connect: Connect, until: Until) -> None:
+def test_nobody_behind_a_relay_may_stop_a_server_as_local(site: Site, connect: Connect) -> None:
     front, servers = site()
     for source in ("127.0.0.1", "127.0.0.2"):
         peer = connect(front.address, source=source)
@@ -192,14 +191,16 @@ SLOW = """
 import pathlib, time
 
 def handler(text):
-    while text == "slow" and not pathlib.Path("go on").exists():
-        time.sleep(0.01)
+    if text == "slow":
+        pathlib.Path("begun").touch()
+        while not pathlib.Path("go on").exists():
+            time.sleep(0.01)
     return text[::-1]
 """
 
 
 def test_a_server_that_drains_is_down_for_new_clients_and_still_answers_its_own(
-    site: Site, connect: Connect, tmp_path: Path, until: Until
+    site: Site, connect: Connect, tmp_path: Path
 ) -> None:
     (tmp_path / "slow.py").write_text(SLOW, encoding="utf-8")
     front, servers = site("--handler", "slow:handler", "--log-level", "info")
@@ -207,6 +208,7 @@ def test_a_server_that_drains_is_down_for_new_clients_and_still_answers_its_own(
     assert old.ask("ab") == "ba"
     (number,) = (index for index, count in enumerate(front.sessions()) if count)
     old.request("slow")
+    until((tmp_path / "begun").exists)
     servers[number].process.terminate()
     until(lambda: any("draining" in line for line in servers[number].errors))
     # Half of these are for the server that is gone, as far as HAProxy knows; none has to try again.
@@ -241,7 +243,7 @@ class Callers:
     def retries(self) -> int:
         return sum(self._retries)
 
-    def go_on(self, until: Until) -> None:
+    def go_on(self) -> None:
         """Wait until each has had some more answers."""
         enough = [count + 2 * self.PIPELINE for count in self._answered]
         until(lambda: self._failed() or all(map(operator.ge, self._answered, enough)))
@@ -285,20 +287,20 @@ class Callers:
 
 
 def test_a_rolling_restart_under_load_loses_no_request_of_clients_that_retry(
-    site: Site, command: Callable[..., Command], connect: Connect, until: Until
+    site: Site, command: Callable[..., Command], connect: Connect
 ) -> None:
     front, (one, two) = site("--log-level", "info")
     callers = Callers(connect, front)
     try:
-        callers.go_on(until)
+        callers.go_on()
         port = front.servers[0].rpartition(":")[2]
         closed = stop(one)
-        callers.go_on(until)
+        callers.go_on()
         again = command(*BEHIND, "--port", port)
         again.address()
         until(lambda: front.health()["one"][0] == "UP")  # if HAProxy saw at all that it was gone
         closed += stop(two)
-        callers.go_on(until)
+        callers.go_on()
         assert again.process.poll() is None
     finally:
         callers.finish()

@@ -9,12 +9,14 @@ import ssl
 import string
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import trustme
 
 from framelet import FrameDecoder, FrameType, TcpAddress, encode
+
+from .scripted import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
     from framelet import Frame
 
-    Until = Callable[[Callable[[], Any]], None]
 
 STUNNEL = next(
     filter(None, (shutil.which(name, path=os.defpath + ":/usr/sbin") for name in ("stunnel4", "stunnel"))),
@@ -41,7 +42,7 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture
-def stunnel(tmp_path: Path, authority: trustme.CA, until: Until) -> Iterator[Callable[[Command], TcpAddress]]:
+def stunnel(tmp_path: Path, authority: trustme.CA) -> Iterator[Callable[[Command], TcpAddress]]:
     """Start stunnel in front of a server; returns where it listens."""
     started: list[subprocess.Popen[bytes]] = []
     log = tmp_path / "stunnel.log"
@@ -101,10 +102,7 @@ def take(sock: ssl.SSLSocket, count: int) -> list[Frame]:
 
 @pytest.mark.req("REQ-STOP-1")
 def test_a_client_of_stunnel_is_served_and_known_by_its_own_address(
-    command: Callable[..., Command],
-    stunnel: Callable[[Command], TcpAddress],
-    authority: trustme.CA,
-    until: Until,
+    command: Callable[..., Command], stunnel: Callable[[Command], TcpAddress], authority: trustme.CA
 ) -> None:
     server = command("--proxy-from", "127.0.0.1", "--max-connections-per-address", "1")
     address = stunnel(server)

@@ -15,17 +15,17 @@ import pytest
 
 from framelet import FrameType, encode
 
+from .scripted import PATIENCE
+
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
 
     from tests.integration.conftest import Command, FrameletCommand, Script
 
-    from framelet_server import Server
+    from .peers import Serve
 
-    Serve = Callable[..., Server]
 
-PATIENCE = 20.0
 SIZE = len(encode(FrameType.REQUEST, b"x" * 64))
 
 
@@ -63,29 +63,6 @@ def test_wrong_replies_are_counted(framelet: FrameletCommand, serve: Serve) -> N
     assert lines[0].startswith("framelet: 20 replies were wrong: in the first, from character 63 on it was ")
     assert "\x1b" not in lines[0]
     assert lines[0].endswith("there are --expect echo and --expect any")
-
-
-def test_replies_in_the_wrong_order_are_wrong(framelet: FrameletCommand, scripted_server: Script) -> None:
-    held: list[bytes] = []
-
-    def swap(sock: Any) -> None:
-        for _ in range(2):
-            data = b""
-            while len(data) < SIZE:
-                data += sock.recv(SIZE - len(data))
-            held.append(encode(FrameType.REPLY, data[5:][::-1]))
-        sock.sendall(held[1] + held[0])
-
-    server = scripted_server(swap)
-    code, report, _ = ended(framelet("bench", *server.arguments, "--json", "--count", 2, "--window", 2))
-    assert (code, report["requests"]["wrong"]) == (7, 2)
-
-
-def test_the_wrong_handler_is_no_success(framelet: FrameletCommand, serve: Serve) -> None:
-    result = framelet("bench", serve(str).address, "--count", 5)
-    assert result.returncode == 7
-    assert b"answered     0 of 5 " in result.stdout
-    assert result.stderr.startswith(b"framelet: 5 replies were wrong: ")
 
 
 def test_errors_are_counted(framelet: FrameletCommand, serve: Serve) -> None:
@@ -135,7 +112,7 @@ def test_a_server_that_refuses_with_a_fatal_error(framelet: FrameletCommand, ser
     )
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_server_that_dies_half_way(
     framelet: FrameletCommand, command: Callable[..., Command], tmp_path: Path, processes: int
 ) -> None:
@@ -164,36 +141,21 @@ def test_a_server_that_dies_half_way(
     assert report["seconds"] < 50
 
 
-def test_a_server_that_drains_half_way(framelet: FrameletCommand, serve: Serve) -> None:
-    def drain(text: str) -> str:
-        server.begin_drain()
-        return text[::-1]
-
-    server = serve(Every(50, drain))
-    code, report, lines = ended(
-        framelet("bench", server.address, "--json", "--rate", 1_000, "--duration", 60, "--warmup", 0)
-    )
-    assert code == 7
-    assert report["requests"]["answered"] >= 50
-    assert lines[0].startswith("framelet: 1 connection of 1 lost: the ")
-
-
 def test_no_server(framelet: FrameletCommand, scripted_server: Script) -> None:
     server = scripted_server()
     server.close()
     for options in ([], ["--connections", 4, "--processes", 2]):
         for command in ("bench", "send"):
-            result = framelet(
-                command, *server.arguments, "--verbose", *(options if command == "bench" else ())
-            )
+            result = framelet(command, *server.arguments, *(options if command == "bench" else ()))
             assert result.returncode == 3
             assert result.stdout == b""
-            assert result.stderr == b"Couldn't get connection to 127.0.0.1\nConnection refused\n"
+            assert result.stderr.startswith(b"Couldn't get connection to 127.0.0.1\nframelet://127.0.0.1:")
+            assert b": Connection refused\n" in result.stderr
     scripted_server.servers.clear()
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("loop", [(), ("--rate", 500)])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("loop", [(), ("--rate", 500, "--window", 10)])
 def test_an_interruption_reports_what_there_is(
     framelet: FrameletCommand, serve: Serve, processes: int, loop: tuple[object, ...]
 ) -> None:
@@ -203,7 +165,7 @@ def test_an_interruption_reports_what_there_is(
         reached.set()
         return text[::-1]
 
-    server = serve(Every(50, reach))
+    server = serve(Every(100, reach))  # twenty of them are in flight at the most
     process = framelet.start(
         *("bench", server.address, "--json", "--duration", 60, "--warmup", 0),
         *("--connections", 2, "--processes", processes, *loop),
@@ -211,10 +173,10 @@ def test_an_interruption_reports_what_there_is(
     assert reached.wait(PATIENCE)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, stderr) == (130, b"")
+    assert (process.returncode, stderr) == (-signal.SIGINT, b"")
     report = json.loads(stdout)
     assert report["interrupted"] is True
-    assert report["requests"]["answered"] >= 49
+    assert report["requests"]["answered"] >= 79
     assert report["latency"]["count"] == report["requests"]["answered"]
     assert report["seconds"] < 50
 
@@ -226,7 +188,7 @@ def test_an_interruption_while_answers_are_overdue(
     gate.await_entry()
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, stderr) == (130, b"")
+    assert (process.returncode, stderr) == (-signal.SIGINT, b"")
     assert stdout.endswith(b"interrupted, with 1 request in flight\n")
 
 

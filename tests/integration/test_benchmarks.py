@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import socketserver
 import subprocess
 import sys
@@ -16,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from benchmarks.lockstep import Lockstep
-from benchmarks.peers import FRAMELET, LIMIT, LOOP, PEERS, before
-from benchmarks.peers.common import OWN, REVERSE
+from benchmarks.peers import FRAMELET, LIMIT, LOOP, PEERS
+from benchmarks.peers.common import REVERSE
 from benchmarks.processes import BenchmarkError, Shape, WireFiles, ask, load, serve
 from benchmarks.rows import ROWS, quiet
 from benchmarks.rows.clients import BOUND
@@ -27,6 +26,8 @@ from benchmarks.work import exchange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,38 +53,6 @@ def test_every_peer_does_the_work(name: str, handler: str) -> None:
     with serve(peer, handler=handler) as server:
         for work in ("ping-pong", "pipelined"):
             assert ask(peer, server.port, work, 3, handler=handler) > 0
-
-
-def test_only_the_limit_is_without_a_handler_of_ones_own() -> None:
-    assert [name for name, peer in PEERS.items() if OWN not in peer.handlers] == [LIMIT]
-
-
-def test_framelet_of_another_checkout_runs_from_there(tmp_path: Path) -> None:
-    for folder in ("protocol", "client"):
-        (tmp_path / folder).symlink_to(ROOT / folder)
-    package = tmp_path / "server" / "framelet_server"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text("raise SystemExit('another checkout')")
-    with serve(before(ROOT)) as server:
-        assert ask(before(ROOT), server.port, "ping-pong", 3) > 0
-    with pytest.raises(BenchmarkError, match="Framelet before did not start: another checkout"):
-        serve(before(tmp_path))
-
-
-def test_the_bare_loop_serves_frames_in_pieces_and_answers_larger_than_a_socket_takes() -> None:
-    with (
-        serve(PEERS[LOOP], handler=OWN) as server,
-        socket.create_connection(("127.0.0.1", server.port), 20) as sock,
-        sock.makefile("rb") as received,
-    ):
-        request, reply = exchange("framelet", "in pieces", OWN)
-        for octet in request:
-            sock.sendall(bytes([octet]))
-        assert received.read(len(reply)) == reply
-        pairs = [exchange("framelet", text, OWN) for text in ("é" * 8_000_000, "the next", "", "the last")]
-        requests, replies = (b"".join(octets) for octets in zip(*pairs, strict=True))
-        sock.sendall(requests)
-        assert received.read(len(replies)) == replies
 
 
 def test_handlers_that_block_do_so_side_by_side() -> None:
@@ -142,16 +111,6 @@ def test_the_load_generator_notices_every_wrong_octet(tmp_path: Path, answer: by
     assert complaint in str(caught.value)
 
 
-@needs_compiler
-def test_the_load_generator_asks_exactly_as_often_as_it_is_told(tmp_path: Path) -> None:
-    files = WireFiles(tmp_path).of("framelet", TEXT)
-    with serve(PEERS[LIMIT]) as server:
-        for shape in (Shape(count=7), Shape(3, 5, count=100), Shape(4, churn=True, count=50)):
-            found = load(files, server.port, shape, 0)
-            assert found.count == shape.count
-            assert 0 < found.p50 <= found.seconds
-
-
 def test_clients_in_step_notice_a_wrong_reply() -> None:
     octets = exchange("framelet", TEXT, REVERSE)
     with (
@@ -160,26 +119,6 @@ def test_clients_in_step_notice_a_wrong_reply() -> None:
         pytest.raises(BenchmarkError, match="a reply is wrong"),
     ):
         clients.round()
-
-
-def test_clients_in_step_notice_an_end() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        octets = exchange("framelet", TEXT, REVERSE)
-        with Lockstep(listener.getsockname()[1], octets) as client:
-            listener.accept()[0].close()
-            with pytest.raises(BenchmarkError, match="connection"):
-                client.round()
-
-
-@pytest.mark.parametrize("work", ["ping-pong", "pipelined"])
-def test_the_clients_notice_a_wrong_reply(work: str) -> None:
-    with wrong_server(GOOD) as port, pytest.raises(BenchmarkError, match="reply 0 is wrong: '_"):
-        ask(PEERS["threading_tcp"], port, work, 3)
-
-
-def test_a_server_that_does_not_start_is_named_with_its_reason() -> None:
-    with pytest.raises(BenchmarkError, match=r"Framelet did not start: .*threads.*"):
-        serve(PEERS[FRAMELET], threads=-1)
 
 
 @needs_compiler
@@ -223,21 +162,6 @@ def test_a_run_writes_rounds_as_json_and_shows_targets(tmp_path: Path) -> None:
     assert [len(entry["values"]) for entry in rows["ping-pong-64"]["entries"]] == [2, 2, 2]
     assert [entry["name"] for entry in rows["ping-pong-64-own"]["entries"]] == [FRAMELET, LOOP]
     assert [entry["name"] for entry in rows["decode"]["entries"]] == ["codec", "grammar"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (("--rows", "fast"), "fast is unknown: expected some of ping-pong-1"),
-        (("--peers", "framelet,nobody"), "nobody is unknown: expected some of framelet"),
-        (("--rounds", "0"), "0 is not above zero"),
-        (("--before", "nowhere"), "--before nowhere: not a checkout of Framelet"),
-    ],
-)
-def test_wrong_usage_is_one_line(arguments: tuple[str, ...], complaint: str) -> None:
-    done = run_module("benchmarks", *arguments)
-    assert done.returncode == 2
-    assert complaint in done.stderr.splitlines()[-1]
 
 
 def test_the_guard_fails_a_handler_that_is_slow() -> None:

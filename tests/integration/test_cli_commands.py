@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from framelet import FrameType, encode
+from framelet.errors import install_command
 from framelet_client import ClientLimits
+from framelet_client.cli.command import framelet as commands
 from framelet_client.exit_codes import ExitCode
-from framelet_server import Server, StopPolicy
+from framelet_server import Server, ServerLimits, StopPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.integration.conftest import FrameletCommand, Script
 
@@ -55,20 +58,44 @@ def test_ping(framelet: FrameletCommand, address: Address) -> None:
     assert [re.sub(r"[\d.]+ ms$", "T ms", line) for line in lines] == [
         f"{address}: answer {number} in T ms" for number in (1, 2, 3)
     ]
-    assert re.fullmatch(r"3 answered: min [\d.]+, mean [\d.]+, max [\d.]+ ms", summary)
+    figures = ", ".join(rf"{name} [\d.]+" for name in ("min", "mean", "p50", "p90", "p99", "max"))
+    assert re.fullmatch(rf"3 answered: {figures} ms", summary)
+
+
+def test_ping_a_server_that_is_started_again(framelet: FrameletCommand) -> None:
+    with Server(("127.0.0.1", 0)) as server:
+        address = server.address
+        process = framelet.start("ping", address, "--count", 0, "--interval", 0.05)
+        assert b"answer 1 in" in framelet.read_line(process)
+    while b"no answer" not in (line := framelet.read_line(process)):
+        assert b": answer " in line
+    with Server(str(address)):
+        while b": answer " not in framelet.read_line(process):
+            pass
+        process.send_signal(signal.SIGINT)
+        code, stdout, stderr = framelet.finish(process)
+    assert (code, stderr) == (-signal.SIGINT, b"")
+    assert re.fullmatch(rb"\d+ of \d+ answered: min .* ms", stdout.splitlines()[-1])
 
 
 def test_ping_a_server_that_leaves(framelet: FrameletCommand, scripted_server: Script) -> None:
     server = scripted_server(6, encode(FrameType.PONG, b"1"), 6, scripted_server.fin)
-    code, stdout, stderr = ended(framelet("ping", *server.arguments, "--interval", 0))
-    assert code == 3
-    assert stdout.splitlines()[1].startswith("1 answered: min ")
-    assert stderr.startswith(
-        "Couldn't get connection to 127.0.0.1: the server closed the connection; 1 frame"
-    )
+    options = ("--interval", 0, "--count", 2)
+    code, stdout, stderr = ended(framelet("ping", *server.arguments, *options))
+    assert (code, stderr) == (7, "")
+    assert ": no answer 2: the server closed the connection" in stdout.splitlines()[1]
+    assert stdout.splitlines()[2].startswith("1 of 2 answered: min ")
     server = scripted_server(6)
-    result = framelet("ping", *server.arguments, "--answer-timeout", 0.1)
-    assert ended(result) == (4, "no answer\n", "framelet: no answer came within 0.1 seconds\n")
+    code, stdout, stderr = ended(framelet("ping", *server.arguments, "--count", 1, "--answer-timeout", "1s"))
+    assert (code, stdout) == (4, "no answer\n")
+    assert stderr.startswith("framelet: no answer came within 1")
+
+
+def test_ping_seldom_keeps_the_connection(framelet: FrameletCommand) -> None:
+    with Server(("127.0.0.1", 0), limits=ServerLimits(idle_timeout=0.5)) as server:
+        code, stdout, stderr = ended(framelet("ping", server.address, "--count", 2, "--interval", 1.5))
+    assert (code, stderr) == (0, "")
+    assert stdout.splitlines()[-1].startswith("2 answered: ")
 
 
 def test_hello(framelet: FrameletCommand, scripted_server: Script) -> None:
@@ -143,22 +170,26 @@ def test_stop_counts_the_connections(framelet: FrameletCommand, scripted_server:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["bogus"], "No such command 'bogus'. (see framelet --help)"),
+        (["bogus"], "there is no command 'bogus': expected one of those in --help"),
         (["--bogus"], "No such option"),
         (["send", "--bogus"], "No such option"),
-        (["send", "a", "1", "b", "c"], "Got unexpected extra argument (c) (see framelet send --help)"),
+        (
+            ["send", "a", "1", "b", "c"],
+            "Got unexpected extra argument (c): a PAYLOAD of several words",
+        ),
         (["send", "ftp://a"], "'ftp://a' has the scheme ftp: expected framelet, framelets, tcp"),
-        (["send", "framelet://a:1", "2"], "'framelet://a:1' names port 1, but port 2 is given as well"),
-        (["send", "a:1", "2"], "'a:1' names port 1, but port 2 is given as well (see framelet send --help)"),
+        (["send", "framelet://a:1", "2", ""], "'framelet://a:1' names port 1, but port 2 is given as well"),
+        (["ping", "a:1", "2"], "'a:1' names port 1, but port 2 is given as well (see framelet ping --help)"),
+        (["ping", "a", "1", "tcp://u:secret@h"], "Got unexpected extra argument (tcp://h) (see"),
         (["send", "a", "70000"], "'70000' is no port: expected a number from 0 to 65535"),
         (["send", "a", "hello"], "'hello' is no port: expected a number from 0 to 65535"),
         (["send", ""], "'' names no host"),
         (["send", "--window", "0"], "Invalid value for '--window': 0 is not in the range"),
-        (["send", "--answer-timeout", "nan"], "answer_timeout is nan"),
+        (["send", "--answer-timeout", "nan"], "Invalid value for '--answer-timeout': nan is no number"),
         (["send", "--max-body", "x"], "Invalid value for '--max-body': 'x' is not a valid integer"),
         (["send", "a", "1", b"\xff"], "PAYLOAD cannot be sent: it is not well-formed text"),
         (["send", "a", "1", "x" * 65_537, "--max-body", "65536"], "PAYLOAD is 65537 octets long"),
-        (["ping", "--count", "0"], "Invalid value for '--count'"),
+        (["ping", "--count", "-1"], "Invalid value for '--count'"),
         (["ping", "--interval", "nan"], "Invalid value for '--interval': nan is no number"),
         (["stop", "--token-file"], "Option '--token-file' requires an argument"),
     ],
@@ -175,6 +206,13 @@ def test_wrong_usage_is_said_in_one_line(arguments: list[str | bytes], words: st
     assert stderr.count("\n") == 1
 
 
+def test_dissectors_names_files_that_are_there(framelet: FrameletCommand) -> None:
+    code, stdout, _ = ended(framelet("dissectors"))
+    files = re.findall(r"[ :](/\S+)$", stdout, re.MULTILINE)
+    assert (code, [Path(file).name for file in files]) == (0, ["framelet.lua", "framelet.ksy"])
+    assert all(Path(file).stat().st_size for file in files)
+
+
 def test_without_a_command_there_is_help(framelet: FrameletCommand) -> None:
     code, stdout, stderr = ended(framelet())
     assert (code, stderr) == (0, "")
@@ -182,7 +220,7 @@ def test_without_a_command_there_is_help(framelet: FrameletCommand) -> None:
     assert stdout.startswith("Usage: framelet ")
     for exit_code in ExitCode:
         assert f"{exit_code:>3}  {exit_code.meaning}" in stdout
-    for command in ("send", "ping", "bench", "hello", "stop", "decode"):
+    for command in commands.commands:
         assert re.search(rf"^  {command} ", stdout, re.MULTILINE)
 
 
@@ -195,10 +233,14 @@ def test_each_limit_has_an_option(framelet: FrameletCommand) -> None:
     assert 'http://127.0.0.1, 6666, "default payload"' in " ".join(ended(framelet("send", "-h"))[1].split())
 
 
-def test_the_version(framelet: FrameletCommand) -> None:
-    code, stdout, stderr = ended(framelet("--version"))
-    assert (code, stderr) == (0, "")
-    assert re.fullmatch(r"framelet \d+\.\d+\.\d+\S*\n", stdout)
+def test_the_version(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise SystemExit('taken from the current folder')")
+    for name in ("framelet", "framelet_client", "framelet_server", "framelet_conformance"):
+        command = [sys.executable, "-m", name, "-V"]
+        result = subprocess.run(command, check=False, capture_output=True, timeout=PATIENCE, cwd=tmp_path)
+        code, stdout, stderr = ended(result)
+        assert (code, stderr) == (0, "")
+        assert re.fullmatch(r"framelet(-\w+)? \d+\.\d+\.\d+\S*\n", stdout)
 
 
 def test_without_click_there_is_one_clear_line(tmp_path: Path) -> None:
@@ -208,7 +250,7 @@ def test_without_click_there_is_one_clear_line(tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-c", program], check=False, capture_output=True, timeout=PATIENCE, cwd=tmp_path
     )
-    words = """framelet: the command line needs the extra "cli": pip install 'framelet[cli]'\n"""
+    words = f'framelet: the command line needs the extra "cli": {install_command("cli")}\n'
     assert ended(result) == (2, "", words)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import select
+import multiprocessing.connection
+import socket
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,7 @@ TABLE = """\
          0  01 00000005     REQUEST                  5  "hello"
         10  02 00000004     REPLY                    4  "é\\x1b\\x0a"
         19  05 0000000b     ERROR                   11  code=450 (handler-failed) text="no luck"
-        35  05 00000004     ERROR                    4  code=499 (unknown) text=""
+        35  05 00000004     ERROR                    4  code=499 (application) text=""
         44  08 0000001d     HELLO                   29  version=1 max-body=65536 x=y
         78  03 00000000     STOP                     0  ""
         83  04 0000000e     STOPPED                 14  closed=3 cut=1
@@ -70,7 +69,7 @@ def test_what_it_is_said_to_be_holds(framelet: FrameletCommand) -> None:
     code, _, stderr = decoded(framelet("decode", "--hex", input=b"01 0g"))
     assert code == 2
     assert stderr == (
-        "framelet: error: octet 4 of the input is no hexadecimal digit (see framelet decode --help)\n"
+        "framelet: error: octet 4 of the input is no hexadecimal digit: b'g' (see framelet decode --help)\n"
     )
     code, _, stderr = decoded(framelet("decode", input=b"01 000"))
     assert code == 2
@@ -155,10 +154,33 @@ def test_frames_are_shown_as_they_come(framelet: FrameletCommand) -> None:
         process.stdin.write(HELLO)
         seen = b""
         while b"hello" not in seen:
-            assert select.select([process.stdout], [], [], PATIENCE)[0], f"frame {number} is not shown"
+            assert multiprocessing.connection.wait([process.stdout.fileno()], PATIENCE), (
+                f"frame {number} is not shown"
+            )
             seen += process.stdout.read(4_096)
     stdout, stderr = process.communicate(timeout=PATIENCE)
     assert (process.returncode, stdout, stderr) == (0, b"3 frames, 30 octets, no fault\n", b"")
+
+
+@pytest.mark.parametrize("form", ["--binary", "--hex"])
+def test_an_input_that_is_still_empty_has_not_ended(framelet: FrameletCommand, form: str) -> None:
+    stream = HELLO if form == "--binary" else HELLO.hex().encode()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.settimeout(0.0)
+        process = framelet.start("decode", form, stdin=theirs.fileno())
+        assert process.stdout is not None
+        headings = process.stdout.read(
+            len(TABLE.partition("\n")[0]) + 1
+        )  # what follows is read, and not there yet
+        for part in (stream[:3], stream[3:7], stream[7:]):
+            ours.sendall(part)
+        ours.shutdown(socket.SHUT_WR)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
+    assert headings.decode() + stdout.decode() == (
+        "".join(TABLE.splitlines(keepends=True)[:2]) + "1 frame, 10 octets, no fault\n"
+    )
+    assert (process.returncode, stderr) == (0, b"")
 
 
 def test_the_reader_of_the_table_leaves(framelet: FrameletCommand, tmp_path: Path) -> None:
@@ -181,17 +203,8 @@ def test_nothing_in_a_stream_reaches_the_terminal(
     hostile = "\x1b[2J\x9b\u202e\u2028\x07".encode()
     tail = [encode(5, b"450 " + hostile)] if good else [encode(2, hostile + b"\xff\x1b")]
     (tmp_path / "file").write_bytes(encode(1, hostile) + b"".join(tail))
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(framelet.command("decode", tmp_path / "file"), stdout=theirs)
-    os.close(theirs)
-    shown = b""
-    while select.select([ours], [], [], PATIENCE)[0]:
-        try:
-            shown += os.read(ours, 65_536)
-        except OSError:  # Linux's way of saying that nobody has the terminal open any more
-            break
-    os.close(ours)
-    assert process.wait(PATIENCE) == (0 if good else 5)
+    code, shown = framelet.in_terminal(framelet.command("decode", tmp_path / "file"))
+    assert code == (0 if good else 5)
     text = shown.decode()
     assert set(text) & set("\x1b\x9b\u202e\u2028\x07\xff") == set()
     assert text.count("\\x1b[2J\\x9b\\u202e\\u2028\\x07") == 2

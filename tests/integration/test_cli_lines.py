@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import select
 import subprocess
 import threading
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from framelet import FrameType, encode
-from framelet_server import Server
+from framelet_server import Server, ServerLimits
 
 if TYPE_CHECKING:
     import socket
@@ -54,24 +53,7 @@ def ended(result: subprocess.CompletedProcess[bytes]) -> tuple[int, str, str]:
     return result.returncode, result.stdout.decode(), result.stderr.decode()
 
 
-def read_line(process: subprocess.Popen[bytes]) -> bytes:
-    """One line of its output, which must come by itself."""
-    assert process.stdout is not None
-    line = b""
-    while not line.endswith(b"\n"):
-        assert select.select([process.stdout], [], [], PATIENCE)[0], f"nothing behind {line!r}"
-        piece = process.stdout.read(1)
-        assert piece, f"the output ended behind {line!r}"
-        line += piece
-    return line
-
-
-def finish(process: subprocess.Popen[bytes]) -> tuple[int, bytes, bytes]:
-    """Close its input, and see how it ends."""
-    stdout, stderr = process.communicate(timeout=PATIENCE)
-    return process.returncode, stdout, stderr
-
-
+@pytest.mark.slow
 def test_no_reply_is_lost(framelet: FrameletCommand, address: Address) -> None:
     command = framelet.command(*lines_to(address))
     for _ in range(25):
@@ -121,9 +103,55 @@ def test_what_is_wrong_with_a_line_does_not_concern_the_others(
     ]
 
 
+@pytest.mark.req("REQ-HELLO-6")
+def test_a_line_that_is_too_long_for_the_server_fails_alone(framelet: FrameletCommand) -> None:
+    lines = [b"ab", b"x" * 70_000, b"cd", b"x" * 65_537, b"x" * 65_536, b"ef"]
+    with Server(("127.0.0.1", 0), limits=ServerLimits(max_body=65_536)) as server:
+        result = framelet(*lines_to(server.address), input=b"\n".join(lines))
+    assert ended(result) == (
+        7,
+        "ba\ndc\n" + "x" * 65_536 + "\nfe\n",
+        "".join(f"framelet: line {line}: skipped: longer than 65536 octets\n" for line in (2, 4)),
+    )
+
+
+@pytest.mark.req("REQ-PING-1")
+def test_a_connection_without_lines_is_kept_alive(framelet: FrameletCommand) -> None:
+    with Server(("127.0.0.1", 0), limits=ServerLimits(idle_timeout=2.0)) as server:
+        process = framelet.start(*lines_to(server.address))
+        assert process.stdin is not None
+        for _ in range(2):
+            process.stdin.write(b"ab\n")
+            assert framelet.read_line(process) == b"ba\n"
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(5.0)  # more than twice the server's idle timeout
+        process.stdin.write(b"cd\nlast")
+        assert framelet.finish(process) == (0, b"dc\ntsal\n", b"")
+
+
+def test_a_server_that_does_not_answer_hello_is_sent_lines(
+    framelet: FrameletCommand, scripted_server: Script
+) -> None:
+    server = scripted_server(
+        scripted_server.greeting[0], error("422 no"), ASK, reply("1"), scripted_server.fin
+    )
+    assert ended(framelet("send", *server.arguments, "-", input=b"ab\n")) == (0, "1\n", "")
+
+
+@pytest.mark.parametrize(("end", "code"), [(b"", 3), (error("507 full"), 6)])
+def test_a_server_that_ends_before_it_tells_its_limits(
+    framelet: FrameletCommand, scripted_server: Script, end: bytes, code: int
+) -> None:
+    server = scripted_server(end, scripted_server.fin)
+    result = framelet("send", *server.arguments, "-", input=b"ab\n")
+    assert (result.returncode, result.stdout) == (code, b"")
+
+
 @pytest.mark.req("REQ-SEC-1", "REQ-ERROR-12")
 def test_an_error_for_a_line_names_it(framelet: FrameletCommand, scripted_server: Script) -> None:
-    server = scripted_server(3 * ASK, reply("1") + error("450 n\x1bo") + reply("3"))
+    server = scripted_server(
+        *scripted_server.greeting, 3 * ASK, reply("1") + error("450 n\x1bo") + reply("3")
+    )
     result = framelet("send", *server.arguments, "-", input=b"ab\nab\nab")
     assert ended(result) == (7, "1\n3\n", "framelet: line 2: ERROR 450: n\\x1bo\n")
 
@@ -132,11 +160,14 @@ def test_an_error_for_a_line_names_it(framelet: FrameletCommand, scripted_server
 def test_a_connection_lost_midway_names_the_first_line_without_reply(
     framelet: FrameletCommand, scripted_server: Script
 ) -> None:
-    server = scripted_server(3 * ASK, reply("1"), scripted_server.fin)
+    server = scripted_server(*scripted_server.greeting, 3 * ASK, reply("1"), scripted_server.fin)
     result = framelet("send", *server.arguments, "-", input=b"ab\nab\nab")
     words = "the server closed the connection; 2 frames are unanswered; no answer from line 2 on"
-    assert ended(result) == (7, "1\n", f"Couldn't get connection to 127.0.0.1: {words}\n")
-    server = scripted_server(3 * ASK, reply("1") + error("500 over"), scripted_server.fin)
+    reason = f"framelet://127.0.0.1:{server.port}: {words}"
+    assert ended(result) == (7, "1\n", f"Couldn't get connection to 127.0.0.1\n{reason}\n")
+    server = scripted_server(
+        *scripted_server.greeting, 3 * ASK, reply("1") + error("500 over"), scripted_server.fin
+    )
     result = framelet("send", *server.arguments, "-", input=b"ab\nab\nab")
     words = "the server ended the connection with ERROR 500: over; 2 frames are unanswered"
     assert ended(result) == (7, "1\n", f"framelet: {words}; no answer from line 2 on\n")
@@ -144,12 +175,13 @@ def test_a_connection_lost_midway_names_the_first_line_without_reply(
 
 def test_silence_and_faults_midway(framelet: FrameletCommand, scripted_server: Script) -> None:
     left = threading.Event()
-    server = scripted_server(2 * ASK, reply("1"), lambda _: left.wait(PATIENCE))
+    server = scripted_server(*scripted_server.greeting, 2 * ASK, reply("1"), lambda _: left.wait(PATIENCE))
     result = framelet("send", *server.arguments, "-", "--answer-timeout", "0.1", input=b"ab\nab\n")
     left.set()
     words = "framelet: no answer came within 0.1 seconds; no answer from line 2 on\n"
-    assert ended(result) == (4, "1\n", words)
-    server = scripted_server(2 * ASK, reply("1") + encode(0x09))
+    code, stdout, stderr = ended(result)
+    assert (code, stdout, stderr.startswith(words)) == (4, "1\n", True)
+    server = scripted_server(*scripted_server.greeting, 2 * ASK, reply("1") + encode(0x09))
     code, stdout, stderr = ended(framelet("send", *server.arguments, "-", input=b"ab\nab\n"))
     assert (code, stdout) == (5, "1\n")
     assert stderr.startswith("framelet: the server broke the protocol: ")
@@ -165,7 +197,7 @@ def test_the_end_of_the_input_is_sent_and_answers_still_come(
         assert sock.recv(1) == b""
         ended_first.set()
 
-    server = scripted_server(ASK, wait_for_fin, reply("1"), scripted_server.fin)
+    server = scripted_server(*scripted_server.greeting, ASK, wait_for_fin, reply("1"), scripted_server.fin)
     assert ended(framelet("send", *server.arguments, "-", input=b"ab\n")) == (0, "1\n", "")
     assert ended_first.is_set()
 
@@ -175,23 +207,23 @@ def test_each_line_is_answered_at_once(framelet: FrameletCommand, address: Addre
     assert process.stdin is not None
     for given, expected in ((b"hello\n", b"olleh\n"), (b"\n", b"\n"), (b"a\nb\n", b"a\n")):
         process.stdin.write(given)
-        assert read_line(process) == expected
-    assert read_line(process) == b"b\n"
+        assert framelet.read_line(process) == expected
+    assert framelet.read_line(process) == b"b\n"
     process.stdin.write(b"unfinish")
     process.stdin.write(b"ed")
-    assert finish(process) == (0, b"dehsinifnu\n", b"")
+    assert framelet.finish(process) == (0, b"dehsinifnu\n", b"")
 
 
 def test_the_loss_of_the_connection_does_not_wait_for_input(
     framelet: FrameletCommand, scripted_server: Script
 ) -> None:
-    server = scripted_server(ASK, reply("1"), scripted_server.fin)
+    server = scripted_server(*scripted_server.greeting, ASK, reply("1"), scripted_server.fin)
     process = framelet.start("send", *server.arguments, "-")
     assert process.stdin is not None
     process.stdin.write(b"ab\n")
-    assert read_line(process) == b"1\n"
+    assert framelet.read_line(process) == b"1\n"
     assert process.wait(PATIENCE) == 7  # its input is still open
-    _, _, stderr = finish(process)
+    _, _, stderr = framelet.finish(process)
     assert stderr.endswith(b"0 frames are unanswered; no answer from line 2 on\n")
 
 
@@ -211,10 +243,10 @@ def test_a_server_that_writes_before_it_reads_on_is_no_deadlock(
                 size -= len(sock.recv(size))
             sock.sendall(reply(line.decode()))
 
-    server = scripted_server(serve)
+    server = scripted_server(*scripted_server.greeting, serve)
     with file.open("rb") as stream:
         process = framelet.start("send", *server.arguments, "-", stdin=stream.fileno())
-    code, stdout, stderr = finish(process)
+    code, stdout, stderr = framelet.finish(process)
     assert (code, len(stdout), stderr) == (0, (len(line) + 1) * count, b"")
 
 
@@ -226,6 +258,7 @@ def peak_memory(process: subprocess.Popen[bytes]) -> int:
     return int(found[1]) * 1024
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_memory_does_not_grow_with_the_input(framelet: FrameletCommand, address: Address) -> None:
     process = framelet.start(*lines_to(address))
@@ -257,7 +290,7 @@ def test_memory_does_not_grow_with_the_input(framelet: FrameletCommand, address:
     before = peak_memory(process)
     exchange(200)  # 100 megabytes
     grown = peak_memory(process) - before
-    assert finish(process) == (0, b"", b"")
+    assert framelet.finish(process) == (0, b"", b"")
     assert grown < 8_000_000
 
 
@@ -265,14 +298,14 @@ def test_a_line_without_end_is_not_held(framelet: FrameletCommand, address: Addr
     process = framelet.start(*lines_to(address), "--max-body", 65_536)
     assert process.stdin is not None
     process.stdin.write(b"ab\n")
-    assert read_line(process) == b"ba\n"
+    assert framelet.read_line(process) == b"ba\n"
     before = peak_memory(process)
     left = memoryview(b"z" * 30_000_000 + b"\ncd\n")
     while left:
         left = left[process.stdin.write(left) :]
-    assert read_line(process) == b"dc\n"
+    assert framelet.read_line(process) == b"dc\n"
     assert peak_memory(process) - before < 8_000_000
-    assert finish(process)[0] == 7
+    assert framelet.finish(process)[0] == 7
 
 
 @pytest.mark.parametrize("name", ["/dev/null", "empty"])
@@ -281,4 +314,4 @@ def test_input_that_is_empty(framelet: FrameletCommand, address: Address, tmp_pa
     path.touch()
     with path.open("rb") as stream:
         process = framelet.start(*lines_to(address), stdin=stream.fileno())
-    assert finish(process) == (0, b"", b"")
+    assert framelet.finish(process) == (0, b"", b"")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pty
-import select
 import signal
 import socket
 import subprocess
@@ -12,6 +12,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.integration.scripted import close_all
 
 from framelet import FrameType, encode
 from framelet_server import Server
@@ -61,24 +62,6 @@ def ended(result: subprocess.CompletedProcess[bytes]) -> tuple[int, str, str]:
     return result.returncode, result.stdout.decode(), result.stderr.decode()
 
 
-def read_line(process: subprocess.Popen[bytes]) -> bytes:
-    """One line of its output, which must come by itself."""
-    assert process.stdout is not None
-    line = b""
-    while not line.endswith(b"\n"):
-        assert select.select([process.stdout], [], [], PATIENCE)[0], f"nothing behind {line!r}"
-        piece = process.stdout.read(1)
-        assert piece, f"the output ended behind {line!r}"
-        line += piece
-    return line
-
-
-def finish(process: subprocess.Popen[bytes]) -> tuple[int, bytes, bytes]:
-    """Close its input, and see how it ends."""
-    stdout, stderr = process.communicate(timeout=PATIENCE)
-    return process.returncode, stdout, stderr
-
-
 # Standard streams that fail.
 
 
@@ -95,6 +78,37 @@ def test_the_reader_of_the_output_leaves(framelet: FrameletCommand, address: Add
     assert code in {7, 128 + signal.SIGPIPE}  # of ours, or of seq, which loses its reader in turn
 
 
+def test_a_path_that_is_not_utf8_is_escaped(framelet: FrameletCommand, tmp_path: Path) -> None:
+    path = f"unix:{tmp_path}/b\udcffd"
+    escaped = f"unix:{tmp_path}/b\\udcffd"
+    with Server(path):
+        for arguments in (("ping", path, "--count", 1), ("bench", path, "--count", 1)):
+            code, stdout, stderr = ended(framelet(*arguments))
+            assert (code, stdout.startswith(f"{escaped}: ")) == (0, True), stderr
+    code, _, stderr = ended(framelet("ping", path))
+    lines = stderr.splitlines()
+    assert (code, lines[0]) == (3, f"Couldn't get connection to {escaped}")
+    assert lines[1] == f"{escaped}: No such file or directory"
+
+
+@pytest.mark.parametrize("closed", [(0,), (2,), (0, 2)], ids=str)
+def test_in_place_of_a_stream_that_is_closed_there_is_dev_null(
+    framelet: FrameletCommand, scripted_server: Script, closed: tuple[int, ...]
+) -> None:
+    received, go_on = threading.Event(), threading.Event()
+    server = scripted_server(ASK, received, lambda _: go_on.wait(PATIENCE), reply("ba"))
+    with subprocess.Popen(
+        framelet.command("send", *server.arguments, "ab"),
+        stdout=subprocess.PIPE,
+        preexec_fn=functools.partial(close_all, closed),  # noqa: PLW1509 - nothing else closes them
+    ) as process:
+        assert received.wait(PATIENCE)
+        streams = [os.readlink(f"/proc/{process.pid}/fd/{number}") for number in closed]  # noqa: PTH115 - of no file of ours
+        go_on.set()
+        assert process.communicate(timeout=PATIENCE)[0] == b"ba\n"
+    assert (process.returncode, streams) == (0, [os.devnull] * len(closed))
+
+
 def test_the_output_is_full_or_closed(framelet: FrameletCommand, address: Address) -> None:
     arguments = ("send", address, port_of(address), "ab")
     full = "framelet: error: standard output failed: No space left on device\n"
@@ -102,6 +116,9 @@ def test_the_output_is_full_or_closed(framelet: FrameletCommand, address: Addres
     assert shell(framelet, '"$@" >&-', *arguments) == (7, "", "framelet: error: standard output is closed\n")
     for line in ('"$@" 2>&-', '"$@" 2>/dev/full'):
         assert shell(framelet, line, "send", "127.0.0.1", free_port(), "ab") == (3, "", "")
+    for words in ("", "--help", "--version", "send --help", "bench -h"):
+        assert shell(framelet, '"$@" > /dev/full', *words.split()) == (7, "", full)
+        assert shell(framelet, 'exec 3> >(:); wait $!; "$@" >&3', *words.split()) == (7, "", "")
     lines = lines_to(address)
     code, stdout, stderr = shell(framelet, '"$@" <&-', *lines)
     assert (code, stdout) == (2, "")
@@ -149,35 +166,10 @@ def test_ctrl_c_is_quiet(framelet: FrameletCommand, scripted_server: Script) -> 
             process.stdin.write(b"ab\n")
         assert received.wait(PATIENCE)
         process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE) == 130
-        assert finish(process) == (130, b"", b"")
+        assert framelet.finish(process) == (-signal.SIGINT, b"", b"")
 
 
 # Terminals.
-
-
-def run_in_terminal(command: list[str], *, stdin: bool = False, stderr: bool = False) -> tuple[int, bytes]:
-    """Run with output, or what is named, on a terminal; what the terminal got."""
-    ours, theirs = pty.openpty()
-    stdout = subprocess.DEVNULL if stderr else theirs
-    process = subprocess.Popen(
-        command,
-        stdin=theirs if stdin else subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=theirs if stderr else subprocess.DEVNULL,
-    )
-    os.close(theirs)
-    got = b""
-    while select.select([ours], [], [], PATIENCE)[0]:
-        try:
-            piece = os.read(ours, 65_536)
-        except OSError:  # Linux's way of saying that nobody has the terminal open any more
-            break
-        if not piece:
-            break
-        got += piece
-    os.close(ours)
-    return process.wait(PATIENCE), got.replace(b"\r\n", b"\n")
 
 
 HOSTILE = "\x1b]0;t\x07\x9b2J\x7f\n\u202e\u2066\u2028é"
@@ -188,20 +180,20 @@ HARMLESS = "\\x1b]0;t\\x07\\x9b2J\\x7f\\x0a\\u202e\\u2066\\u2028é"
 def test_a_reply_is_escaped_for_a_terminal(framelet: FrameletCommand, scripted_server: Script) -> None:
     server = scripted_server(ASK, reply(HOSTILE))
     command = ["env", "PYTHONIOENCODING=utf-8", *framelet.command("send", *server.arguments, "ab")]
-    assert run_in_terminal(command) == (0, HARMLESS.encode() + b"\n")
+    assert framelet.in_terminal(command) == (0, HARMLESS.encode() + b"\n")
     command[1] = "PYTHONIOENCODING=ascii"
-    assert run_in_terminal(command) == (0, HARMLESS.replace("é", "\\xe9").encode() + b"\n")
+    assert framelet.in_terminal(command) == (0, HARMLESS.replace("é", "\\xe9").encode() + b"\n")
 
 
 @pytest.mark.req("REQ-SEC-1")
 def test_replies_to_lines_are_escaped_for_a_terminal(
     framelet: FrameletCommand, scripted_server: Script, tmp_path: Path
 ) -> None:
-    server = scripted_server(2 * ASK, reply(HOSTILE) + reply("ok"))
+    server = scripted_server(*scripted_server.greeting, 2 * ASK, reply(HOSTILE) + reply("ok"))
     (tmp_path / "lines").write_bytes(b"ab\nab\n")
     command = framelet.command("send", *server.arguments, "-")
     line = ["bash", "-c", f'PYTHONIOENCODING=utf-8 "$@" < {tmp_path}/lines', "bash", *command]
-    assert run_in_terminal(line) == (0, HARMLESS.encode() + b"\nok\n")
+    assert framelet.in_terminal(line) == (0, HARMLESS.encode() + b"\nok\n")
 
 
 def test_a_line_typed_at_a_terminal_is_answered(framelet: FrameletCommand, address: Address) -> None:
@@ -209,11 +201,11 @@ def test_a_line_typed_at_a_terminal_is_answered(framelet: FrameletCommand, addre
     process = framelet.start(*lines_to(address), stdin=theirs)
     os.close(theirs)
     os.write(ours, b"hello\n")
-    assert read_line(process) == b"olleh\n"
+    assert framelet.read_line(process) == b"olleh\n"
     os.write(ours, b"\x04")  # Ctrl-D
     assert process.wait(PATIENCE) == 0
     os.close(ours)
-    finish(process)
+    framelet.finish(process)
 
 
 def test_progress_is_shown_when_it_takes_a_while(
@@ -227,12 +219,12 @@ def test_progress_is_shown_when_it_takes_a_while(
             go_on.wait(0.1)  # a slow server
 
     (tmp_path / "lines").write_bytes(b"ab\n" * 14)
-    server = scripted_server(14 * ASK, answer_slowly)
+    server = scripted_server(*scripted_server.greeting, 14 * ASK, answer_slowly)
     command = framelet.command("send", *server.arguments, "-")
     line = ["bash", "-c", f'TERM=xterm "$@" < {tmp_path}/lines', "bash", *command]
-    code, shown = run_in_terminal(line, stderr=True)
+    code, shown = framelet.in_terminal(line, stdout=subprocess.DEVNULL, stderr=None)
     assert code == 0
     assert b"42/42 bytes" in shown
     # Quick work shows nothing.
     go_on.set()
-    assert run_in_terminal(line, stderr=True) == (0, b"")
+    assert framelet.in_terminal(line, stdout=subprocess.DEVNULL, stderr=None) == (0, b"")

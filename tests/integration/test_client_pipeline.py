@@ -10,29 +10,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from framelet import ConnectionStateError, FrameTooLargeError, FrameType, IllFormedTextError, encode
+from framelet import ConnectionStateError, FrameTooLargeError, IllFormedTextError
 from framelet_client import (
     Client,
-    ClientLimits,
 )
 from framelet_client.cli.line_source import LineSource
+from framelet_server import Server
+
+from .scripted import ASK, PATIENCE, connect, reply
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
 
-    from tests.integration.conftest import Script, ScriptedServer, Step
-
-PATIENCE = 20.0
-ASK = len(encode(FrameType.REQUEST, b"ab"))  # octets of the request that most scripts expect
-
-
-def reply(text: str) -> bytes:
-    return encode(FrameType.REPLY, text.encode())
-
-
-def connect(server: ScriptedServer, **limits: float) -> Client:
-    return Client(server.host, server.port, limits=ClientLimits().replace(**limits))
+    from tests.integration.conftest import Script, Step
 
 
 @pytest.mark.req("REQ-FLOW-4")
@@ -133,6 +124,24 @@ def test_a_slow_iterable_has_each_text_sent_at_once(scripted_server: Script) -> 
 
     with connect(server) as client:
         assert list(client.pipeline(texts())) == ["1"] * 3
+
+
+def test_no_frame_is_left_half_sent_while_the_iterable_takes_its_time() -> None:
+    received = threading.Semaphore(0)
+    served: list[bool] = []
+
+    def count(text: str) -> str:
+        received.release()
+        return str(len(text))
+
+    def texts() -> Iterator[str]:
+        for _ in range(12):
+            yield "x" * 2_000_000  # each one a batch of its own, and more than a socket takes at once
+            served.append(received.acquire(timeout=PATIENCE))
+
+    with Server(("127.0.0.1", 0), count) as server, Client(server.address) as client:
+        assert list(client.pipeline(texts())) == ["2000000"] * 12
+    assert served == [True] * 12
 
 
 def test_an_empty_pipeline_ends_at_once(scripted_server: Script) -> None:

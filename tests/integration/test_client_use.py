@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import signal
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from framelet import (
-    AddressError,
     ConnectionStateError,
-    FrameTooLargeError,
-    FrameType,
+    FrameletError,
     HelloReceived,
     PingTooLargeError,
     StoppedReceived,
-    encode,
     reverse,
 )
 from framelet_client import (
@@ -31,22 +31,12 @@ from framelet_client import (
 )
 from framelet_server import Server, StopPolicy
 
+from .scripted import ASK, PATIENCE, connect, reply
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
-    from tests.integration.conftest import Script, ScriptedServer
-
-PATIENCE = 20.0
-ASK = len(encode(FrameType.REQUEST, b"ab"))  # octets of the request that most scripts expect
-
-
-def reply(text: str) -> bytes:
-    return encode(FrameType.REPLY, text.encode())
-
-
-def connect(server: ScriptedServer, **limits: float) -> Client:
-    return Client(server.host, server.port, limits=ClientLimits().replace(**limits))
+    from tests.integration.conftest import Script
 
 
 def in_background(call: Callable[[], object]) -> threading.Thread:
@@ -75,19 +65,6 @@ def test_nobody_listens(tmp_path: Path) -> None:
         Client(f"unix:/{'x' * 200}")
 
 
-@pytest.mark.parametrize("host", ["a..b", "x" * 70, "no-such-host.invalid"])
-def test_the_name_is_unknown(host: str) -> None:
-    with pytest.raises(ConnectError):
-        Client(host, 1)
-
-
-def test_the_address_is_none() -> None:
-    with pytest.raises(AddressError):
-        Client("ftp://127.0.0.1")
-    with pytest.raises(AddressError):
-        Client("framelet://127.0.0.1:1", 2)
-
-
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX])
 def test_the_server_does_not_accept(family: int, tmp_path: Path) -> None:
     crowd = [socket.socket(family) for _ in range(4)]
@@ -102,7 +79,7 @@ def test_the_server_does_not_accept(family: int, tmp_path: Path) -> None:
         started = time.monotonic()
         with pytest.raises(ConnectError, match="timed out"):
             Client(host, limits=ClientLimits(connect_timeout=0.1))
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 9  # the default is 10
         for sock in crowd:
             sock.close()
 
@@ -119,6 +96,63 @@ def test_every_address_of_a_name_gets_its_turn(
     found.pop()
     with pytest.raises(ConnectError, match="refused"):
         Client("twice", 1)
+
+
+def test_an_address_that_swallows_packets_does_not_hold_up_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    with contextlib.ExitStack() as undo:
+        server = undo.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()
+        listener = undo.enter_context(socket.create_server(("127.0.0.2", 0), backlog=0))
+        hole = listener.getsockname()
+        for _ in range(4):  # the system drops the SYN of whoever comes after them
+            sock = undo.enter_context(socket.socket())
+            sock.settimeout(0.0)
+            sock.connect_ex(hole)
+        kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        six = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", free_port(), 0, 0))
+        found = [(*kind, hole), (*kind, hole), six, (*kind, server), (*kind, hole)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        gc.collect()
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        started = time.monotonic()
+        # A fifth of this time for each address would be minutes.
+        with Client("several", 1, limits=ClientLimits(connect_timeout=500.0)) as client:
+            assert time.monotonic() - started < 20
+            assert len(list(Path("/proc/self/fd").iterdir())) == before + 1  # none of the losing attempts
+            assert not client.closed
+
+
+def connect_as(where: Any, **settings: Any) -> Client:
+    return Client(getattr(where, "address", where), **settings)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.request(b"x"),
+        lambda client: client.request(None),
+        lambda client: client.ping(5),
+        lambda client: client.stop(b"token"),
+        lambda client: client.send("C1", "x"),
+        lambda client: client.send(None, "x"),
+        lambda client: client.send(0xC1, b"x"),
+        lambda client: list(client.pipeline(b"ab")),
+        lambda client: list(client.pipeline([None])),
+        lambda client: connect_as(client, limits={}),
+        lambda client: connect_as(client, limits=5),
+        lambda client: connect_as(client, tls=True),
+        lambda client: Client(client.address.host, client.address.port + 65_536),
+        lambda client: Client(client.address.host, 10**30),
+        lambda client: Client(client.address.host, client.address.port > 0),
+        lambda client: connect_as([client]),
+    ],
+)
+def test_an_argument_of_the_wrong_kind_is_told_and_costs_nothing(
+    reversal: Server, call: Callable[[Client], object]
+) -> None:
+    with Client(reversal.address) as client:
+        with pytest.raises(FrameletError, match=r" is not? | must be | is a(?:re)? |are ClientLimits"):
+            call(client)
+        assert client.request("ab") == "ba"
 
 
 # One call at a time.
@@ -206,12 +240,6 @@ def test_a_text_comes_back_reversed(reversal: Server, text: str) -> None:
         assert client.request(text) == reverse(text)
 
 
-def test_a_long_pipeline_loses_nothing(reversal: Server) -> None:
-    with Client(str(reversal.address)) as client:
-        replies = client.pipeline(str(number) for number in range(20_000))
-        assert all(text == str(number)[::-1] for number, text in enumerate(replies))
-
-
 def test_ping_and_hello_and_an_application_type() -> None:
     with (
         Server(("127.0.0.1", 0), handlers={0xC1: str.upper}) as server,
@@ -227,19 +255,9 @@ def test_ping_and_hello_and_an_application_type() -> None:
         assert client.send(0xC1, "loud") == "LOUD"
         with pytest.raises(AnswerError, match="ERROR 404"):
             client.send(0xC2, "nobody")
-        with pytest.raises(ConnectionStateError, match="no application type"):
+        with pytest.raises(ConnectionStateError, match="not an application type"):
             client.send(0x01, "nobody")
         assert client.request("ab") == "ba"
-
-
-@pytest.mark.req("REQ-SIZE-6")
-def test_after_hello_the_servers_maximum_holds(scripted_server: Script) -> None:
-    server = scripted_server(5, encode(FrameType.HELLO, b"framelet/1 max-body=65536"))
-    with connect(server) as client:
-        client.hello()
-        with pytest.raises(FrameTooLargeError):
-            client.request("x" * 65_537)
-        assert not client.closed
 
 
 def test_stop_stops_the_server_and_closes_the_connection(tmp_path: Path) -> None:
@@ -254,16 +272,6 @@ def test_stop_stops_the_server_and_closes_the_connection(tmp_path: Path) -> None
         assert server.wait(PATIENCE)
 
 
-@pytest.mark.req("REQ-STOP-13")
-def test_frames_behind_a_stop_are_reported_as_unanswered(scripted_server: Script) -> None:
-    stopped = encode(FrameType.STOPPED, b"closed=0 cut=0")
-    server = scripted_server(5, stopped, scripted_server.fin)
-    with connect(server) as client:
-        client.stop()
-        with pytest.raises(ConnectionStateError):
-            client.request("ab")
-
-
 def test_a_stop_with_the_wrong_token_changes_nothing() -> None:
     with (
         Server(("127.0.0.1", 0), stop_policy=StopPolicy.with_token("rightly")) as server,
@@ -274,31 +282,3 @@ def test_a_stop_with_the_wrong_token_changes_nothing() -> None:
         assert caught.value.code == 403
         assert client.request("ab") == "ba"
         assert client.stop("rightly") == StoppedReceived(0, 0)
-
-
-def test_all_kinds_of_address(tmp_path: Path) -> None:
-    addresses: list[Any] = [f"unix:{tmp_path}/sock", ("127.0.0.1", 0)]
-    if socket.has_ipv6:
-        addresses.append(("::1", 0))
-    for address in addresses:
-        with Server(address) as server, Client(str(server.address)) as client:
-            assert client.request("ab") == "ba"
-            assert client.address == server.address
-
-
-def test_many_threads_with_a_client_each(reversal: Server) -> None:
-    results: list[bool] = []
-
-    def work(name: str) -> None:
-        with Client(str(reversal.address)) as client:
-            results.append(
-                all(
-                    text == f"{name}{number}"[::-1]
-                    for number, text in enumerate(client.pipeline(f"{name}{n}" for n in range(1_000)))
-                )
-            )
-
-    threads = [in_background(lambda name=name: work(name)) for name in "abcdefgh"]  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
-    for thread in threads:
-        thread.join(PATIENCE)
-    assert results == [True] * 8

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from framelet import ErrorCode, FrameType, Role
 from framelet.registry import type_kinds
+from framelet_conformance.expectations import octets
 
 from .dissecting import (
     GET,
@@ -56,15 +57,6 @@ def show(tmp_path: Path) -> Callable[..., list[Packet]]:
 # The vectors.
 
 MOST_OCTETS = 200_000
-
-
-def octets(value: str | list[dict[str, Any]]) -> bytes:
-    if isinstance(value, str):
-        return bytes.fromhex(value)
-    return b"".join(
-        bytes.fromhex(piece["hex"]) if "hex" in piece else bytes.fromhex(piece["repeat"]) * piece["times"]
-        for piece in value
-    )
 
 
 def vectors() -> Iterator[tuple[str, Role, bytes]]:
@@ -187,7 +179,7 @@ def test_the_summary_names_each_frame_of_a_packet(tmp_path: Path) -> None:
         ["Framelet", "REQUEST(2) PING(1) ignorable(3)"],
         ["Framelet", "never assigned(refused)"],
         ["Framelet", "behind a refused header"],
-        ["Framelet", "ERROR(503 frame-too-large) ERROR(499 of a later version)"],
+        ["Framelet", "ERROR(503 frame-too-large) ERROR(499 application)"],
     ]
 
 

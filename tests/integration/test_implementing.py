@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
     from framelet_server import Server
 
-    Serve = Callable[..., Server]
+    from .peers import Serve
+
     Play = Callable[..., subprocess.CompletedProcess[str]]
+
+pytestmark = pytest.mark.slow
 
 SPEC = Path(__file__).parents[2] / "spec"
 TEXT = (SPEC / "IMPLEMENTING.md").read_text(encoding="utf-8")

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from framelet import ErrorCode, FrameType, TypeRange, encode, grammar
 from framelet.grammar import Hello
 from framelet.registry import type_kinds
+from framelet_conformance.expectations import octets
 
 kaitaistruct = pytest.importorskip("kaitaistruct", reason="the Python package kaitaistruct is not installed")
 
@@ -76,15 +77,6 @@ class Stream(NamedTuple):
 
     frames: tuple[bytes, ...]
     rest: bytes
-
-
-def octets(value: str | list[dict[str, Any]]) -> bytes:
-    if isinstance(value, str):
-        return bytes.fromhex(value)
-    return b"".join(
-        bytes.fromhex(piece["hex"]) if "hex" in piece else bytes.fromhex(piece["repeat"]) * piece["times"]
-        for piece in value
-    )
 
 
 def split(data: bytes) -> Stream:

@@ -44,7 +44,8 @@ def test_the_page_names_all_locks() -> None:
                 found |= {
                     f"{klass.name}.{line[1]}"
                     for line in re.finditer(
-                        r"self\.(\w+) = threading\.R?(?:Lock|Condition)", ast.unparse(klass)
+                        r"self\.(\w+)(?:: threading\.\w+)? = threading\.R?(?:Lock|Condition)",
+                        ast.unparse(klass),
                     )
                 }
     assert len(channel.LOCKS) > 1  # the channels share these
@@ -99,7 +100,7 @@ def pairs(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
         if not frame.f_globals["__name__"].startswith("framelet_server."):
             return None
         line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-        (attribute,) = re.findall(r"self\.(\w+) = ", line)
+        (attribute,) = re.findall(r"self\.(\w+)(?:: [\w.]+)? = ", line)
         return NamedLock(f"{type(frame.f_locals['self']).__name__}.{attribute}", make_lock, found)
 
     monkeypatch.setattr(

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import FrameletCommand
 
-    from framelet_server import Server
+    from .peers import Serve
 
-    Serve = Callable[..., Server]
 
 MANY = 1_100
 PREPARED = f"""

@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -19,17 +20,20 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from framelet import FrameType, encode
+from framelet.errors import install_command
 from framelet_server import Endpoint, ListenError, MissingExtraError, Server, StopPolicy, registry
+from framelet_server.observe import liveness
 from framelet_server.observe.metrics import describe
+
+from .scripted import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.integration.conftest import Gate, Peer
+    from tests.integration.conftest import Command, Gate, Peer
 
-    Serve = Callable[..., Server]
-    Connect = Callable[..., Peer]
-    Until = Callable[[Callable[[], object]], None]
+    from .peers import Connect, Serve
+
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -42,6 +46,17 @@ def get(where: object, path: str) -> tuple[int, str]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()
+
+
+def endpoint_of(server: Command) -> str:
+    """Where a command that logs at info says that its pages are."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for line in server.errors:
+            if found := re.search(r"metrics on http://(\S+)/metrics", line):
+                return found[1]
+        time.sleep(0.001)
+    raise AssertionError("no line names an endpoint")
 
 
 def series(text: str) -> dict[str, float]:
@@ -93,8 +108,8 @@ def end_by_reset(peer: Peer) -> None:
         (end_by_reset, "lost"),
     ],
 )
-def test_a_connection_leaves_one_line(  # noqa: PLR0913 - fixtures
-    serve: Serve, connect: Connect, until: Until, caplog: pytest.LogCaptureFixture, *, end: Any, how: str
+def test_a_connection_leaves_one_line(
+    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, *, end: Any, how: str
 ) -> None:
     caplog.set_level("INFO", "framelet_server")
     server = serve()
@@ -121,7 +136,7 @@ def test_a_connection_leaves_one_line(  # noqa: PLR0913 - fixtures
     assert server.metrics().connections_ended == {how: 1}
 
 
-def test_what_ends_many_is_told_apart(serve: Serve, connect: Connect, until: Until, gate: Gate) -> None:
+def test_what_ends_many_is_told_apart(serve: Serve, connect: Connect, gate: Gate) -> None:
     server = serve(idle_timeout=0.1)
     peer = connect(server)
     assert peer.error() == 505
@@ -200,7 +215,7 @@ def test_refusals_do_not_flood_the_log_and_are_all_counted(
 # Numbers.
 
 
-def test_the_numbers_of_a_server(serve: Serve, connect: Connect, until: Until, endpoint: Any) -> None:
+def test_the_numbers_of_a_server(serve: Serve, connect: Connect, endpoint: Any) -> None:
     server = serve(str.upper, handlers={0xC0: str.lower}, stop_policy=StopPolicy.with_token("sesame"))
     where = endpoint(server)
     peer = connect(server)
@@ -210,7 +225,7 @@ def test_the_numbers_of_a_server(serve: Serve, connect: Connect, until: Until, e
     found = series(get(where, "/metrics")[1])
     assert found["framelet_frames_total"] == 6
     assert found["framelet_answers_total"] == 5
-    assert found["framelet_octets_received_total"] == 6 * 5 + 9
+    assert found["framelet_received_bytes_total"] == 6 * 5 + 9
     assert found["framelet_errors_total[404]"] == found["framelet_errors_total[403]"] == 1
     assert found["framelet_stops_refused_total"] == 1
     assert found["framelet_handler_seconds_count"] == 2
@@ -265,7 +280,7 @@ def test_numbers_are_right_under_load_and_never_fall(serve: Serve, connect: Conn
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    with pytest.raises(MissingExtraError, match=re.escape("pip install 'framelet[metrics]'")):
+    with pytest.raises(MissingExtraError, match=re.escape(install_command("metrics"))):
         Endpoint(Server(("127.0.0.1", 0)))
 
 
@@ -281,7 +296,7 @@ def test_the_document_names_each_metric() -> None:
 
 
 def test_all_is_told_while_every_worker_is_stuck(
-    serve: Serve, connect: Connect, until: Until, gate: Gate, endpoint: Any
+    serve: Serve, connect: Connect, gate: Gate, endpoint: Any
 ) -> None:
     server = serve(gate, threads=2)
     where = endpoint(server)
@@ -308,6 +323,19 @@ def test_all_is_told_while_every_worker_is_stuck(
     assert get(where, "/metrics")[0] == 200
 
 
+def test_a_pause_is_no_standstill(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(liveness, "SILENCE", 0.05)  # less than between two beats
+    server, go_on = serve(), threading.Event()
+    server._running().context.timers.schedule(0.0, go_on.wait)
+    try:
+        until(lambda: time.monotonic() - server._running().probe._beat_at > 0.1)
+        assert server.health.alive
+        until(lambda: not server.health.alive)
+    finally:
+        go_on.set()
+    until(lambda: server.health.alive)
+
+
 def test_a_server_that_was_not_started_is_not_ready(endpoint: Any) -> None:
     where = endpoint(Server(("127.0.0.1", 0)))
     assert get(where, "/readyz") == (503, "not started\n")
@@ -332,13 +360,34 @@ def test_slow_and_bad_requests_do_not_block_others(serve: Serve, endpoint: Any) 
         assert b" 501 " in client.recv(4096)
 
 
-def test_the_command_serves_its_metrics(command: Callable[..., Any], connect: Connect, until: Until) -> None:
+@pytest.mark.parametrize(
+    ("host", "name", "status"),
+    [
+        ("127.0.0.1", "evil.example:1", 421),
+        ("127.0.0.1", "127.0.0.1.evil.example", 421),
+        ("127.0.0.1", "[", 421),
+        ("127.0.0.1", "", 421),
+        ("127.0.0.1", "10.1.2.3:1", 200),
+        ("127.0.0.1", "[::1]:1", 200),
+        ("127.0.0.1", "LocalHost", 200),
+        ("localhost", "localhost:1", 200),
+        ("0.0.0.0", "evil.example", 200),  # noqa: S104 - what a program may ask for
+    ],
+)
+def test_a_page_of_another_name_reads_nothing(host: str, name: str, status: int) -> None:
+    with Endpoint(Server(("127.0.0.1", 0)), host) as where:
+        request = urllib.request.Request(f"http://{host}:{where.address[1]}/metrics", headers={"Host": name})
+        with pytest.raises(urllib.error.HTTPError) as error:
+            urllib.request.urlopen(request, timeout=20)  # noqa: S310 - http
+        with error.value:
+            assert error.value.code == (503 if status == 200 else status)  # 503: the server is not started
+
+
+def test_the_command_serves_its_metrics(command: Callable[..., Any], connect: Connect) -> None:
     server = command("--metrics", "0", "--log-level", "info", "--log-format", "json")
     peer = connect(server.address())
     assert peer.ask("ab") == "ba"
-    until(lambda: any("metrics on" in line for line in server.errors))
-    (line,) = [line for line in server.errors if "metrics on" in line]
-    where = json.loads(line)["message"].removeprefix("metrics on http://").removesuffix("/metrics")
+    where = endpoint_of(server)
     assert where.startswith("127.0.0.1:")
     assert series(get(where, "/metrics")[1])["framelet_frames_total"] == 1
     assert get(where, "/readyz") == (200, "ready\n")
@@ -351,13 +400,19 @@ def test_the_command_serves_its_metrics(command: Callable[..., Any], connect: Co
     assert (ended["frames"], ended["answers"], ended["ended"]) == (1, 1, "client")
 
 
-def test_a_port_for_metrics_that_is_taken_costs_one_line_and_status_1(command: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_for_metrics_that_is_taken_costs_one_line_and_status_1(
+    command: Callable[..., Any], workers: str
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
-        status, log = command("--metrics", where).finish()
+        status, log = command("--metrics", where, "--workers", workers).finish()
     assert (status, log) == (
         1,
-        f"framelet-server: error: cannot serve metrics on {where}: Address already in use\n",
+        (
+            f"framelet-server: error: cannot serve metrics on {where}: Address already in use; "
+            "another server or program has it: stop that, or take another\n"
+        ),
     )
 
 
@@ -369,6 +424,47 @@ def test_a_wrong_place_for_metrics_costs_one_line_and_status_2(
     assert status == 2
     assert log.count("\n") == 1
     assert "is no port" in log
+
+
+def test_without_the_package_the_command_says_the_same_for_one_process_and_for_several(
+    command: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "prometheus_client.py").write_text("raise ModuleNotFoundError(name=__name__)")
+    first = {"PYTHONPATH": str(tmp_path)}
+    ended = [command("--metrics", "0", "--workers", workers, env=first).finish() for workers in ("1", "2")]
+    assert ended[0] == ended[1]
+    assert ended[0][0] == 2
+    assert install_command("metrics") in ended[0][1]
+
+
+def test_a_page_needs_no_module_that_was_not_read_before() -> None:
+    # There may be no descriptor left to read it with.  Other tests of this process have read them all.
+    program = """
+import sys, urllib.request
+from framelet_server import Endpoint, Server
+with Server(("127.0.0.1", 0)) as server, Endpoint(server) as endpoint:
+    with urllib.request.urlopen(f"http://{endpoint}/healthz") as page:
+        page.read()
+    before = set(sys.modules)
+    with urllib.request.urlopen(f"http://{endpoint}/metrics") as page:
+        assert page.read()
+    print(sorted(set(sys.modules) - before))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True, timeout=60
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_pages_come_while_the_system_allows_no_further_thread(serve: Serve, endpoint: Any) -> None:
+    where = endpoint(serve())
+    before = threading.stack_size(1 << 46)  # more than there is
+    try:
+        with pytest.raises(RuntimeError):
+            threading.Thread(target=print).start()
+        assert get(where, "/readyz") == (200, "ready\n")
+    finally:
+        threading.stack_size(before)
 
 
 def test_an_endpoint_says_where_it_cannot_listen() -> None:

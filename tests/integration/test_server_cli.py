@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import socket
@@ -11,10 +12,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.integration.peers import Terminal
+from tests.integration.scripted import close_all
 
 from framelet import UnixAddress
 from framelet_client import AnswerError, Client, ConnectError
 from framelet_server import ServerLimits
+
+from .scripted import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +75,30 @@ def test_a_signal_drains_and_the_status_is_0(command: Callable[..., Any], number
         assert client.request("before") == "erofeb"
         server.process.send_signal(number)
     assert server.finish() == (0, "")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c_says_how_not_to_wait(
+    connect: Callable[..., Any], until: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    (tmp_path / "blocking.py").write_text(
+        "import pathlib, time\ndef block(text): pathlib.Path('blocked').touch(), time.sleep(900)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    with Terminal() as terminal:
+        command = [sys.executable, "-m", "framelet_server", "--port", "0", "--workers", workers]
+        server = terminal.start([*command, "--handler", "blocking:block", "--drain-timeout", "900"])
+        try:
+            line = terminal.read(b"\n").decode()
+            blocked = connect(line.split()[-1])
+            blocked.request("x")
+            until((tmp_path / "blocked").exists)
+            server.send_signal(signal.SIGINT)
+            terminal.read(b"press Ctrl-C again to end at once")
+            server.send_signal(signal.SIGINT)
+            assert server.wait(20) == -signal.SIGINT
+        finally:
+            server.kill()
 
 
 def test_relays_are_named_one_by_one(command: Callable[..., Any], connect: Callable[..., Any]) -> None:
@@ -129,7 +158,7 @@ def test_a_handler_of_the_working_directory_answers(command: Callable[..., Any],
         assert caught.value.code == 404
 
 
-@pytest.mark.req("REQ-STOP-3", "REQ-STOP-5", "REQ-SEC-3")
+@pytest.mark.req("REQ-STOP-3", "REQ-STOP-5", "REQ-SEC-3", "REQ-SEC-4")
 @pytest.mark.parametrize("source", ["file", "environment"])
 def test_a_token_comes_from_a_file_or_the_environment(
     command: Callable[..., Any], tmp_path: Path, source: str
@@ -167,7 +196,7 @@ def test_a_token_comes_from_a_file_or_the_environment(
         (("--frame-timeout", "soon"), "soon"),
         (("--handler", "no_such_module:f"), "no_such_module"),
         (("--handler", "os:no_such_function"), "no_such_function"),
-        (("--handler", "os:sep"), "no function"),
+        (("--handler", "os:sep"), "it is not a function"),
         (("--handler", "os"), "expected MODULE:FUNCTION"),
         (("--handler", "raising:f"), "RuntimeError: two lines"),
         (("--handler", "leaving:f"), "SystemExit: 0"),
@@ -203,7 +232,8 @@ def test_a_port_in_use_costs_one_line_and_status_1(tmp_path: Path) -> None:
         ended = run("--port", str(port), cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (CANNOT_SERVE, "")
     assert ended.stderr == (
-        f"framelet-server: error: cannot listen on framelet://127.0.0.1:{port}: Address already in use\n"
+        f"framelet-server: error: cannot listen on framelet://127.0.0.1:{port}: Address already in use; "
+        "another server or program has it: stop that, or take another\n"
     )
 
 
@@ -270,26 +300,38 @@ def test_a_token_in_the_environment_that_is_not_utf_8_costs_one_line(command: Ca
     assert log == "framelet-server: error: the stop token is not UTF-8\n"
 
 
-def test_a_standard_output_that_fails_ends_the_server_with_one_line(command: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("--version",)])
+def test_a_standard_output_that_fails_ends_the_server_with_one_line(
+    command: Callable[..., Any], arguments: tuple[str, ...]
+) -> None:
     # Whoever started it waits for that line; a server that goes on without it would never be found.
     with open("/dev/full", "w") as full:  # noqa: PTH123 - a device, no path of ours
-        server = command(stdout=full)
+        server = command(*arguments, stdout=full)
     assert server.finish() == (
         CANNOT_SERVE,
         "framelet-server: error: cannot write to standard output: No space left on device\n",
     )
 
 
-def test_a_standard_output_that_is_closed_is_done_without(
-    command: Callable[..., Any], tmp_path: Path, until: Callable[..., None]
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
+def test_in_place_of_a_standard_descriptor_that_is_closed_there_is_dev_null(
+    command: Callable[..., Any], tmp_path: Path, workers: str, closed: tuple[int, ...]
 ) -> None:
+    (tmp_path / "standard.py").write_text(
+        "import os\ndef handler(text):\n    print(text)\n    return os.readlink(f'/proc/self/fd/{text}')\n"
+    )
     path = tmp_path / "framelet.sock"
-    server = command("--unix", str(path), preexec_fn=lambda: os.close(1))
+    server = command(
+        *("--unix", str(path), "--workers", workers, "--handler", "standard:handler"),
+        preexec_fn=functools.partial(close_all, closed),
+    )
 
     def stopped() -> bool:
         """Whether it could be stopped: its file is there a moment before it listens."""
         try:
             with Client(f"unix:{path}") as client:
+                assert [client.request(str(number)) for number in closed] == [os.devnull] * len(closed)
                 client.stop()
         except ConnectError:
             return False

@@ -12,6 +12,8 @@ import pytest
 
 from framelet import FrameDecoder, FrameType, TcpAddress, encode
 
+from .scripted import until
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -19,8 +21,7 @@ if TYPE_CHECKING:
 
     from framelet_server import Server
 
-    Serve = Callable[..., Server]
-    Connect = Callable[..., Peer]
+    from .peers import Connect, Serve
 
 
 @pytest.fixture
@@ -71,6 +72,7 @@ def test_two_thousand_clients_are_served_by_four_threads(
     assert threading.active_count() == before + 5
 
 
+@pytest.mark.slow
 def test_ten_thousand_idle_connections_need_no_threads(serve: Serve, room: Any, crowd: Any) -> None:
     count = room(10_000)
     before = threading.active_count()
@@ -83,7 +85,7 @@ def test_ten_thousand_idle_connections_need_no_threads(serve: Serve, room: Any, 
 
 @pytest.mark.req("REQ-FLOW-6", "REQ-ERROR-8")
 def test_a_client_too_many_is_refused_and_room_is_given_when_one_leaves(
-    serve: Serve, connect: Connect, until: Any, poller: Any
+    serve: Serve, connect: Connect, poller: Any
 ) -> None:
     server = serve(poller=poller, max_connections=2)
     first, second = connect(server), connect(server)
@@ -96,11 +98,11 @@ def test_a_client_too_many_is_refused_and_room_is_given_when_one_leaves(
     assert first.ask("ab") == "ba"
     first.end()
     assert first.receive() is None
-    assert welcome(connect, server, until).ask("ab") == "ba"
+    assert welcome(connect, server).ask("ab") == "ba"
 
 
 @pytest.mark.req("REQ-FLOW-6")
-def test_refused_clients_that_do_not_leave_take_no_room(serve: Serve, connect: Connect, until: Any) -> None:
+def test_refused_clients_that_do_not_leave_take_no_room(serve: Serve, connect: Connect) -> None:
     server = serve(max_connections=3, linger_timeout=1_000)
     peers = [connect(server) for _ in range(3)]
     assert [peer.ask("ab") for peer in peers] == ["ba"] * 3
@@ -108,7 +110,7 @@ def test_refused_clients_that_do_not_leave_take_no_room(serve: Serve, connect: C
     assert [peer.error() for peer in refused] == [507] * 5
     peers[0].end()
     assert peers[0].receive() is None
-    assert welcome(connect, server, until).ask("ab") == "ba"
+    assert welcome(connect, server).ask("ab") == "ba"
 
 
 @pytest.mark.req("REQ-FLOW-6")
@@ -133,7 +135,7 @@ def test_refused_clients_are_bounded_too(serve: Serve, connect: Connect) -> None
     assert first.ask("ab") == "ba"
 
 
-def welcome(connect: Connect, server: Server, until: Any) -> Peer:
+def welcome(connect: Connect, server: Server) -> Peer:
     """Connect until the server has noticed that somebody left."""
     found: list[Peer] = []
 

@@ -16,16 +16,13 @@ from framelet import Frame, FrameType, encode
 from framelet_server.connection.channel import Channel
 
 from .peers import sessions
+from .scripted import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.integration.conftest import Gate, Peer
 
-    from framelet_server import Server
+    from .peers import Connect, Serve
 
-    Serve = Callable[..., Server]
-    Connect = Callable[..., Peer]
 
 REQUEST = encode(FrameType.REQUEST, b"ab")
 REPLY = Frame(FrameType.REPLY, b"ba")
@@ -88,32 +85,17 @@ class TestFrame:
             refused.set()
             thread.join()
 
-    @pytest.mark.req("REQ-TIME-1", "REQ-TYPE-4")
-    def test_a_frame_that_is_only_discarded_has_it_too(self, serve: Serve, connect: Connect) -> None:
-        peer = connect(serve(frame_timeout=0.2))
-        peer.send(encode(0x80, b"xy")[:-1])
-        assert peer.error() == 504
-
-    @pytest.mark.req("REQ-TIME-1")
-    def test_whole_frames_may_go_on_for_longer(self, serve: Serve, connect: Connect) -> None:
-        peer = connect(serve(frame_timeout=0.2))
-        for _ in range(6):
-            peer.send(REQUEST[:3])
-            pass_time(0.05)
-            peer.send(REQUEST[3:])
-            assert peer.take(1) == [REPLY]
-
     @pytest.mark.req("REQ-TIME-1")
     @pytest.mark.parametrize("size", [5, 65_526], ids=["same-read", "next-read"])
     def test_the_time_of_a_handler_does_not_count(
         self, serve: Serve, connect: Connect, gate: Gate, poller: Any, size: int
     ) -> None:
-        peer = connect(serve(gate, poller=poller, frame_timeout=0.3, idle_timeout=0.3))
+        peer = connect(serve(gate, poller=poller, frame_timeout=0.6, idle_timeout=0.6))
         text = b"block".ljust(size, b"-")
         peer.send(encode(FrameType.REQUEST, text), encode(FrameType.REQUEST), REQUEST[:3])
         gate.await_entry()
         peer.await_receipt()
-        pass_time(0.4)
+        pass_time(0.8)
         gate.open()
         assert [len(reply) for reply in peer.replies(2)] == [size, 0]
         pass_time(0.1)
@@ -124,7 +106,7 @@ class TestFrame:
     def test_a_frame_that_came_in_time_is_served_however_late_the_workers_are(
         self, serve: Serve, connect: Connect, gate: Gate, poller: Any
     ) -> None:
-        server = serve(gate, poller=poller, threads=1, frame_timeout=0.2, idle_timeout=0.2)
+        server = serve(gate, poller=poller, threads=1, frame_timeout=0.8, idle_timeout=0.8)
         begun, fresh, busy = connect(server), connect(server), connect(server)
         begun.send(REQUEST[:3])
         assert fresh.ask("ab") == "ba"
@@ -132,7 +114,7 @@ class TestFrame:
         gate.await_entry()
         begun.send(REQUEST[3:])
         fresh.send(REQUEST)
-        pass_time(0.6)
+        pass_time(1.0)
         gate.open()
         assert begun.take(1) == [REPLY]
         assert fresh.take(1) == [REPLY]
@@ -141,7 +123,7 @@ class TestFrame:
     def test_a_stream_that_ended_in_time_gets_no_error_however_late_the_workers_are(
         self, serve: Serve, connect: Connect, gate: Gate, poller: Any
     ) -> None:
-        server = serve(gate, poller=poller, threads=1, frame_timeout=0.2, idle_timeout=0.2)
+        server = serve(gate, poller=poller, threads=1, frame_timeout=0.8, idle_timeout=0.8)
         begun, fresh, busy = connect(server), connect(server), connect(server)
         begun.send(REQUEST, REQUEST[:3])
         assert begun.take(1) == [REPLY]
@@ -150,7 +132,7 @@ class TestFrame:
         gate.await_entry()
         begun.end()
         fresh.end()
-        pass_time(0.6)
+        pass_time(1.0)
         gate.open()
         assert [begun.receive(), fresh.receive()] == [None, None]
 
@@ -163,37 +145,21 @@ class TestIdle:
     def test_a_client_that_says_nothing_more(
         self, serve: Serve, connect: Connect, poller: Any, first: bytes
     ) -> None:
-        peer = connect(serve(poller=poller, idle_timeout=0.2))
+        peer = connect(serve(poller=poller, idle_timeout=0.5))
         peer.send(first)
         assert [REPLY] * (first == REQUEST) == peer.take(int(first == REQUEST))
         assert peer.error() == 505
         assert peer.receive() is None
 
     @pytest.mark.req("REQ-TIME-3")
-    def test_every_frame_puts_it_off(self, serve: Serve, connect: Connect) -> None:
-        peer = connect(serve(idle_timeout=0.3))
-        for _ in range(6):
-            pass_time(0.1)
-            assert peer.ask("ab") == "ba"
-        assert peer.error() == 505
-
-    @pytest.mark.req("REQ-TIME-4")
-    def test_a_client_inside_a_frame_is_not_idle(self, serve: Serve, connect: Connect) -> None:
-        peer = connect(serve(idle_timeout=0.1))
-        peer.send(REQUEST[:6])
-        pass_time(0.3)
-        peer.send(REQUEST[6:])
-        assert peer.take(1) == [REPLY]
-
-    @pytest.mark.req("REQ-TIME-3")
     def test_it_is_not_put_off_by_the_deadline_of_a_frame_that_was_completed(
-        self, serve: Serve, connect: Connect, poller: Any, until: Any
+        self, serve: Serve, connect: Connect, poller: Any
     ) -> None:
-        server = serve(poller=poller, idle_timeout=0.1, frame_timeout=1_000.0)
+        server = serve(poller=poller, idle_timeout=0.5, frame_timeout=1_000.0)
         peer = connect(server)
         peer.send(REQUEST[:6])
         until(lambda: [session.connection.input_size for session in sessions(server)] == [6])
-        pass_time(0.3)  # so that the timer of the time before the frame has fired
+        pass_time(0.7)  # so that the timer of the time before the frame has fired
         peer.send(REQUEST[6:])
         assert peer.take(1) == [REPLY]
         assert peer.error() == 505
@@ -202,37 +168,12 @@ class TestIdle:
     def test_a_client_whose_handler_works_is_not_idle(
         self, serve: Serve, connect: Connect, gate: Gate, poller: Any
     ) -> None:
-        peer = connect(serve(gate, poller=poller, idle_timeout=0.1))
+        peer = connect(serve(gate, poller=poller, idle_timeout=0.5))
         peer.request("block")
         gate.await_entry()
-        pass_time(0.5)
+        pass_time(0.7)
         gate.open()
         assert peer.replies(1) == ["kcolb"]
-        assert peer.error() == 505
-
-    @pytest.mark.req("REQ-TIME-4")
-    def test_a_client_that_waits_for_stopped_is_not_idle(
-        self, serve: Serve, connect: Connect, gate: Gate
-    ) -> None:
-        server = serve(gate, idle_timeout=0.1)
-        busy, stopper = connect(server), connect(server)
-        busy.request("block")
-        gate.await_entry()
-        stopper.send(encode(FrameType.STOP))
-        pass_time(0.3)
-        gate.open()
-        assert stopper.take(1)[0].type == FrameType.STOPPED
-
-    @pytest.mark.req("REQ-TIME-3", "REQ-TIME-4")
-    def test_a_client_that_takes_long_over_its_answers_is_idle_only_after_the_last(
-        self, serve: Serve, connect: Connect, poller: Any
-    ) -> None:
-        peer = connect(serve(poller=poller, idle_timeout=0.8, max_unsent=100_000_000), SMALL)
-        peer.send(BIG * 12)
-        for _ in range(6):
-            assert len(peer.take(2)[0].body) == 1_000_000
-            pass_time(0.2)
-        assert peer.ask("ab") == "ba"
         assert peer.error() == 505
 
 
@@ -241,7 +182,7 @@ class TestWrite:
 
     @pytest.mark.req("REQ-TIME-5", "REQ-FLOW-1")
     def test_a_client_that_takes_nothing_is_cut_off_and_its_memory_freed(
-        self, serve: Serve, connect: Connect, poller: Any, monkeypatch: pytest.MonkeyPatch, until: Any
+        self, serve: Serve, connect: Connect, poller: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         channels = remember_channels(monkeypatch)
         server = serve(poller=poller, write_timeout=0.2, max_unsent=100_000_000)
@@ -256,18 +197,19 @@ class TestWrite:
     def test_a_client_that_takes_a_little_now_and_then_is_served(
         self, serve: Serve, connect: Connect, poller: Any
     ) -> None:
-        peer = connect(serve(poller=poller, write_timeout=0.4, max_unsent=100_000_000), SMALL)
+        peer = connect(serve(poller=poller, write_timeout=2, max_unsent=100_000_000), SMALL)
         peer.send(BIG * 12)
         for _ in range(6):
             assert len(peer.take(2)[0].body) == 1_000_000
-            pass_time(0.1)
+            pass_time(0.4)
         assert peer.ask("ab") == "ba"
 
+    @pytest.mark.slow
     @pytest.mark.req("REQ-TIME-5")
     def test_a_client_is_not_cut_off_because_the_workers_are_busy(
         self, serve: Serve, connect: Connect, gate: Gate, poller: Any
     ) -> None:
-        server = serve(gate, poller=poller, threads=1, write_timeout=0.15, max_unsent=100_000_000)
+        server = serve(gate, poller=poller, threads=1, write_timeout=2, max_unsent=100_000_000)
         peer, busy = connect(server, SMALL), connect(server)
         peer.send(BIG * 14)
         assert len(peer.take(1)[0].body) == 1_000_000
@@ -276,7 +218,7 @@ class TestWrite:
         busy.request("block")
         gate.await_entry()
         # It takes all that the system holds, and cannot get the rest before a worker is free.
-        took = take_until_silence(peer, 0.4)
+        took = take_until_silence(peer, 2.5)
         gate.open()
         took += peer.take(13 - len(took))
         assert {len(frame.body) for frame in took} == {1_000_000}
@@ -285,10 +227,10 @@ class TestWrite:
     def test_the_time_in_which_it_is_not_read_does_not_count(
         self, serve: Serve, connect: Connect, poller: Any
     ) -> None:
-        peer = connect(serve(poller=poller, frame_timeout=0.3, idle_timeout=0.3, max_unsent=1_000), SMALL)
+        peer = connect(serve(poller=poller, frame_timeout=1.5, idle_timeout=1.5, max_unsent=1_000), SMALL)
         sender = threading.Thread(target=peer.send, args=(BIG * 8 + REQUEST[:3],))
         sender.start()
-        pass_time(0.5)
+        pass_time(1.8)
         assert [len(frame.body) for frame in peer.take(8)] == [1_000_000] * 8
         sender.join()
         peer.send(REQUEST[3:])
@@ -311,7 +253,7 @@ class TestLinger:
 
     @pytest.mark.req("REQ-ERROR-8")
     def test_a_client_that_does_not_close_is_closed(
-        self, serve: Serve, connect: Connect, poller: Any, monkeypatch: pytest.MonkeyPatch, until: Any
+        self, serve: Serve, connect: Connect, poller: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         channels = remember_channels(monkeypatch)
         peer = connect(serve(poller=poller, linger_timeout=0.2))
@@ -339,7 +281,7 @@ class TestLinger:
         self, serve: Serve, connect: Connect, how: str
     ) -> None:
         # The system has taken all answers, but the client has not: closing now would reset them away.
-        server = serve(linger_timeout=0.2)
+        server = serve(linger_timeout=3)
         peer = connect(server, SMALL)
         peer.send(BIG * 3)
         peer.await_receipt()
@@ -358,7 +300,7 @@ class TestLinger:
         thread.start()
         try:
             for _ in range(3):
-                pass_time(0.15)
+                pass_time(1.2)
                 assert len(peer.take(1)[0].body) == 1_000_000
             if how == "fatal error":
                 assert peer.error() == 501
@@ -369,7 +311,7 @@ class TestLinger:
 
     @pytest.mark.req("REQ-ERROR-8", "REQ-TIME-5")
     def test_a_client_that_takes_a_little_again_and_again_is_not_waited_for_without_end(
-        self, serve: Serve, connect: Connect, until: Any
+        self, serve: Serve, connect: Connect
     ) -> None:
         server = serve(linger_timeout=0.1, write_timeout=0.3)
         peer = connect(server, SMALL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import errno
 import logging
 import threading
@@ -10,19 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from framelet import AnswerMalformedError, FrameType, IllFormedTextError, encode
+from framelet import FrameType, HandlerError, IllFormedTextError, encode
 from framelet_server import StopPolicy
 from framelet_server.service.calls import HandlerCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tests.integration.peers import Gate, Peer
+    from tests.integration.peers import Gate
 
-    from framelet_server import Server
+    from .peers import Connect, Serve
 
-    Serve = Callable[..., Server]
-    Connect = Callable[..., Peer]
 
 APPLICATION = 0xC0
 
@@ -50,6 +49,50 @@ def returning(answer: Any) -> Callable[[str], str]:
 
 def endless(text: str) -> str:
     return endless(text) if text == "fail" else text.upper()
+
+
+class NotFoundError(HandlerError):
+    """A handler's own class of errors, with parameters of its own."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(462, f"no {what} 🙂")
+
+
+class WrongError(HandlerError):
+    def __init__(self) -> None:
+        pass
+
+
+REFUSING: dict[str, tuple[Callable[[str], str], bytes]] = {
+    "code": (raising(HandlerError(460)), b"460 an error of the application's own"),
+    "code and text": (raising(HandlerError(499, "words")), b"499 words"),
+    "subclass": (raising(NotFoundError("room")), "462 no room 🙂".encode()),
+    "passed on": (raising(HandlerError(404, "from elsewhere")), b"404 from elsewhere"),
+    "surrogate": (raising(HandlerError(460, "a\ud800")), b"460 a?"),
+    "without code": (raising(WrongError()), b"450 the server's handler failed on this frame"),
+}
+
+
+@pytest.mark.req("REQ-ERROR-15", "REQ-ERROR-4")
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+@pytest.mark.parametrize("executor", [0, 1])
+@pytest.mark.parametrize("case", REFUSING)
+def test_a_handler_refuses_its_frame_with_a_code_of_the_application(  # noqa: PLR0913, PLR0917 - fixtures
+    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, case: str, executor: int, at_once: int
+) -> None:
+    handler, body = REFUSING[case]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        server = serve(handler, handlers={APPLICATION: handler}, executor=pool if executor else None)
+        peer = connect(server)
+        for _ in range(3):
+            peer.request(*["fail", "a", "fail"][:at_once])
+            expected = [(FrameType.ERROR, body), (FrameType.REPLY, b"A"), (FrameType.ERROR, body)]
+            assert [(frame.type, frame.body) for frame in peer.take(at_once)] == expected[:at_once]
+        peer.send(encode(APPLICATION, b"fail"))
+        assert peer.take(1) == [(FrameType.ERROR, body)]
+        assert server.metrics().errors == {body[:3].decode(): 4 + 3 * (at_once == 3)}
+        server.stop()
+    assert (body[:4] == b"450 ") == any("handler" in record.message for record in caplog.records)
 
 
 FAILING: dict[str, Callable[..., Any]] = {
@@ -93,68 +136,6 @@ def test_a_handler_that_fails_costs_its_caller_one_recoverable_error(
     logged = [record for record in caplog.records if record.levelname == "ERROR"]
     assert len(logged) == 3
     assert all("handler" in record.message for record in logged)
-
-
-@pytest.mark.req("REQ-HELLO-5")
-@pytest.mark.parametrize("excess", [0, 1])
-def test_an_answer_larger_than_the_server_allows(serve: Serve, connect: Connect, excess: int) -> None:
-    peer = connect(serve(lambda _: "x" * (65_536 + excess), max_body=65_536))
-    peer.request("a")
-    if excess:
-        assert peer.error() == 451
-    else:
-        assert peer.replies(1) == ["x" * 65_536]
-    peer.send(encode(FrameType.PING))
-    assert peer.take(1)[0].type == FrameType.PONG
-
-
-@pytest.mark.req("REQ-HELLO-5")
-def test_an_answer_larger_than_the_client_allows(serve: Serve, connect: Connect) -> None:
-    peer = connect(serve(lambda _: "x" * 65_537))
-    peer.request("a")
-    assert peer.replies(1) == ["x" * 65_537]
-    peer.send(encode(FrameType.HELLO, b"framelet/1 max-body=65536"))
-    assert peer.take(1)[0].type == FrameType.HELLO
-    peer.request("a")
-    assert peer.error() == 451
-
-
-def test_a_handlers_own_answer_too_large_error_is_its_own_failure(serve: Serve, connect: Connect) -> None:
-    # Only the server can know what is too large; and an ERROR must not tell what a handler raised.
-    peer = connect(serve(raising(AnswerMalformedError("/etc/secret"))))
-    peer.request("fail")
-    (frame,) = peer.take(1)
-    assert frame.body[:4] == b"450 "
-    assert b"secret" not in frame.body
-
-
-@pytest.mark.req("REQ-TYPE-5", "REQ-TYPE-6")
-def test_application_types_have_handlers_of_their_own(serve: Serve, connect: Connect, poller: Any) -> None:
-    server = serve(poller=poller, handlers={0xC0: str.upper, 0xFF: lambda text: text * 2})
-    peer = connect(server)
-    peer.send(encode(0xC0, b"ab"), encode(0xFF, b"ab"), encode(0xC1, b"ab"), encode(FrameType.REQUEST, b"ab"))
-    frames = peer.take(4)
-    assert [(frame.type, frame.body[:4]) for frame in frames] == [
-        (0xC0, b"AB"),
-        (0xFF, b"abab"),
-        (FrameType.ERROR, b"404 "),
-        (FrameType.REPLY, b"ba"),
-    ]
-
-
-@pytest.mark.req("REQ-TEXT-2")
-def test_a_handler_never_sees_ill_formed_text(serve: Serve, connect: Connect) -> None:
-    seen: list[str] = []
-
-    def handler(text: str) -> str:
-        seen.append(text)
-        return text
-
-    peer = connect(serve(handler, handlers={APPLICATION: handler}))
-    peer.send(encode(FrameType.REQUEST, b"\xed\xa0\x80"), encode(APPLICATION, b"\xff"))
-    assert [peer.error(), peer.error()] == [400, 400]
-    assert peer.ask("\0\ufeff\r\n") == "\0\ufeff\r\n"
-    assert seen == ["\0\ufeff\r\n"]
 
 
 def test_handlers_run_at_the_same_time_and_never_two_for_one_client(

@@ -15,12 +15,10 @@ from framelet import AddressError, ConfigurationError, FrameletError, TcpAddress
 from framelet_server import ListenError, Server, ServerLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from tests.integration.conftest import Gate
 
-    from tests.integration.conftest import Gate, Peer
+    from .peers import Connect, Serve
 
-    Serve = Callable[..., Server]
-    Connect = Callable[..., Peer]
 
 LOOPBACK = ("127.0.0.1", 0)
 
@@ -131,15 +129,6 @@ def test_a_server_that_was_not_started_cannot_be_ended(call: Any) -> None:
     assert server.stuck == 0
 
 
-def test_ending_again_does_nothing() -> None:
-    with Server(LOOPBACK, limits=QUICK) as server:
-        server.stop()
-        server.stop()
-        server.begin_drain()
-        server.force()
-    assert server.wait()
-
-
 def test_several_threads_may_stop_and_wait_at_once() -> None:
     with Server(LOOPBACK, limits=QUICK) as server:
         threads = [threading.Thread(target=server.stop) for _ in range(8)]
@@ -173,27 +162,6 @@ def test_nothing_is_left_behind(connect: Connect, poller: Any, listen_on: Any) -
                 peer.close()
     assert threading.active_count() == threads
     assert open_descriptors() == descriptors
-
-
-def test_nothing_is_left_behind_when_clients_linger_until_they_are_cut_off(
-    serve: Serve, connect: Connect, poller: Any
-) -> None:
-    descriptors = open_descriptors()
-    server = serve(poller=poller, linger_timeout=0.1)
-    peers = [connect(server) for _ in range(5)]
-    assert [peer.ask("ab") for peer in peers] == ["ba"] * 5
-    server.begin_drain()
-    server.force()
-    assert server.wait(20)
-    for peer in peers:
-        peer.close()
-    assert open_descriptors() == descriptors
-
-
-@pytest.mark.parametrize("port", [-1, 65_536, 1 << 40])
-def test_a_port_that_is_none_is_refused_as_such(port: int) -> None:
-    with pytest.raises(FrameletError):
-        Server(("127.0.0.1", port)).start()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shlex
 import shutil
 import signal
 import socket
@@ -15,20 +17,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.integration.test_observability import endpoint_of, get, series
 
 from framelet import ConfigurationError, FrameType, UnixAddress, encode
 from framelet_client import Client
 from framelet_server import EpollPoller, Server
 
+from .scripted import until
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from tests.integration.conftest import Command, Gate, Peer
+    from tests.integration.conftest import Command, Gate
+
+    from .peers import Connect, Serve
 
     Start = Callable[..., Command]
-    Serve = Callable[..., Server]
-    Connect = Callable[..., Peer]
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 STOP = encode(FrameType.STOP)
@@ -101,7 +106,7 @@ class TestNotifying:
 
     @pytest.mark.parametrize("workers", ["1", "2"])
     def test_ready_alive_and_stopping(self, command: Start, manager: Manager, workers: str) -> None:
-        server = command("--workers", workers, env={**manager.environment, "WATCHDOG_USEC": "400000"})
+        server = command("--workers", workers, env={**manager.environment, "WATCHDOG_USEC": "4000000"})
         ready = manager.hear("READY=1")
         address = server.address()
         assert ready["MAINPID"] == str(server.process.pid)
@@ -111,7 +116,9 @@ class TestNotifying:
         with Client(address) as client:
             client.stop()
         assert "sent STOP" in manager.hear("STOPPING=1")["STATUS"]
-        assert server.finish() == (0, "")
+        status, log = server.finish()
+        # A busy machine may hold the supervisor up for a quarter of so short a time, and it says so.
+        assert (status, [line for line in log.splitlines() if "itself was held up" not in line]) == (0, [])
 
     @pytest.mark.parametrize("workers", ["1", "2"])
     def test_a_signal_is_told_as_well(self, command: Start, abstract_manager: Manager, workers: str) -> None:
@@ -167,7 +174,7 @@ class Beats:
         """Whether nothing has been heard for two periods."""
         return time.monotonic() - self.last > 2 * self.PERIOD
 
-    def goes_on(self, until: Any) -> None:
+    def goes_on(self) -> None:
         """Wait for several signs more."""
         before = self.count
         until(lambda: self.count > before + 6)
@@ -177,30 +184,28 @@ class TestWatchdog:
     """A server that is stuck falls silent, and one that is busy does not."""
 
     def test_all_workers_in_slow_handlers_are_progress(
-        self, serve: Serve, connect: Connect, gate: Gate, poller: Any, until: Any
+        self, serve: Serve, connect: Connect, gate: Gate, poller: Any
     ) -> None:
         server, beats = serve(gate, threads=2, poller=poller), Beats()
         server.watch(beats.PERIOD, beats)
         for _ in range(2):
             connect(server).request("block")
             gate.await_entry()
-        beats.goes_on(until)
+        beats.goes_on()
         gate.open()
-        beats.goes_on(until)
+        beats.goes_on()
 
-    def test_a_worker_stuck_in_the_server_is_none(
-        self, serve: Serve, connect: Connect, poller: Any, until: Any
-    ) -> None:
+    def test_a_worker_stuck_in_the_server_is_none(self, serve: Serve, connect: Connect, poller: Any) -> None:
         server, beats = serve(threads=2, poller=poller), Beats()
         server.watch(beats.PERIOD, beats)
-        beats.goes_on(until)
+        beats.goes_on()
         with server._running().admission._lock:  # for which the worker that accepts waits now
             peer = connect(server)
             until(beats.silent)
         assert peer.ask("ab") == "ba"
-        beats.goes_on(until)
+        beats.goes_on()
 
-    def test_deadlines_that_are_stuck_are_none(self, serve: Serve, until: Any) -> None:
+    def test_deadlines_that_are_stuck_are_none(self, serve: Serve) -> None:
         server, beats, release = serve(), Beats(), threading.Event()
         server.watch(beats.PERIOD, beats)
 
@@ -210,9 +215,9 @@ class TestWatchdog:
         server._running().context.timers.schedule(0.0, block)
         until(beats.silent)
         release.set()
-        beats.goes_on(until)
+        beats.goes_on()
 
-    def test_a_poller_that_wakes_nobody_is_none(self, serve: Serve, until: Any) -> None:
+    def test_a_poller_that_wakes_nobody_is_none(self, serve: Serve) -> None:
         class Deaf(EpollPoller):
             """Loses every readiness."""
 
@@ -221,7 +226,7 @@ class TestWatchdog:
                 self.ended = threading.Event()
                 del self.poll  # that of epoll: the one below takes its place
 
-            def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:  # type: ignore[override]
+            def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
                 del timeout, most
                 self.ended.wait()
                 return []
@@ -271,13 +276,13 @@ class TestGivenSockets:
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
         ):
             for sock in (not_listening, datagrams):
-                with pytest.raises(ConfigurationError, match="no listening stream socket"):
+                with pytest.raises(ConfigurationError, match="is not a listening TCP or unix stream socket"):
                     Server(sockets=[sock])
-        with pytest.raises(ConfigurationError, match="one of them, and not both"):
+        with pytest.raises(ConfigurationError, match="either an address or sockets"):
             Server()
         with (
             socket.create_server(("127.0.0.1", 0)) as sock,
-            pytest.raises(ConfigurationError, match="one of them, and not both"),
+            pytest.raises(ConfigurationError, match="either an address or sockets"),
         ):
             Server(("127.0.0.1", 0), sockets=[sock])
 
@@ -344,10 +349,14 @@ class TestActivation:
         [
             ("listening", ("--port", "0"), "cannot be combined with the sockets of LISTEN_FDS"),
             ("listening", ("--unix", "x", "--workers", "2"), "cannot be combined"),
-            ("file", (), "file descriptor 3 (web) was handed over, but is no socket: Socket operation on"),
-            ("datagram", (), "file descriptor 3 is no listening stream socket"),
-            ("datagram", ("--workers", "2"), "file descriptor 3 is no listening stream socket"),
-            ("connected", (), "file descriptor 3 is no listening stream socket"),
+            ("file", (), "file descriptor 3 (web) was handed over, but is not a socket: Socket operation on"),
+            ("datagram", (), "file descriptor 3 is not a listening TCP or unix stream"),
+            (
+                "datagram",
+                ("--workers", "2"),
+                "file descriptor 3 is not a listening TCP or unix stream",
+            ),
+            ("connected", (), "file descriptor 3 is not a listening TCP or unix stream"),
         ],
     )
     def test_what_cannot_be_served_costs_one_line_and_status_2(
@@ -370,6 +379,22 @@ class TestActivation:
         assert (process.returncode, output) == (2, "")
         assert words in log
         assert log.count("\n") == 1
+
+
+def test_the_unit_starts_several_processes_with_one_endpoint(command: Start) -> None:
+    unit = (DEPLOY / "framelet.service").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
+    _, *arguments = shlex.split(line)
+    assert int(arguments[arguments.index("--workers") + 1]) > 1
+    arguments[arguments.index("--metrics") + 1] = "0"
+    server = command(*arguments)
+    with Client(server.address()) as client:
+        assert client.request("ab") == "ba"
+    page = series(get(endpoint_of(server), "/metrics")[1])
+    assert page["framelet_frames_total"] == 1
+    assert page["framelet_worker_up[1]"] == page["framelet_worker_up[2]"] == 1
+    server.process.terminate()
+    assert server.finish()[0] == 0
 
 
 @pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is missing: install Debian's package systemd")

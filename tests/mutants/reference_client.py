@@ -12,11 +12,11 @@ frame asked, in order, `{"answer": "hex"}`, `{"error": code}` or `{"failed": "re
 import argparse
 import json
 import re
-import select
 import socket
 import sys
 import time
 import unicodedata
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,12 +41,18 @@ from .wire import (
     parse_hello,
     parse_stopped,
     unpack_header,
+    wait,
 )
 
 READ = 65_536  # octets taken in at once
 END_WAIT = 1.0  # seconds to wait for the server's end of the stream behind our own
 NAMES = {"REQUEST": REQUEST, "STOP": STOP, "PING": PING, "HELLO": HELLO}
 KNOWN_CODES = {400, 403, 404, 413, 422, 426, 450, 451, 500, 501, 502, 503, 504, 505, 507}
+
+
+_survivors = bytearray()
+_announced: dict[str, int] = {}
+_left: deque["Asked"] = deque()
 
 
 class FaultError(Exception):
@@ -75,11 +81,13 @@ class Client:
         sock.settimeout(0.0)  # a blocking send would stop the reading
         self._maximum = maximum
         self._answer_timeout = answer_timeout
-        self._announced: int | None = None  # the server's maximum, once its HELLO has come (REQ-SIZE-6)
-        self._inbox = bytearray()
+        # The server's maximum, once its HELLO has come (REQ-SIZE-6).
+        self._announced: int | None = _announced.get("") if bug("limit-survives") else None
+        self._inbox = _survivors if bug("inbox-survives") else bytearray()
+        self._taken = 0  # answers
         self._set_aside = bytearray()
         self._outbox = bytearray()
-        self._unanswered: list[Asked] = []
+        self._unanswered: deque[Asked] = _left if bug("unanswered-survive") else deque()
         self._waiting_since = time.monotonic()
 
     def run(self, asked: list[Asked], *, pipeline: bool) -> None:
@@ -133,7 +141,8 @@ class Client:
             self._outbox.clear()
         while self._unanswered:
             try:
-                self._turn(self._waiting_since + (3600 if bug("no-answer-timeout") else self._answer_timeout))
+                timeout = 3600 if bug("no-answer-timeout") else self._answer_timeout
+                self._turn(self._waiting_since + timeout * (0.7 if bug("gives-up-early") else 1))
             except TimeoutError:
                 if not bug("goes-on-after-timeout"):
                     raise FaultError("no answer in time") from None  # REQ-TIME-6
@@ -154,8 +163,7 @@ class Client:
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        outputs = [self._socket] if self._outbox else []
-        readable, writable, _ = select.select([self._socket], outputs, [], left)
+        readable, writable = wait(self._socket, read=True, write=bool(self._outbox), timeout=left)
         if writable:
             del self._outbox[: self._socket.send(self._outbox)]
         if readable:
@@ -174,6 +182,8 @@ class Client:
             self._take(*frame)
             if bug("coalesced-answers-dropped"):
                 self._inbox.clear()
+        if bug("octets-extend-wait"):
+            self._waiting_since = time.monotonic()
 
     def _next_frame(self) -> tuple[int, bytes] | None:
         """Type and body of the next frame, or None while it is not whole."""
@@ -208,6 +218,8 @@ class Client:
 
     def _take(self, kind: int, body: bytes) -> None:
         """Take a whole frame: an answer, an ERROR, or one to discard."""
+        if is_ignorable(kind) and bug("ignorable-extends-wait"):
+            self._waiting_since = time.monotonic()
         if is_ignorable(kind) and bug("ignorable-takes-a-place") and self._unanswered:
             self._end_oldest({"answer": body.hex()})
         if kind == ERROR:
@@ -217,8 +229,12 @@ class Client:
 
     def _end_oldest(self, outcome: dict[str, Any]) -> None:
         """Give the oldest unanswered frame its outcome; the next one's time begins."""
-        self._unanswered.pop(0).outcome = outcome
-        self._waiting_since = time.monotonic()
+        self._unanswered.popleft().outcome = outcome
+        if not bug("wait-counts-from-first"):
+            self._waiting_since = time.monotonic()
+        self._taken += 1
+        if bug("answer-65536-dropped") and self._taken == 65_536:
+            self._inbox.clear()
 
     def _take_answer(self, kind: int, body: bytes) -> None:
         """Check an answer, and give it to the oldest unanswered frame (REQ-ORDER-6)."""
@@ -230,6 +246,8 @@ class Client:
         if kind != ANSWER_TO.get(ask.kind, ask.kind) and not bug("answer-type-unchecked"):
             raise FaultError("an answer of another type than the oldest frame calls for")  # REQ-ORDER-7
         body = self._check_text(body)
+        if bug("pong-compared-to-nul") and kind == PONG and body.split(b"\0")[0] == ask.body.split(b"\0")[0]:
+            ask.body = body
         if kind == PONG and body != ask.body and not bug("pong-unchecked"):
             raise FaultError("a PONG with another body than its PING")  # REQ-PING-3
         if kind == HELLO and not bug("hello-unchecked"):
@@ -239,8 +257,9 @@ class Client:
                 parse_stopped(body)
             except ValueError:
                 raise FaultError("a malformed STOPPED") from None  # REQ-STOP-14
-        self._unanswered.remove(ask)
-        self._unanswered.insert(0, ask)
+        if ask is not self._unanswered[0]:
+            self._unanswered.remove(ask)
+            self._unanswered.appendleft(ask)
         self._end_oldest({"answer": body.hex()})
 
     def _choose(self, kind: int) -> Asked:
@@ -248,7 +267,7 @@ class Client:
             return self._unanswered[-1]
         if bug("answers-taken-by-type"):
             fitting = [ask for ask in self._unanswered if kind == ANSWER_TO.get(ask.kind, ask.kind)]
-            return (fitting or self._unanswered)[0]
+            return fitting[0] if fitting else self._unanswered[0]
         return self._unanswered[0]
 
     def _check_text(self, body: bytes) -> bytes:
@@ -278,8 +297,13 @@ class Client:
             raise FaultError("a malformed HELLO") from None
         if version != asked_version and not bug("hello-any-version"):
             raise FaultError("a HELLO of another version")
+        if bug("hello-without-limit-refused") and "max-body" not in parameters:
+            raise FaultError("a HELLO without max-body")
+        if bug("hello-without-limit-lifts"):
+            self._announced = None
         if "max-body" in parameters:
-            self._announced = int(parameters["max-body"])
+            self._announced = _announced[""] = int(parameters["max-body"])
+            self._announced -= (1 << 32) * (bug("hello-limit-signed") and self._announced >= 1 << 31)
 
     def _take_error(self, body: bytes) -> None:
         """A recoverable ERROR answers the oldest frame, a fatal one ends the connection (REQ-ERROR-12)."""
@@ -294,6 +318,8 @@ class Client:
         if recoverable and not self._unanswered:
             raise FaultError("an ERROR while no answer is awaited")
         if recoverable:
+            if bug("unknown-code-is-400") and code not in KNOWN_CODES:
+                code = 400
             self._end_oldest({"error": code})
             return
         self.fatal = code
@@ -304,7 +330,8 @@ class Client:
 
     def _error_code(self, body: bytes) -> int:
         """The code of an ERROR.  Raises FaultError where the body has another form (REQ-ERROR-11)."""
-        if len(body) > ERROR_LIMIT and not bug("error-length-unchecked"):
+        length = len(body.decode(errors="replace")) if bug("error-length-in-characters") else len(body)
+        if length > ERROR_LIMIT and not bug("error-length-unchecked"):
             raise FaultError("an ERROR longer than 1,024 octets")
         form = rb"([0-9]{3})" if bug("error-form-unchecked") else rb"([45][0-9]{2}) "
         match = re.match(form, body)

@@ -13,23 +13,28 @@ import functools
 import json
 import os
 import pathlib
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from .bugs import BUGS, Bug
+from .edited import EDITS
 
 ROOT = pathlib.Path(__file__).parents[2]
 RESULTS = pathlib.Path(__file__).with_name("RESULTS.md")
 LONGEST = 900.0  # seconds for the suite to end
 HASTE = 0.3  # of the suite's bounds of time: the peers are near and quick, and a mutant often says nothing
 SURVIVED = "**survived**"
+CASES = "\n## Cases\n\n"
 SHOWN = 3  # cases named in the table for each mutant
 ENOUGH = 120  # cases of one requirement, taken evenly from all: a mutant that breaks each costs minutes
 GOOD = {"pass", "informational"}
@@ -41,10 +46,16 @@ TIMES = " ".join(
 )
 LAUNCH = {
     "server": f"{_PEER}reference_server --port {{port}} [--max-body {{max_body}}] {TIMES} "
-    "[--max-connections {max_connections}] [--stop {stop}] [--stop-token {stop_token}] "
+    "[--max-connections {max_connections}] [--stop {stop}] [--stop-token-file {stop_token_file}] "
     "[--application {application}]",
     "client": f"{_PEER}reference_client {{host}} {{port}}",
 }
+LAUNCH["concurrent"] = LAUNCH["server"].replace("reference_server", "concurrent_server")
+ROLES = {"server": "server", "concurrent": "server", "client": "client"}
+"""The peers, and which role the suite holds each of them to."""
+
+MUTANTS = sorted(BUGS + EDITS, key=lambda bug: [*ROLES].index(bug.role))
+"""Those with a switch in the peer, and those of which one place is changed."""
 
 
 @dataclass
@@ -74,7 +85,7 @@ def blamed(case: dict[str, Any]) -> list[str]:
 @functools.cache
 def cases_of(role: str) -> list[dict[str, Any]]:
     """All cases of the suite for a role."""
-    command = [*SUITE, role, "--launch", "x {host} {port}", "--list", "--json"]
+    command = [*SUITE, ROLES[role], "--launch", "x {host} {port}", "--list", "--json"]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
@@ -91,13 +102,20 @@ def part_of(cases: list[str]) -> list[str]:
     return [cases[place * len(cases) // count] for place in range(count)]
 
 
+def launch_of(role: str, bug: Bug | None) -> str:
+    """The command that starts a peer."""
+    if bug is None or bug in BUGS:
+        return LAUNCH[role] + (f" --bug {bug.name}" if bug else "")
+    return re.sub(r"(?<=-m tests.mutants.)\w+", f"edited {key(bug)}", LAUNCH[role], count=1)
+
+
 def run_suite(role: str, bug: Bug | None, only: list[str] | None = None) -> Run:
     """Run the suite against a peer, with all cases or some."""
-    launch = LAUNCH[role] + (f" --bug {bug.name}" if bug else "")
+    launch = launch_of(role, bug)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="framelet-mutant-") as folder:
         report = pathlib.Path(folder, "report.json")
-        command = [*SUITE, role, "--launch", launch, "--quiet"]
+        command = [*SUITE, ROLES[role], "--launch", launch, "--quiet"]
         command += ["--report-json", str(report), "--replay-dir", folder]
         command += ["--time-scale", str(HASTE)] if bug else []
         if only is not None:
@@ -176,38 +194,70 @@ def known_rows(text: str) -> dict[str, str]:
     return found
 
 
-def table(rows: dict[str, str]) -> str:
-    """The whole document."""
+def table(rows: dict[str, str], cases: str = "") -> str:
+    """The whole document; ``cases`` is its last section."""
 
     def score(bugs: list[Bug]) -> str:
         return f"{sum(SURVIVED not in rows[key(bug)] for bug in bugs)} of {len(bugs)}"
 
-    known = [bug for bug in BUGS if key(bug) in rows]
+    known = [bug for bug in MUTANTS if key(bug) in rows]
     lines = [
         "# Mutants",
         "",
-        "A mutant is a reference peer with one bug (`bugs.py`). The conformance suite was run against each; a",
+        "A mutant is a reference peer with one bug (`bugs.py`, `edits_*.toml`). The conformance suite was run against each; a",
         "mutant is killed if a case fails that blames the very requirement which the bug breaks. `make mutants`",
         "writes this file.",
         "",
         f"**Killed: {score(known)}.** The peers without a bug pass every case, and none is skipped.",
     ]
-    for role in ("server", "client"):
+    for role in ROLES:
         of_role = [bug for bug in known if bug.role == role]
+        if not of_role:
+            continue
         lines += ["", f"## {role.capitalize()}: {score(of_role)}", ""]
         lines += ["| mutant | what it does | breaks | caught by |", "|---|---|---|---|"]
         lines += [rows[key(bug)] for bug in of_role]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + cases
+
+
+def cases_in(text: str) -> str:
+    """The section on cases of a document that was written before."""
+    _, mark, section = text.partition(CASES)
+    return mark + section
+
+
+def redundant(runs: list[tuple[Bug, Run]]) -> str:
+    """The section on the cases that kill no mutant, of those that were run, which another case does not kill."""
+    tried = {
+        (bug.role, case["id"]) for bug, run in runs for case in run.cases if case["verdict"] != "skipped"
+    }
+    killers = [{(bug.role, name) for name in run.killers(bug)} for bug, run in runs]
+    alone = set().union(*(found for found in killers if len(found) == 1))
+    kinds = Counter(kind(name) for _, name in tried - alone)
+    all_of = Counter(kind(name) for _, name in tried)
+    lines = [
+        f"Of {len(tried):,} cases that were run against some mutant, {len(tried - alone):,} kill nothing that no",
+        "other kills; they are there for the bugs that nobody has thought of. How many of each family:",
+        ", ".join(f"`{name}` {count} of {all_of[name]}" for name, count in sorted(kinds.items())) + ".",
+        "",
+        "Alone in killing a mutant: " + ", ".join(sorted(f"`{name}`" for _, name in alone)) + ".",
+    ]
+    return CASES + "\n".join(lines) + "\n"
+
+
+def kind(case: str) -> str:
+    """The family that a case belongs to: the first words of its name."""
+    return ".".join(case.split(".")[: 2 if case.startswith("client.") else 1])
 
 
 def chosen(names: list[str]) -> list[Bug]:
     """The bugs of these names, `ROLE:NAME` or `NAME`; all without a name.  Raises SystemExit."""
-    known = {name for bug in BUGS for name in (bug.name, key(bug), bug.role)}
+    known = {name for bug in MUTANTS for name in (bug.name, key(bug), bug.role)}
     unknown = set(names) - known
     if unknown:
         say(f"no such mutant: {', '.join(sorted(unknown))}")
         raise SystemExit(2)
-    return [bug for bug in BUGS if not names or {bug.name, key(bug), bug.role} & set(names)]
+    return [bug for bug in MUTANTS if not names or {bug.name, key(bug), bug.role} & set(names)]
 
 
 def main() -> int:
@@ -233,21 +283,26 @@ def main() -> int:
         say("\n".join(faults))
         return 1
 
+    before = given.output.read_text(encoding="utf-8") if given.output.exists() else ""
+    kept = known_rows(before)
+    rows = {key(bug): kept[key(bug)] for bug in MUTANTS if key(bug) in kept}
+    writing = threading.Lock()
+
     def test(bug: Bug) -> Run:
         run = run_against(bug, whole=given.whole)
         dead = run.killers(bug)
         trouble = run.trouble.partition("\n")[0]
         verdict = f"killed by {len(dead)} cases" if dead else f"SURVIVED, status {run.status} {trouble}"
         say(f"{bug.role} {bug.name}: {bug.requirement} {verdict}, {run.seconds:.0f} s")
+        with writing:  # each at once: what was found is not lost to an interrupt
+            rows[key(bug)] = row(bug, run)
+            given.output.write_text(table(rows, cases_in(before)), encoding="utf-8")
         return run
 
     with ThreadPoolExecutor(given.jobs) as pool:
         runs = list(zip(bugs, pool.map(test, bugs), strict=True))
-    rows = (
-        known_rows(given.output.read_text(encoding="utf-8")) if given.names and given.output.exists() else {}
-    )
-    rows |= {key(bug): row(bug, run) for bug, run in runs}
-    given.output.write_text(table(rows), encoding="utf-8")
+    if not given.names:
+        given.output.write_text(table(rows, redundant(runs)), encoding="utf-8")
     killed = sum(bool(run.killers(bug)) for bug, run in runs)
     say(f"killed {killed} of {len(runs)}")
     return int(killed < len(runs))

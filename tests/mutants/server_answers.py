@@ -1,6 +1,7 @@
 """What the reference server answers to one frame (SPEC.md sections 4, 5, 7, 8, 9, 14)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from . import wrong_text
 from .bugs import bug
@@ -69,6 +70,8 @@ def error_body(code: int) -> bytes:
         code = {504: 505, 505: 504}.get(code, code)
     if bug("too-large-is-413") and code == 503:
         code = 413
+    if bug("condition-is-460") and code < 500:
+        code = 460
     if bug("error-without-space"):
         return f"{code}: {text}".encode()
     return f"{code} {text}".encode()
@@ -96,16 +99,20 @@ def reverse(text: str) -> bytes:
     return text[::-1].encode() if wrong is None else wrong
 
 
+_survivor: dict[str, int | None] = {"maximum": None}
+
+
 class Answers:
     """The answers on one connection; what a HELLO set is kept here."""
 
     def __init__(self, options: Options) -> None:
-        self._options = options
-        self._client_maximum: int | None = None  # until a HELLO states one
+        self.options = options
+        self._client_maximum: int | None = _survivor["maximum"]  # until a HELLO states one
         self._greeted = False
 
     def answer(self, kind: int, body: bytes) -> tuple[int, bytes]:
         """Type and body of the answer to a frame other than STOP.  Raises RefusedError for an ERROR in its place."""
+        self._look_at_size_first(kind, body)
         if bug("ping-size-before-text") and kind == PING and len(body) > PING_LIMIT:
             raise RefusedError(413)
         text = read_text(body)
@@ -123,18 +130,38 @@ class Answers:
             raise RefusedError(451)
         return answer
 
+    def _look_at_size_first(self, kind: int, body: bytes) -> None:
+        """What a server does that holds the client's max-body against the frame itself, not its answer."""
+        looks = {REQUEST: bug("451-before-400"), PING: bug("451-before-413"), HELLO: bug("451-before-422")}
+        if looks.get(kind, bug("451-before-404")):
+            self.refuse_large(body)
+
+    def refuse_large(self, body: bytes) -> None:
+        """Refuse a body that would be too large for an answer."""
+        if self._is_too_large(len(body)):
+            raise RefusedError(451)
+
     def _is_too_large(self, length: int) -> bool:
         """Whether the client, or the server itself, does not allow an answer of this length (REQ-HELLO-5)."""
-        limit = self._options.max_body
+        limit = self.options.max_body
         if self._client_maximum is not None and not bug("hello-limit-ignored"):
-            limit = min(limit, self._client_maximum - bug("hello-limit-exclusive"))
+            limit = min(limit, self._kept(self._client_maximum) - bug("hello-limit-exclusive"))
         return length > limit
+
+    @staticmethod
+    def _kept(maximum: int) -> int:
+        """The client's maximum in an integer of its own width."""
+        if bug("hello-limit-of-16-bits"):
+            return maximum & 0xFFFF
+        return maximum - (1 << 32) * (bug("hello-limit-signed") and maximum >= 1 << 31)
 
     def _pong(self, body: bytes, text: str) -> bytes:
         length = len(text) if bug("ping-limit-in-characters") else len(body)
         limit = PING_LIMIT - bug("ping-limit-63") + bug("ping-limit-65")
         if length > limit:
             raise RefusedError(413)
+        if bug("pong-cut-at-nul"):
+            return body.partition(b"\0")[0]
         if bug("pong-cut-short"):
             return body[:32]
         if bug("pong-reversed"):
@@ -156,12 +183,20 @@ class Answers:
         if bug("hello-only-once") and self._greeted:
             raise RefusedError(422)
         self._greeted = True
+        if bug("client-sets-timeouts"):
+            stated = {
+                key.replace("-ms", "").replace("-", "_"): key for key in parameters if key.endswith("-ms")
+            }
+            timeouts: Any = {name: int(parameters[key]) / 1000 for name, key in stated.items()}
+            self.options = replace(self.options, **timeouts)
         if maximum is not None or not bug("hello-limit-never-lifted"):
             self._client_maximum = maximum
+            if bug("hello-limit-survives"):
+                _survivor["maximum"] = maximum
         return self._own_hello()
 
     def _own_hello(self) -> bytes:
-        options = self._options
+        options = self.options
         frame, idle = round(options.frame_timeout * 1000), round(options.idle_timeout * 1000)
         timeouts = f"frame-timeout-ms={frame} idle-timeout-ms={idle}"
         if bug("hello-without-max-body"):
@@ -169,8 +204,8 @@ class Answers:
         return f"framelet/1 max-body={options.max_body} {timeouts}".encode()
 
     def _application(self, kind: int, body: bytes, text: str) -> bytes:
-        if kind == self._options.echo_type:
+        if kind == self.options.echo_type:
             return body
-        if self._options.application == "reverse":
+        if self.options.application == "reverse":
             return reverse(text)
         raise RefusedError(404)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import fcntl
 import os
-import select
 import socket
 import struct
+import termios
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from .bugs import bug
 from .server_answers import Answers, RefusedError, error_body, read_text
 from .server_frames import FaultError, FrameReader, asks_for_answer
-from .wire import ERROR, HEADER, HELLO, PONG, STOP, STOPPED, is_ignorable, pack
+from .wire import ERROR, HEADER, HELLO, PING, PONG, STOP, STOPPED, is_ignorable, pack, wait
 
 if TYPE_CHECKING:
     from .reference_server import ReferenceServer
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 TICK = 0.02  # seconds between two looks at the clocks
 READ = 65_536  # octets taken in at once
 BOUND = 262_144  # octets of unsent answers above which no further frame is taken (REQ-FLOW-1)
+
+
+def unread(sock: socket.socket) -> int:
+    """Octets that the system has received and nobody has read."""
+    return struct.unpack("i", fcntl.ioctl(sock, termios.FIONREAD, b"\0\0\0\0"))[0]  # type: ignore[no-any-return]
 
 
 class State(enum.Enum):
@@ -44,6 +50,8 @@ class Connection:
     def __init__(self, server: ReferenceServer, sock: socket.socket, *, refused: bool) -> None:
         self.state = State.OPEN
         self.stop_allowed = False
+        self.refused = refused
+        self.gone = False  # its thread has ended
         self._server = server
         self._options = server.options
         self._socket = sock
@@ -54,8 +62,11 @@ class Connection:
         self._end_of_stream = False  # the client has sent FIN
         self._takes_input = True  # what arrives belongs to frames; else it is discarded
         self._sees_drain = False
+        self._left: int | None = None  # octets that the system held when the drain began, still to be taken
         self._drained = False  # open when the drain began, hence counted
+        self._count = 0  # of frames that asked for an answer
         self._failed = False  # a fatal ERROR was put
+        self._timed_out = False  # and it was for a timeout
         self._stuck = False
         self._last_frame: tuple[int, bytes] | None = None
         self._waiting_since = time.monotonic()  # the frame clock inside a frame, else the idle clock
@@ -78,13 +89,14 @@ class Connection:
             self._socket.settimeout(0.0)
             while self.state is not State.CLOSED:
                 self._turn()
-        self.state = State.CLOSED
+            self.gone = True
+        self.gone = self.gone or not bug("reset-keeps-its-place")
+        self.state = State.CLOSED if self.gone else self.state
 
     def _turn(self) -> None:
         if self._server.drain_deadline is not None and not self._sees_drain:
             self._begin_drain()
-        inputs, outputs = [self._socket] * self._reads(), [self._socket] * bool(self._outbox)
-        readable, writable, _ = select.select(inputs, outputs, [], TICK)
+        readable, writable = wait(self._socket, read=self._reads(), write=bool(self._outbox), timeout=TICK)
         if readable:
             self._receive()
         if self.state is State.OPEN:
@@ -104,10 +116,15 @@ class Connection:
         return not self._end_of_stream and not held and not self._stuck
 
     def _is_held(self) -> bool:
-        return self.state is State.OPEN and len(self._outbox) > BOUND and not bug("unbounded-answers")
+        bound = 200 << 20 if bug("bound-of-200-mib") else BOUND
+        return self.state is State.OPEN and len(self._outbox) > bound and not bug("unbounded-answers")
 
     def _receive(self) -> None:
-        octets = self._socket.recv(READ)
+        octets = self._socket.recv(
+            READ if self._left is None or not self._takes_input else min(READ, self._left)
+        )
+        if self._left is not None and self._takes_input:
+            self._left -= len(octets)
         if not octets:
             self._end_of_stream = True
             self._takes_input = False
@@ -115,9 +132,18 @@ class Connection:
                 self._outbox.clear()
                 self._end()
         elif self._takes_input and self.state is State.OPEN:
-            if not self._reader.octets or bug("octets-extend-frame-deadline"):
+            ignorable = not self._reader.octets and is_ignorable(octets[0])
+            if (bug("idle-in-spite-of-ping") and octets[0] == PING) or (
+                bug("idle-in-spite-of-ignorable") and ignorable
+            ):
+                pass
+            elif not self._reader.octets or bug("octets-extend-frame-deadline"):
                 self._waiting_since = time.monotonic()
+            had_header = len(self._reader.octets) >= HEADER
             self._reader.feed(octets)
+            self._takes_input = self._left != 0  # REQ-STOP-7
+            if bug("frame-deadline-anew-at-body") and not had_header and len(self._reader.octets) >= HEADER:
+                self._waiting_since = time.monotonic()
 
     def _take_frames(self) -> None:
         """Answer each frame that is there in full, and end where no more can come."""
@@ -127,7 +153,13 @@ class Connection:
                 if frame is None:
                     self._take_no_frame()
                     break
-                self._waiting_since = time.monotonic()
+                forgotten = (
+                    (bug("idle-in-spite-of-ping") and frame[0] == PING)
+                    or (bug("idle-in-spite-of-ignorable") and is_ignorable(frame[0]))
+                    or bug("idle-from-frame-start")
+                )
+                if not forgotten:
+                    self._waiting_since = time.monotonic()
                 self._serve(*frame)
                 if bug("drops-pipelined-frames"):
                     self._reader.octets.clear()
@@ -165,6 +197,11 @@ class Connection:
             return
         if bug("same-frame-twice-dropped") and self._last_frame == (kind, body):
             return
+        self._count += 1
+        if (bug("frame-256-not-answered") and self._count == 256) or (
+            bug("frame-65536-not-answered") and self._count == 65_536
+        ):
+            return
         if bug("empty-body-dropped") and not body:
             return
         self._last_frame = kind, body
@@ -173,6 +210,7 @@ class Connection:
                 self._stop(body)
             else:
                 self._put_answer(*self._answers.answer(kind, body))
+                self._options = self._answers.options
         except RefusedError as refused:
             self._put_error(refused.code, body)
         if bug("closes-after-one-answer"):
@@ -211,7 +249,12 @@ class Connection:
         text = error_body(code)
         if (bug("error-quotes-body") and code == 400) or (bug("error-quotes-token") and code == 403):
             text += b": " + body[:64]
-        self._put(ERROR, text)
+        if bug("error-drops-rest-of-read"):
+            self._reader.octets.clear()
+        if bug("refused-stop-overtakes") and code == 403:
+            self._outbox[:0] = pack(ERROR, text)
+        else:
+            self._put(ERROR, text)
         if (
             bug("recoverable-closes")
             or (bug("ill-formed-closes") and code == 400)
@@ -223,6 +266,8 @@ class Connection:
     def _stop(self, token: bytes) -> None:
         """Begin to drain if the policy allows it; STOPPED comes when the others have ended (REQ-STOP-8)."""
         read_text(token)
+        if bug("451-before-403"):
+            self._answers.refuse_large(token)
         second = self._server.drain_deadline is not None
         if not self._server.may_stop(token) or (second and bug("second-stop-refused")):
             if bug("refused-stop-ends-listening"):
@@ -234,6 +279,8 @@ class Connection:
         while bug("frames-behind-stop-answered") and (frame := self._reader.next_frame()) is not None:
             self._serve(*frame)
         self.stop_allowed = True
+        if bug("stopped-counts-askers"):
+            self._server.count_drained(cut=False)
         self._stopped_owed = not bug("stopped-never-sent")
         self._end()  # REQ-STOP-10
         self._server.begin_drain()
@@ -249,6 +296,7 @@ class Connection:
         if bug("two-fatal-errors"):
             self._put(ERROR, error_body(code))
         self._failed = True
+        self._timed_out = code in {504, 505}
         if bug("goes-on-behind-fatal") or bug("fatal-not-closed"):
             del self._reader.octets[:HEADER]
             self._take_frames()
@@ -263,13 +311,13 @@ class Connection:
     def _begin_drain(self) -> None:
         """The server drains: only what was received by now is answered (REQ-STOP-7)."""
         self._sees_drain = True
+        if self.state is State.CLOSING and bug("stopped-counts-lingering"):
+            self._server.count_drained(cut=False)
         if self.state is not State.OPEN:
             return
         self._drained = True
-        if self._reads():
-            with contextlib.suppress(BlockingIOError):
-                self._receive()  # what the kernel had received, too
-        self._takes_input = False
+        self._left = 0 if bug("drain-forgets-system") or self._end_of_stream else unread(self._socket)
+        self._takes_input = self._left > 0
         if bug("drain-drops-answers"):
             self._outbox.clear()
             self._end()
@@ -292,19 +340,28 @@ class Connection:
 
     def _close_sending_direction(self) -> None:
         """FIN, then go on reading until the client closes (REQ-ERROR-8)."""
-        if self._drained and not self.stop_allowed:
+        if self._counts():
             self._server.count_drained(cut=False)
         if self._failed and bug("resets-behind-fatal"):
             self._reset()
             return
         if not (self._failed and bug("no-fin-behind-fatal")):
             self._socket.shutdown(socket.SHUT_WR)
-        self._linger_until = time.monotonic() + self._options.linger_timeout
-        self.state = State.CLOSED if bug("does-not-linger") else State.CLOSING
+        self._linger_until = time.monotonic() + self._options.linger_timeout * (
+            0.5 if bug("lingers-half") else 1
+        )
+        closes = bug("does-not-linger") or (bug("no-linger-behind-timeout") and self._timed_out)
+        self.state = State.CLOSED if closes else State.CLOSING
+
+    def _counts(self) -> bool:
+        """Whether STOPPED tells of this connection (REQ-DRAIN-1)."""
+        if bug("stopped-forgets-silent") and not self._count:
+            return False
+        return self._drained and not self.stop_allowed
 
     def _cut(self) -> None:
         """Cut the client off with answers unsent (REQ-TIME-5, REQ-STOP-12)."""
-        if self._drained and not self.stop_allowed and self._outbox:
+        if self._counts() and self._outbox:
             self._server.count_drained(cut=True)
         self._reset()
 
@@ -316,11 +373,15 @@ class Connection:
 
     def _look_at_clocks(self) -> None:
         now = time.monotonic()
+        late = now > self._taken_since + self._options.linger_timeout
+        if bug("linger-cuts-answers") and late and self._outbox:
+            self._reset()
         if self.state is State.CLOSING and now > self._linger_until and not bug("lingers-for-ever"):
             self.state = State.CLOSED
         if (
             self._outbox
-            and now - self._taken_since > self._options.write_timeout
+            and now - self._taken_since
+            > self._options.write_timeout * (0.4 if bug("write-timeout-early") else 1)
             and not bug("no-write-timeout")
         ):
             self._cut()
@@ -337,9 +398,12 @@ class Connection:
         part = self._reader.octets
         if bug("frame-deadline-from-header") and 0 < len(part) < HEADER:
             self._waiting_since = now
-        if (self._is_held() or (self._outbox and not part)) and not bug("idle-while-owing"):
+        last_was_ping = self._last_frame is not None and self._last_frame[0] == PING
+        keeps_running = bug("idle-while-owing") or (bug("idle-in-spite-of-ping") and last_was_ping)
+        held = self._is_held() and not bug("frame-clock-while-unread")
+        if (held or (self._outbox and not part)) and not keeps_running:
             self._waiting_since = now
-        waited = now - self._waiting_since
+        waited = (now - self._waiting_since) / (0.7 if bug("deadlines-early") else 1.0)
         if part and waited > self._options.frame_timeout and not bug("no-frame-deadline"):
             if not (bug("discarded-frame-untimed") and is_ignorable(part[0])):
                 self._fail(504)

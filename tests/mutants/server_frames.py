@@ -73,9 +73,11 @@ class FrameReader:
                 self.octets.clear()
             return None
         kind, length = unpack_header(self.octets)
+        if bug("ignorable-length-of-16-bits") and is_ignorable(kind):
+            length &= 0xFFFF
         end = HEADER + length
         whole = len(self.octets) >= end
-        if kind == ERROR and not bug("client-error-ignored"):
+        if kind == ERROR and not bug("client-error-ignored") and (whole or not bug("client-error-awaited")):
             raise FaultError(502 if bug("client-error-refused") else None)  # REQ-ERROR-9
         code = header_fault(kind, length, self._maximum)
         if code is not None and (whole or not self._waits_for_body(code)):

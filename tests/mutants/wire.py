@@ -5,6 +5,9 @@ bugs.py; without a switch the code is the plain reading of the specification.
 """
 
 import re
+import select
+import socket
+import time
 
 from .bugs import bug
 
@@ -16,6 +19,7 @@ DEFAULT_MAXIMUM = 16_777_216  # octets of a body (REQ-SIZE-3)
 PING_LIMIT = 64  # octets (REQ-PING-1)
 HELLO_LIMIT = 1024  # octets (REQ-HELLO-3)
 ERROR_LIMIT = 1024  # octets (REQ-ERROR-14)
+STOPPED_LIMIT = 1024  # octets (REQ-STOP-17)
 
 _PARAMETERS = rb"[a-z][a-z0-9-]{0,31}=[!-~]+(?: [a-z][a-z0-9-]{0,31}=[!-~]+)*"
 _HELLO = re.compile(rb"framelet/([1-9][0-9]{0,4})(?: (" + _PARAMETERS + rb"))?")
@@ -23,6 +27,17 @@ _HELLO_PADDED = re.compile(rb"framelet/0*([1-9][0-9]{0,4})(?: (" + _PARAMETERS +
 _STOPPED = re.compile(_PARAMETERS)
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,9}")
 _MAX_BODY = range(65_536, 4_294_967_296)
+
+
+def wait(sock: socket.socket, *, read: bool, write: bool, timeout: float) -> tuple[bool, bool]:
+    """Wait for a socket, at most ``timeout`` seconds; whether it may be read, and written."""
+    if not (read or write):
+        time.sleep(timeout)  # poll() would return at once where the peer has gone
+        return False, False
+    poll = select.poll()  # select() fails for descriptors above 1,023
+    poll.register(sock, select.POLLIN * read | select.POLLOUT * write)
+    mask = sum(found for _, found in poll.poll(timeout * 1000))
+    return read and bool(mask & ~select.POLLOUT), write and bool(mask & ~select.POLLIN)
 
 
 def is_ignorable(kind: int) -> bool:
@@ -79,7 +94,13 @@ def parse_hello(body: bytes) -> tuple[int, dict[str, str]]:
                 raise ValueError("a timeout is no number")
         elif bug("hello-unknown-key-refused"):
             raise ValueError("unknown key")
-    return int(match[1]), parameters
+    return _version(int(match[1])), parameters
+
+
+def _version(number: int) -> int:
+    if bug("hello-version-of-16-bits"):
+        return number & 0xFFFF
+    return number & 0xFF if bug("hello-version-of-8-bits") else number
 
 
 def _check_max_body(value: str) -> None:
@@ -93,9 +114,13 @@ def parse_stopped(body: bytes) -> dict[str, str]:
     """The parameters of a STOPPED.  Raises ValueError where it has another form (REQ-STOP-9)."""
     if not _STOPPED.fullmatch(body):
         raise ValueError("not a stopped-body")
+    if len(body) > STOPPED_LIMIT and not bug("stopped-any-length"):
+        raise ValueError("too long")
     parameters = _split(body)
     if not all(_NUMBER.fullmatch(parameters.get(key, "")) for key in ("closed", "cut")):
         raise ValueError("closed or cut is missing, or no number")
+    if bug("stopped-limit-31-bits") and int(parameters["closed"]) >= 1 << 31:
+        raise ValueError("closed is too large")
     return parameters
 
 

@@ -51,9 +51,9 @@ def ask(connection: ClientConnection, asked: list[str]) -> None:
 def taken(connection: ClientConnection, data: bytes, now: float, shortcut: str) -> list[str | ClientEvent]:
     """What came, a reply as its text."""
     found: list[str | ClientEvent] = []
-    if shortcut == "octets":
+    if data and shortcut == "octets":
         found += connection.receive_replies(data, now)
-    else:
+    elif data:
         connection.receive_data(data, now)
     while True:
         if shortcut == "frames":

@@ -22,8 +22,8 @@ from framelet import (
     encode,
 )
 from framelet.registry import type_kinds
-from framelet_client.cli.decode import HexReader
-from framelet_client.cli.dissect import DissectedFrame, Fault, dissect
+from framelet_client.cli.decoding.dissect import DissectedFrame, Fault, dissect
+from framelet_client.cli.decoding.octets import HexReader
 from framelet_client.cli.line_source import LineSource
 
 if TYPE_CHECKING:

@@ -1,42 +1,29 @@
-"""Bugs of concurrency, planted in the server's source while a simulation runs.
-
-Each is a change of a few words; what it was is found again after other changes of the module, or
-``planted`` raises.  Functions get the changed code and keep their identity, so that nothing is imported anew.
-"""
+"""The bugs that are planted in the server of threads."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import inspect
-from pathlib import Path
-from types import CodeType, FunctionType
-from typing import TYPE_CHECKING, NamedTuple
+from .loop_bugs import LOOP_BUGS
+from .planting import Bug
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-class Bug(NamedTuple):
-    """One bug: what is wrong, the module below framelet_server, and the words before and after.
-
-    ``shows`` is False where no check of the machine has seen the bug so far.
-    """
-
-    name: str
-    module: str
-    before: str
-    after: str
-    shows: bool = True
-
-
-BUGS = [
+THREAD_BUGS = [
     Bug(
-        "a drain has the channel of a STOP read on, and its worker spins",
+        "of two STOPs at once one is read on for nothing, and its worker spins",
+        "connection.event_turn",
+        "            self._drain_left = None  # what follows is read and discarded (REQ-STOP-10)\n",
+        "",
+        (
+            (
+                "elif self._drain_left == 0 and not self.connection.draining:",
+                "elif self._drain_left == 0 and not (self.stopper or self.connection.draining):",
+            ),
+            ("if count == 0 or self.transport.ended:", "if (wanted and count == 0) or self.transport.ended:"),
+        ),
+    ),
+    Bug(
+        "a drain keeps what follows a STOP from being read",
         "connection.lifetime",
-        "if self._drain_left is None and not self.stopper:",
+        "if self._drain_left is None and self.stopper is None:",
         "if self._drain_left is None:",
-        shows=False,
     ),
     Bug(
         "input is polled for that a drain will not read",
@@ -71,6 +58,13 @@ BUGS = [
             notes""",
     ),
     Bug(
+        "a channel is let go, and armed after others could take it",
+        "connection.channel",
+        "                self.owned = False\n                self.session.settle()\n",
+        "                self.owned = False\n                self.lock.release()\n"
+        "                self.lock.acquire()\n                self.session.settle()\n",
+    ),
+    Bug(
         "a note left between the look and the re-arm is lost",
         "connection.channel",
         "if not (self.notes or self.timer is None or self.closed):",
@@ -98,28 +92,12 @@ BUGS = [
                             continue
 """,
         "                            continue\n",
-        shows=False,
-    ),
-    Bug(
-        "a channel is closed twice",
-        "connection.channel",
-        "        if self.closed:\n            return\n        session = self.session",
-        "        session = self.session",
-        shows=False,
     ),
     Bug(
         "a timer fires on a closed channel",
         "connection.channel",
         "            self.timer = None\n            if self.closed:\n                return\n",
         "            self.timer = None\n",
-        shows=False,
-    ),
-    Bug(
-        "a note is left at a closed channel",
-        "connection.channel",
-        "            if self.closed:\n                return\n            self.notes |= note",
-        "            self.notes |= note",
-        shows=False,
     ),
     Bug(
         "the drain counts outside its lock who is waited for",
@@ -129,16 +107,9 @@ BUGS = [
         "            self._counted = self._counted or count\n            over",
     ),
     Bug(
-        "the drain misses a client that is just being let in",
-        "pool.drain",
-        "                self._active.add(channel)\n        channel.drain()",
-        "                self._active.add(channel)",
-        shows=False,
-    ),
-    Bug(
         "the drain resets those who wait to be accepted",
         "pool.acceptor",
-        "            if self._alone:\n                self._accept_waiting()\n",
+        "            if last:\n                self._accept_waiting()\n",
         "",
     ),
     Bug(
@@ -172,7 +143,6 @@ BUGS = [
         "pool.workers",
         "        elif left:\n            self.wake_one()",
         "",
-        shows=False,
     ),
     Bug(
         "what a worker that is held up had taken on is forgotten",
@@ -215,21 +185,18 @@ BUGS = [
         "net.timers",
         "                self._condition.notify()\n        return timer",
         "                pass\n        return timer",
-        shows=False,
     ),
     Bug(
         "the memory of a client that is gone stays accounted",
         "connection.channel",
         "        session.release()\n        self._account()",
         "        session.release()",
-        shows=False,
     ),
     Bug(
         "clients who were not read for their memory are not woken",
         "pool.memory",
         "        for waiting in starved:\n            waiting.wake()",
         "",
-        shows=False,
     ),
     Bug(
         "the memory is counted outside its lock",
@@ -243,14 +210,6 @@ BUGS = [
         "pool.stall_detector",
         "        if self._others_are_busy(None):\n            self.wake()",
         "        if False:\n            self.wake()",
-        shows=False,
-    ),
-    Bug(
-        "STOPPED is due but its channel is not told",
-        "pool.drain",
-        "        if self._concluded:\n            channel.send_stopped()",
-        "",
-        shows=False,
     ),
     Bug(
         "a client that is lost stays among those whom the drain waits for",
@@ -264,46 +223,130 @@ BUGS = [
         "                self._left.append(item)\n                put_back = True",
         "                put_back = True",
     ),
+    Bug(
+        "a client is ended by force while a worker has it",
+        "connection.channel",
+        "            mine, self.owned = not self.owned, True\n            if not mine:",
+        "            mine, self.owned = True, True\n            if not mine:",
+    ),
+    Bug(
+        "a deadline is enforced while a worker has the client",
+        "connection.channel",
+        "if aged or self.owned or self.session.input_waits():",
+        "if aged or self.session.input_waits():",
+    ),
+    Bug(
+        "the drain is told of its clients while others are let in",
+        "pool.drain",
+        """        self.stop_accepting()
+        with self._lock:
+            if self._begun:
+                return
+            self._begun = True
+            self.ends_at = time.monotonic() + self._limits.drain_timeout
+            channels = [channel for channel in self._table.all() if channel not in self._stoppers]
+            self._active = {channel for channel in channels if not self._is_done(channel)}
+""",
+        """        with self._lock:
+            if self._begun:
+                return
+            self._begun = True
+            self.ends_at = time.monotonic() + self._limits.drain_timeout
+            channels = [channel for channel in self._table.all() if channel not in self._stoppers]
+            self._active = {channel for channel in channels if not self._is_done(channel)}
+        self.stop_accepting()
+""",
+    ),
+    Bug(
+        "a client that was shed since its STOP was allowed gets STOPPED all the same",
+        "connection.event_turn",
+        "if not connection.finished:  # it was shed, or failed, since its STOP was allowed",
+        "if True:",
+    ),
+    Bug(
+        "a worker looks once whether the server has ended",
+        "pool.workers",
+        "        while not poller.closed:\n            if once",
+        "        closed = poller.closed\n        while not closed:\n            if once",
+    ),
+    Bug(
+        "the timers' thread looks once whether it is to end",
+        "net.timers",
+        "            while not self._closed:\n                self._sort_in()",
+        "            closed = self._closed\n            while not closed:\n                self._sort_in()",
+    ),
+    Bug(
+        "a worker that stands down leaves its permit counted",
+        "pool.workers",
+        "            self._surplus -= 1\n            self.granted -= 1",
+        "            self._surplus -= 1",
+    ),
+    Bug(
+        "there is a permit more each time that all workers are held up",
+        "pool.workers",
+        "            if self.granted == len(self.all):\n                return False\n",
+        "",
+    ),
+    Bug(
+        "one worker serves all no more once one was held up",
+        "pool.stall_detector",
+        "self._team.shrink_to(1 + len(held_up))",
+        "pass",
+    ),
+    Bug(
+        "a timer that is set between the look and the wait is slept over",
+        "net.timers",
+        "                    self._condition.wait(min(remaining, _LOOK))",
+        "                    self._condition.release()\n                    self._condition.acquire()\n"
+        "                    self._condition.wait(min(remaining, _LOOK))",
+    ),
+    Bug(
+        "a listener is closed twice, where two ask for a drain",
+        "pool.acceptor",
+        "            if self._closed:\n                return\n            self._closed = True",
+        "            self._closed = True",
+    ),
+    Bug(
+        "a client is shed while a worker has it, and closed twice",
+        "connection.channel",
+        "            if self.owned:  # as it is also once it is closed\n                return\n",
+        "",
+    ),
+    Bug(
+        "clients are counted outside the lock",
+        "pool.admission",
+        """        with self._lock:
+            reason, text = self._crowded(peer.host)
+            if not text:
+                self._open += 1
+""",
+        """        with self._lock:
+            reason, text = self._crowded(peer.host)
+            if not text:
+                before = self._open
+                self._lock.release()
+                self._lock.acquire()
+                self._open = before + 1
+""",
+    ),
+    Bug(
+        "a client that goes is in neither sum for a moment",
+        "pool.connections",
+        "            self._totals.add(channel.stats())",
+        "            self._lock.release()\n            self._lock.acquire()\n"
+        "            self._totals.add(channel.stats())",
+    ),
+    Bug(
+        "a worker reckons with what others have taken over from it",
+        "pool.workers",
+        """                    try:
+                        number, mask = ready.popleft()
+                    except IndexError:  # left to others between the two
+                        break
+""",
+        "                    number, mask = ready.popleft()\n",
+    ),
 ]
 
-
-@contextlib.contextmanager
-def planted(bug: Bug) -> Iterator[None]:
-    """Have the server's functions run with a bug."""
-    module = importlib.import_module(f"framelet_server.{bug.module}")
-    file = Path(str(module.__file__))
-    source = file.read_text(encoding="utf-8")
-    if source.count(bug.before) != 1:
-        message = f"{bug.name}: the words are {source.count(bug.before)} times in {file.name}"
-        raise LookupError(message)
-    changed = source.replace(bug.before, bug.after)
-    codes = {code.co_qualname: code for code in _codes(compile(changed, str(file), "exec"))}
-    was: list[tuple[FunctionType, CodeType]] = []
-    for function in _functions(module):
-        code = codes[function.__code__.co_qualname]
-        was.append((function, function.__code__))
-        function.__code__ = code
-    try:
-        yield
-    finally:
-        for function, code in was:
-            function.__code__ = code
-
-
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield constant
-            yield from _codes(constant)
-
-
-def _functions(module: object) -> Iterator[FunctionType]:
-    """All functions and methods that a module defines."""
-    name = vars(module)["__name__"]
-    for thing in vars(module).values():
-        if getattr(thing, "__module__", "") != name:
-            continue
-        for member in vars(thing).values() if inspect.isclass(thing) else [thing]:
-            inner = getattr(member, "fget", None) or getattr(member, "__func__", member)
-            if isinstance(inner, FunctionType) and inner.__code__.co_filename == vars(module)["__file__"]:
-                yield inner
+BUGS = [*THREAD_BUGS, *LOOP_BUGS]
+"""All, in the order of RESULTS.md."""

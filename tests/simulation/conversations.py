@@ -1,335 +1,223 @@
-"""A server on a simulated machine, and clients who talk to it; what must be so whatever is chosen."""
+"""A server on a simulated machine, and clients who talk to it, from the first word to the last."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import errno
 import gc
 import logging
-import random
 import re
 import select
 import socket
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import framelet_server
-from framelet import FrameType, encode
+from framelet import ErrorCode
 from framelet_server.connection import channel
-from framelet_server.net import transport
+from framelet_server.net import timers, transport
 from framelet_server.observe import liveness
 from framelet_server.pool import acceptor, workers
 
-from .machine import Executor, Finding, Halt, Lock, Machine, SeededChoice, Task, Thread, library
+from .checks import ALLOWED, Faults, Looks, Observer, check_counts, check_end
+from .clients import AMPLE, SECONDS, SOON, Client, Plan
+from .handlers import blocking
+from .library import Executor, Lock, Thread, library
+from .loop import converse_in_loop
+from .machine import Finding, Halt, Machine, SeededChoice, Task
 from .sockets import Net, SimulatedPoller, Socket, ioctl
 
 if TYPE_CHECKING:
-    from .machine import Choose, Script
+    from collections.abc import Callable
 
-_PAGE = (Path(__file__).parents[2] / "docs" / "locks.md").read_text(encoding="utf-8")
-_ROWS = re.findall(r"^\| `([\w.]+)` \| [^|]+ \| ([^|]+) \|$", _PAGE, re.MULTILINE)
-ALLOWED = {name: set(re.findall(r"`([^`]+)`", cell)) for name, cell in _ROWS if cell != "all below"}
+    from .machine import Choose
 
-_SOON = 0.9
-"""Seconds of the machine's clock within which everything that is owed comes, and a drain ends."""
+_NOT_HERE = re.compile(r"\.(cli|process|log_queue|logs)\b")
+"""Modules of the server that have no part in it."""
 
-_BLOCKED = 0.05
-"""Seconds for which the handler blocks at a text with an ``s``."""
-
-KINDS = ("ping", "request", "block", "raise", "ill", "hello", "burst", "stop", "half-close", "reset", "pause")
+_SHARED = re.compile(r"\.(pool\.workers?|connection\.replies|net\.timers)$")
+"""Modules whose deques threads share."""
 
 
-class Client:
-    """One client: what it sends, piece by piece, and whether each answer is the one that is due."""
+@dataclasses.dataclass
+class Scene:
+    """What takes part in one run."""
 
-    def __init__(self, net: Net, listener: Socket, plan: list[str], name: str) -> None:
-        self.net, self.listener, self.plan, self.name = net, listener, plan, name
-        self.due: list[tuple[FrameType, bytes | None]] = []
-        self.stays = False  # until the server ends the connection
-        self.patience = _SOON
-        self.got = 0
-        self.data = b""
-        self.over = False
-        self.left = False  # by its own will, without waiting for answers
-        self.stopped: tuple[int, int] | None = None
-        self.sock: Socket
+    plan: Plan
+    machine: Machine
+    net: Net
+    listener: Socket
+    poller: SimulatedPoller
+    threads: list[Thread] = dataclasses.field(default_factory=list)
+    clients: list[Client] = dataclasses.field(default_factory=list)
+    scripts: list[Task] = dataclasses.field(default_factory=list)
 
-    def script(self) -> Script:
-        yield self._always, 0.0
-        if self.listener.closed:  # refused
-            return
-        self.sock = self.net.connect(self.listener)
-        yield self._always, 0.0
-        number, pieces = 0, b""
-        for kind in [*self.plan, "flush"]:
-            number += 1
-            text = f"{self.name}{number}".encode()
-            if kind == "ping":
-                pieces += self._frame(FrameType.PING, text, FrameType.PONG, text)
-            elif kind in ("request", "block", "raise"):
-                text += {"request": b"", "block": b"s", "raise": b"x"}[kind]
-                answer = (FrameType.ERROR, None) if kind == "raise" else (FrameType.REPLY, text[::-1])
-                pieces += self._frame(FrameType.REQUEST, text, *answer)
-                if number % 3 == 0:
-                    continue  # in one piece with the next
-            elif kind == "burst":
-                for more in range(20):
-                    body = text + b"-%d" % more
-                    pieces += self._frame(FrameType.REQUEST, body, FrameType.REPLY, body[::-1])
-            elif kind == "ill":
-                pieces += self._frame(FrameType.REQUEST, b"\xff", FrameType.ERROR, None)
-            elif kind == "hello":
-                pieces += self._frame(FrameType.HELLO, b"framelet/1", FrameType.HELLO, None)
-            elif kind == "stop":
-                pieces += self._frame(FrameType.STOP, b"", FrameType.STOPPED, None)
-            elif kind == "reset":
-                self.sock.abrupt = self.left = True
-                break
-            elif kind == "pause":
-                yield (lambda: False), 0.3
-            if pieces and not self._send(pieces):
-                break
-            pieces = b""
-            if kind == "stop":
-                break
-            if kind == "half-close":
-                if not self.sock.was_reset:
-                    self.sock.other.ended = self.sock.shut = True  # type: ignore[union-attr]
-                break
-            if number % 2:
-                yield self._always, 0.0
-                self._read()
-        began = self.net.machine.now
-        stops = self.stays or FrameType.STOPPED in {kind for kind, _ in self.due}
-        while not (self.left or self.over or (self.got == len(self.due) and not stops)):
-            yield self._readable, _SOON
-            self._read()
-            if not self.over and self.net.machine.now - began > self.patience:
-                message = f"{self.name} waits for answer {self.got + 1} of {len(self.due)}: {self.plan}"
-                raise Finding(message)
-        self._leave()
+    def settings(self) -> dict[str, Any]:
+        """What the server is given beside its handler."""
+        plan = self.plan
+        limits = framelet_server.ServerLimits(
+            threads=plan.threads,
+            drain_timeout=20.0,
+            max_memory=plan.max_memory,
+            max_in_flight=plan.max_in_flight,
+            frame_timeout=0.1 if plan.short else 30.0,
+            idle_timeout=0.3 if plan.short else 300.0,
+        )
+        executor = Executor(self.machine, self.threads) if plan.executor else None
+        return {"limits": limits, "executor": executor, "drain_observer": Observer(self.machine)}
 
-    def _always(self) -> bool:
-        return True
-
-    def _readable(self) -> bool:
-        return bool(self.sock.state & select.EPOLLIN)
-
-    def _frame(self, kind: FrameType, body: bytes, answer: FrameType, text: bytes | None) -> bytes:
-        self.due.append((answer, text))
-        return encode(kind, body)
-
-    def _send(self, data: bytes) -> bool:
-        """Without a decision in between: the machine decides before each step of the script."""
-        other = self.sock.other
-        assert other is not None
-        if other.closed or self.sock.was_reset:
-            return False
-        other.inbox += data
-        self.net.machine.moved()
-        return True
-
-    def _read(self) -> None:
-        if self.sock.was_reset:
-            self.over = True
-            return
-        if self.sock.inbox:
-            self.net.machine.moved()
-        self.data += self.sock.inbox
-        self.sock.inbox = b""
-        self.over = self.sock.ended
-        while len(self.data) >= 5:
-            end = 5 + int.from_bytes(self.data[1:5], "big")
-            if len(self.data) < end:
-                return
-            kind, body = self.data[0], self.data[5:end]
-            self.data = self.data[end:]
-            if self.got == len(self.due):
-                message = f"{self.name} got an answer to nothing: {kind} {body!r}"
-                raise Finding(message)
-            wanted, text = self.due[self.got]
-            if kind != wanted or (text is not None and body != text):
-                message = f"{self.name}: answer {self.got + 1} is {kind} {body!r}, due is {wanted} {text!r}"
-                raise Finding(message)
-            if kind == FrameType.STOPPED:
-                self.stopped = tuple(map(int, re.findall(rb"\d+", body)))  # type: ignore[assignment]
-            self.got += 1
-
-    def _leave(self) -> None:
-        sock, other = self.sock, self.sock.other
-        assert other is not None
-        sock.closed = True
-        self.net.machine.moved()
-        other.ended = True
-        if sock.abrupt or sock.inbox:
-            other.was_reset, other.inbox = True, b""
-
-
-class Plan:
-    """What one run is about, drawn from a seed."""
-
-    def __init__(self, seed: int) -> None:
-        draw = random.Random(seed)
+    def let_in(self, drains: Callable[[], bool]) -> None:
+        """Have the clients come; ``drains`` says whether the server takes nothing further."""
+        plan = self.plan
         self.clients = [
-            [draw.choice(KINDS) for _ in range(draw.randrange(1, 6))] for _ in range(draw.randrange(1, 4))
+            Client(self.net, self.listener, kinds, "abcdef"[n]) for n, kinds in enumerate(plan.clients)
         ]
-        if draw.random() < 0.3:
-            self.clients = [["ping", "request", "request", "stop"] for _ in self.clients]
-        self.threads = draw.choice((1, 2, 2, 3))
-        self.gil = draw.random() < 0.7
-        self.executor = draw.random() < 0.2
-        self.early = draw.random() < 0.4
-        self.stay = draw.random() < 0.5
-        self.max_memory = draw.choice((1 << 20, 1 << 20, 200))
-        self.room = draw.choice((65_536, 65_536, 40))
+        for number, client in enumerate(self.clients):
+            client.comes = 0.013 * number * plan.late
+            client.stays = plan.early and plan.stay
+            client.patience += SECONDS["s"] * sum(map(len, plan.clients))
+            if plan.short:
+                client.fatal |= {ErrorCode.FRAME_TIMEOUT, ErrorCode.IDLE_TIMEOUT}
+            if plan.max_memory < AMPLE:
+                client.fatal.add(ErrorCode.OVERLOADED)
+            client.drains = drains
+        self.scripts = [self.machine.add_script(client.name, client.script()) for client in self.clients]
+
+    def left(self) -> bool:
+        """Whether all clients have gone."""
+        return not any(script in self.machine.tasks for script in self.scripts)
 
 
 def simulate(plan: Plan, choose: Choose) -> Machine:
     """Run a server and its clients to the end; raises Finding."""
     machine = Machine(choose, ALLOWED)
-    threads: list[Thread] = []
     net = Net(machine, plan.room)
+    scene = Scene(plan, machine, net, net.new("listener"), SimulatedPoller(machine))
     with ExitStack() as patches:
-        lib = library(machine, threads)
+        lib = library(machine, scene.threads)
         for name, module in list(sys.modules.items()):
-            if name.startswith("framelet_server") and not re.search(
-                r"\.(cli|process|log_queue|logs)\b", name
-            ):
+            if name.startswith("framelet_server") and not _NOT_HERE.search(name):
                 for attribute, value in lib.items():
-                    if attribute in vars(module):
+                    if attribute in vars(module) and (attribute != "deque" or _SHARED.search(name)):
                         patches.enter_context(mock.patch.object(module, attribute, value))
         locks = [Lock(machine, "Channel.lock") for _ in range(64)]
         patches.enter_context(mock.patch.object(channel, "LOCKS", locks))
         # A seed gives the same schedule again only where sets keep their order, and nothing is freed by chance.
         patches.enter_context(mock.patch.object(channel.Channel, "__hash__", _serial))
+        order: dict[timers.Timer, int] = {}
+        patches.enter_context(mock.patch.object(timers.Timer, "__lt__", _by_number(order)))
         gc.disable()
         patches.callback(gc.enable)
         patches.enter_context(mock.patch.object(transport, "fcntl", SimpleNamespace(ioctl=ioctl)))
+        patches.enter_context(mock.patch.object(transport.Transport, "gone", property(_is_gone)))
+        patches.enter_context(mock.patch.object(channel, "end_fork_of", _closed_by_another(machine)))
         patches.enter_context(mock.patch.object(workers, "one_at_a_time", lambda: plan.gil))
         patches.enter_context(mock.patch.object(acceptor, "_open_reserve", lambda: None))
         patches.enter_context(
             mock.patch.object(liveness, "socket", SimpleNamespace(socketpair=net.pair, socket=socket.socket))
         )
-        log, faults = logging.getLogger("framelet_server"), _Faults(machine)
+        log, faults = logging.getLogger("framelet_server"), Faults(machine)
         log.addHandler(faults)
         patches.callback(log.removeHandler, faults)
         patches.enter_context(mock.patch.object(log, "propagate", new=False))
         patches.enter_context(mock.patch.object(log, "level", logging.ERROR))
         log.manager._clear_cache()  # type: ignore[attr-defined]
-        listener = net.new("listener")
         module = sys.modules["framelet_server.server"]
-        patches.enter_context(mock.patch.object(module, "open_listeners", lambda *_: [listener]))
+        patches.enter_context(mock.patch.object(module, "open_listeners", lambda *_: [scene.listener]))
+        defaults = framelet_server.Server.__init__.__kwdefaults__
+        patches.enter_context(mock.patch.dict(defaults, poller=lambda: scene.poller))
         try:
             with contextlib.suppress(Halt):
-                _converse(plan, machine, net, listener, threads)
+                (converse_in_loop if plan.loop else _converse)(scene)
         finally:
             if machine.finding or len(machine.tasks) > 1:
                 machine.halt()
-            for thread in threads:
+            for thread in scene.threads:
                 thread.real.join()
     if machine.finding and machine.finding != "halted":
         raise Finding(machine.finding)
     return machine
 
 
+def _closed_by_another(machine: Machine) -> Callable[[int], None]:
+    """What an owner calls where its socket fails: here nothing but another thread closes one."""
+
+    def end_fork_of(_: int) -> None:
+        if getattr(sys.exception(), "errno", None) in (errno.EBADF, errno.ENOENT):
+            machine.fail("an owner finds its socket closed by another")
+
+    return end_fork_of
+
+
+def _is_gone(one: transport.Transport) -> bool:
+    return bool(one.sock.state & (select.EPOLLERR | select.EPOLLHUP))  # type: ignore[attr-defined]
+
+
 def _serial(subject: Any) -> int:
     return int(subject.session.transport.sock.serial)
 
 
-def _handler(machine: Machine) -> Any:
-    def reverse(text: str) -> str:
-        if text.endswith("s"):
-            machine.wait(lambda: False, _BLOCKED)
-        if text.endswith("x"):
-            raise ValueError(text)
-        return text[::-1]
+def _by_number(order: dict[timers.Timer, int]) -> Callable[[timers.Timer, timers.Timer], bool]:
+    """Compare timers of the same time by when they were first compared."""
 
-    return reverse
+    def less(one: timers.Timer, other: timers.Timer) -> bool:
+        return order.setdefault(one, len(order)) < order.setdefault(other, len(order))
+
+    return less
 
 
-class _Observer(framelet_server.DrainObserver):
-    """Hears of each step of a drain once."""
-
-    def __init__(self, machine: Machine) -> None:
-        self.machine, self.drains = machine, 0
-
-    def drained(self, closed: int, cut: int, conclude: Any) -> None:
-        self.drains += 1
-        if self.drains > 1:
-            self.machine.fail("the drain was counted twice")
-        conclude(closed, cut)
-
-
-class _Faults(logging.Handler):
-    """Makes each fault that the server logs of itself a finding."""
-
-    def __init__(self, machine: Machine) -> None:
-        super().__init__(logging.ERROR)
-        self.machine = machine
-
-    def emit(self, record: logging.LogRecord) -> None:
-        error = record.exc_info[1] if record.exc_info else None
-        if error is not None and not isinstance(error, ValueError):  # which the handler raises
-            self.machine.fail(f"the server failed: {error!r}")
-
-
-def _converse(plan: Plan, machine: Machine, net: Net, listener: Socket, threads: list[Thread]) -> None:
-    limits = framelet_server.ServerLimits(
-        threads=plan.threads, drain_timeout=20.0, max_memory=plan.max_memory
-    )
-    observer = _Observer(machine)
-    server = framelet_server.Server(
-        ("127.0.0.1", 1),
-        _handler(machine),
-        limits=limits,
-        poller=lambda: SimulatedPoller(machine),
-        drain_observer=observer,
-        executor=Executor(machine, threads) if plan.executor else None,  # type: ignore[arg-type]
-    )
-    clients = [Client(net, listener, kinds, "abc"[n]) for n, kinds in enumerate(plan.clients)]
-    for client in clients:
-        client.stays = plan.early and plan.stay
-        client.patience += _BLOCKED * sum(map(len, plan.clients))
-    scripts = [Task(client.name, client.script()) for client in clients]
+def _converse(scene: Scene) -> None:
+    """With the server of threads."""
+    plan, machine = scene.plan, scene.machine
+    server = framelet_server.Server(("127.0.0.1", 1), blocking(machine), **scene.settings())
     server.start()
-    for script in scripts:
-        machine.add(script)
-
-    def done() -> bool:
-        return not any(script in machine.tasks for script in scripts)
-
-    if plan.early:
-        machine.pause()
-    else:
-        machine.wait(done)
+    parts: Any = server._parts
+    machine.look = Looks(machine, parts)
+    scene.let_in(lambda: bool(parts.drain.begun))
+    if plan.asked:
+        operator = Thread(machine, lambda: _ask(scene, server), "operator")
+        scene.threads.append(operator)
+        operator.start()
+    machine.wait(scene.left, plan.after if plan.early else None)
+    if plan.rest:
+        machine.wait(lambda: False, 1.0)
+        crowd = plan.gil and not plan.early and parts.workers.granted > 2
+        if crowd and not scene.poller.closed:
+            machine.fail("more workers wait for clients than are needed")
     server.begin_drain()
-    machine.wait(done)
+    if plan.force is not None:
+        machine.wait(scene.left, plan.force)
+        for client in scene.clients:
+            client.cut = True
+        server.force()
+    machine.wait(scene.left)
     began = machine.now
     server.wait()
-    if machine.now - began > _SOON:
+    if machine.now - began > SOON:
         machine.fail(f"the drain took {machine.now - began:.1f} s after the last client had left")
-    _check_end(server, machine, net, clients)
-
-
-def _check_end(server: Any, machine: Machine, net: Net, clients: list[Client]) -> None:
     machine.wait(lambda: len(machine.tasks) == 1, 5.0)
-    metrics = server.metrics()
-    for words, wrong in {
-        "workers are stuck": server.stuck or len(machine.tasks) > 1,
-        "sockets stay open": [sock.name for sock in net.open.values()],
-        "memory stays accounted": metrics.memory_octets,
-        "connections stay open": metrics.connections_open,
-        "connections do not add up": metrics.connections - sum(metrics.connections_ended.values()),
-        "STOPPED does not say what was": {c.stopped for c in clients if c.stopped}
-        - {server._parts.drain.outcome},
-    }.items():
-        if wrong:
-            machine.fail(f"{words}: {wrong}")
+    if server.stuck or len(machine.tasks) > 1:
+        machine.fail(f"workers are stuck: {[task.name for task in machine.tasks]}")
+    check_end(scene, server.metrics(), parts)
 
 
-def run_seed(seed: int) -> Machine:
+def _any_of(*ready: Callable[[], bool]) -> Callable[[], bool]:
+    return lambda: any(one() for one in ready)
+
+
+def _ask(scene: Scene, server: framelet_server.Server) -> None:
+    """Ask for the counts whenever something has moved, until all clients have gone."""
+    machine, before = scene.machine, server.metrics()
+    while not scene.left():
+        machine.wait(_any_of(machine.moves(), scene.left))
+        check_counts(machine, before, now := server.metrics())
+        before = now
+
+
+def run_seed(seed: int, *, loop: bool = False) -> Machine:
     """One run, plan and choices of a seed."""
-    return simulate(Plan(seed), SeededChoice(seed))
+    return simulate(Plan(seed, loop=loop), SeededChoice(seed))

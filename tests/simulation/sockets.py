@@ -55,6 +55,7 @@ class Socket:
         self.serial = net.made
         self.other: Socket | None = None
         self.waiting: list[Socket] = []  # those who wait to be accepted
+        self.accepted = False
         self.inbox = b""
         self.ended = False  # nothing further will come
         self.was_reset = False
@@ -87,10 +88,14 @@ class Socket:
             self.looked = self.net.machine.current
             raise BlockingIOError(errno.EAGAIN, "nobody")
         self.net.machine.moved()
-        return self.waiting.pop(0), ("127.0.0.1", 2)
+        sock = self.waiting.pop(0)
+        sock.accepted = True
+        return sock, ("127.0.0.1", 2)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         self._use()
+        if size == 0:  # Python does not ask the system then
+            return b""
         if self.was_reset:
             self.was_reset, self.ended = False, True
             raise ConnectionResetError(errno.ECONNRESET, "reset")
@@ -178,16 +183,30 @@ class SimulatedPoller:
         self._watched: dict[Socket, tuple[int, bool]] = {}
         self.owners: dict[int, object] = {}
         self.closed = False
+        self._released = False
+
+    def fileno(self) -> int:
+        return 99
+
+    @property
+    def readable(self) -> bool:
+        """Whether its descriptor is."""
+        return self.closed or bool(self._ready())
 
     def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
         if timeout == 0:
             self._machine.now += _POLL
-        self._machine.wait(lambda: self.closed or bool(self._ready()), None if timeout < 0 else timeout)
+        self._machine.wait(lambda: self.readable, None if timeout < 0 else timeout)
         found = self._ready()[:most]
         for sock, _ in found:
             mask, once = self._watched.pop(sock)
             self._watched[sock] = (-1 if once else mask, once)  # those that were named go to the end
         return [(sock.number, mask) for sock, mask in found] or ([(-1, 1)] if self.closed else [])
+
+    def _use(self) -> None:
+        self._machine.pause()
+        if self._released:
+            self._machine.fail("a poller is used after its release")
 
     def _ready(self) -> list[tuple[Socket, int]]:
         always = select.EPOLLERR | select.EPOLLHUP
@@ -195,17 +214,17 @@ class SimulatedPoller:
         return [(sock, mask) for sock, mask in masks if mask]
 
     def add(self, sock: Any, owner: object, *, read: bool, write: bool, keep: bool = False) -> bool:
-        self._machine.pause()
+        self._use()
         self.owners[sock.fileno()] = owner
         self._watched[sock] = (select.EPOLLIN, False) if keep else (_mask(read=read, write=write), True)
         return keep
 
     def arm(self, sock: Any, *, read: bool, write: bool) -> None:
-        self._machine.pause()
+        self._use()
         self._change(sock, _mask(read=read, write=write), once=True)
 
     def keep(self, sock: Any) -> bool:
-        self._machine.pause()
+        self._use()
         self._change(sock, select.EPOLLIN, once=False)
         return True
 
@@ -216,7 +235,7 @@ class SimulatedPoller:
         self._watched[sock] = mask, once
 
     def discard(self, sock: Any) -> None:
-        self._machine.pause()
+        self._use()
         self.owners.pop(sock.fileno(), None)
         if sock not in self._watched:
             self._machine.fail("a socket is closed twice")
@@ -224,11 +243,11 @@ class SimulatedPoller:
         sock.close()
 
     def close(self) -> None:
+        self._use()
         self.closed = True
-        self._machine.pause()
 
     def release(self) -> None:
-        pass
+        self._released = True
 
 
 def _mask(*, read: bool, write: bool) -> int:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SCRIPTS = {
     "input": ["add", "poll", "send", "poll", "poll", "arm read", "poll", "recv", "recv"],
+    "none": ["add", "recv 0", "send", "recv 0", "recv"],
     "kept": ["add", "send", "keep", "poll", "poll", "recv", "poll", "arm none", "send", "poll"],
     "output": ["add", "arm write", "poll", "poll", "arm both", "send", "poll"],
     "half-close": ["add", "fin", "poll", "recv", "arm read", "poll", "answer", "our fin", "arm none", "poll"],
@@ -45,6 +46,7 @@ def play(
         "send": lambda: theirs.send(b"abc"),
         "answer": lambda: ours.send(b"xyz"),
         "recv": lambda: ours.recv(2),
+        "recv 0": lambda: ours.recv(0),
         "peek": lambda: ours.recv(1, socket.MSG_PEEK),
         "unread": lambda: unread(ours),
         "fin": lambda: theirs.shutdown(socket.SHUT_WR),

@@ -22,7 +22,9 @@ from framelet_client import Client, FatalAnswerError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PATIENCE = 30.0
+PATIENCE = 90.0
+"""Seconds for an answer: the server may be stopped for most of a minute meanwhile."""
+
 ERROR = int(FrameType.ERROR)
 GARBAGE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -42,11 +44,15 @@ class Crowd:
         """Nobody connects before ``start``."""
         self.tally: Counter[str] = Counter()
         self.faults: list[str] = []
+        self.began = time.monotonic()
         self.slowest = 0.0  # seconds for an honest round trip
         self._address = address
         self._frame_timeout = frame_timeout
+        self._befell = "the start", self.began
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._going = threading.Event()
+        self._going.set()
         kinds: tuple[Callable[[random.Random], None], ...] = (
             *(self.ping_pong, self.ping_pong, self.pipeline, self.large, self.slow_sender),
             *(self.staller, self.deaf, self.resetter, self.churn, self.garbage, self.stopper),
@@ -64,17 +70,32 @@ class Crowd:
     def end(self) -> None:
         """Have all of them finish what they are doing, and disconnect."""
         self._stop.set()
+        self._going.set()
         for thread in self._threads:
             thread.join(2 * PATIENCE)
             if thread.is_alive():
                 self._fault("a client hangs")
 
+    def hold(self) -> None:
+        """Have nobody begin anything, as thousands would connect to a server that is stopped."""
+        self._going.clear()
+
+    def go_on(self) -> None:
+        """Let all of them loose again."""
+        self._going.set()
+
+    def note(self, what: str) -> None:
+        """Keep what befalls the server now: a fault is told with the last of it."""
+        self._befell = what, time.monotonic()
+
     def _run(self, kind: Callable[[random.Random], None], chance: random.Random) -> None:
         while not self._stop.wait(0.005):
+            self._going.wait()
             try:
                 kind(chance)
-            except (OSError, FrameletError, AssertionError, ValueError) as error:
-                self._fault(f"{kind.__name__}: {type(error).__name__}: {error}")
+            except (OSError, FrameletError, AssertionError, ValueError, StopIteration) as error:
+                notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
+                self._fault(f"{kind.__name__}: {type(error).__name__}: {error}{notes}")
 
     def _count(self, what: str, times: int = 1) -> None:
         with self._lock:
@@ -85,8 +106,9 @@ class Crowd:
             self.slowest = max(self.slowest, seconds)
 
     def _fault(self, what: str) -> None:
+        now, (last, since) = time.monotonic(), self._befell
         with self._lock:
-            self.faults.append(what)
+            self.faults.append(f"after {now - self.began:.1f} s, {now - since:.1f} s after {last}: {what}")
 
     # Honest clients.
 
@@ -166,7 +188,7 @@ class Crowd:
             if self._wait_for_all(socks):
                 for sock in socks:
                     codes = [body[:3] for _, body in _frames(sock)]
-                    assert codes == [b"504"], codes
+                    assert codes == [b"504"], f"answers to a part of a frame: {codes}"
                 self._count("timed out inside a frame", len(socks))
 
     def _wait_for_all(self, socks: list[socket.socket]) -> bool:
@@ -205,9 +227,11 @@ class Crowd:
         """Come and go, with or without a word."""
         with _sockets(self._address, 3) as socks:
             if chance.random() < 0.5:
-                for sock in socks:
+                for sock in socks:  # before any answer: the server may stop for longer than its idle timeout
                     sock.sendall(encode(FrameType.PING, b"end"))
-                    assert next(_frames(sock)) == (FrameType.PONG, b"end")
+                for sock in socks:
+                    answer = next(_frames(sock), "the end of the stream")
+                    assert answer == (FrameType.PONG, b"end"), f"the answer to a PING: {answer}"
             for sock in socks:
                 if chance.random() < 0.5:
                     _reset(sock)
@@ -221,7 +245,7 @@ class Crowd:
             sock.shutdown(socket.SHUT_WR)
             with contextlib.suppress(ConnectionError):
                 codes = [int(body[:3]) for kind, body in _frames(sock) if kind == ERROR]
-                assert all(code < 500 for code in codes[:-1]), codes
+                assert all(code < 500 for code in codes[:-1]), f"ERRORs: {codes}"
             self._count("spoke something else")
         self._stop.wait(0.01)
 
@@ -231,8 +255,8 @@ class Crowd:
             frames = _frames(sock)
             for _ in range(3):
                 sock.sendall(encode(FrameType.STOP, chance.randbytes(8).hex().encode()))
-                kind, body = next(frames)
-                assert (kind, body[:3]) == (ERROR, b"403"), body
+                kind, body = next(frames, (0, b"the end of the stream"))
+                assert (kind, body[:3]) == (ERROR, b"403"), f"the answer to a STOP: {body!r}"
                 self._count("STOP refused")
                 if self._stop.wait(0.1):
                     break
@@ -254,7 +278,12 @@ def _sockets(address: TcpAddress, count: int, *, small: bool = False) -> Iterato
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
             sock.connect(tuple(address))
             socks.append(sock)
-        yield socks
+        names = ["{}:{}".format(*sock.getsockname()) for sock in socks]
+        try:
+            yield socks
+        except Exception as error:
+            error.add_note(f"of {', '.join(names)}")  # as the server's log calls them
+            raise
 
 
 def _frames(sock: socket.socket) -> Iterator[tuple[int, bytes]]:

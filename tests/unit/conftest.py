@@ -24,7 +24,7 @@ from framelet import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
-    from framelet import ClientEvent, ErrorCode, ServerEvent
+    from framelet import ClientEvent, ServerEvent
 
 
 def read(octets: bytes) -> list[tuple[int, str | int]]:
@@ -56,8 +56,8 @@ class Server(ServerConnection):
         )
         self.asked: deque[Any] = deque()
 
-    def next_event(self) -> ServerEvent | None:
-        event = super().next_event()
+    def next_event(self, most: int = -1) -> ServerEvent | None:
+        event = super().next_event(most)
         if isinstance(event, (RequestReceived, ApplicationReceived, StopReceived)):
             self.asked.append(event)
         return event
@@ -66,7 +66,7 @@ class Server(ServerConnection):
         self.send_reply(self.asked[0], text)
         self.asked.popleft()
 
-    def refuse(self, code: ErrorCode, text: str = "") -> None:
+    def refuse(self, code: int, text: str = "") -> None:
         self.send_error(self.asked[0], code, text)
         self.asked.popleft()
 
@@ -84,7 +84,7 @@ class Server(ServerConnection):
     def receive(self, *pieces: bytes, at: float = 0.0) -> list[ServerEvent]:
         """Hand each piece in by itself; all the events that follow."""
         events: list[ServerEvent] = []
-        for piece in pieces:
+        for piece in filter(None, pieces):
             self.receive_data(piece, at)
             events += self.events()
         return events
@@ -116,7 +116,7 @@ class Client(ClientConnection):
     def receive(self, *pieces: bytes, at: float = 0.0) -> list[ClientEvent]:
         """Hand each piece in by itself; all the events that follow."""
         events: list[ClientEvent] = []
-        for piece in pieces:
+        for piece in filter(None, pieces):
             self.receive_data(piece, at)
             events += self.events()
         return events

@@ -6,6 +6,7 @@ import math
 import random
 
 import pytest
+from tests.each import each
 
 from framelet import encode_text, reverse
 from framelet_client import ClientLimits
@@ -52,26 +53,9 @@ def test_requests_are_due_at_a_constant_rate() -> None:
     assert schedule.overdue(2000.0) == 0
 
 
-def test_no_error_adds_up() -> None:
-    schedule = Schedule(0.0, 3.0, range(300_001))
-    last = all_due(schedule)[-1]
-    assert last == (100_000.0, True)
-
-
 def test_the_warmup_is_due_before_the_beginning_and_does_not_count() -> None:
     due = all_due(Schedule(10.0, 4.0, plan(rate=4.0, warmup=0.5, count=3).numbers_of(0)))
     assert due == [(9.5, False), (9.75, False), (10.0, True), (10.25, True), (10.5, True)]
-
-
-def test_a_warmup_that_is_late_is_left_out() -> None:
-    schedule = Schedule(10.0, 4.0, range(-3, 5, 2))
-    schedule.skip_warmup()
-    assert all_due(schedule) == [(10.25, True), (10.75, True)]
-    schedule = Schedule(10.0, 4.0, range(-4, 5, 2))
-    for _ in range(3):
-        schedule.advance()
-    schedule.skip_warmup()
-    assert all_due(schedule) == [(10.5, True), (11.0, True)]
 
 
 def test_overdue_counts_what_is_due_and_not_done() -> None:
@@ -82,8 +66,8 @@ def test_overdue_counts_what_is_due_and_not_done() -> None:
     assert [schedule.overdue(now) for now in (0.0, 0.25, 0.3, 50.0)] == [0, 0, 1, 97]
 
 
-@pytest.mark.parametrize("processes", [1, 2, 3, 7])
-@pytest.mark.parametrize(("rate", "warmup", "count"), [(10.0, 0.0, 23), (7.0, 1.9, 5), (1000.0, 0.01, 1)])
+@each("processes", [1, 2, 3, 7])
+@each("rate warmup count", [(10.0, 0.0, 23), (7.0, 1.9, 5), (1000.0, 0.01, 1)])
 def test_processes_share_all_requests(processes: int, rate: float, warmup: float, count: int) -> None:
     whole = plan(rate=rate, warmup=warmup, count=count).numbers_of(0)
     shared = plan(rate=rate, warmup=warmup, count=count, processes=processes)
@@ -102,18 +86,11 @@ def test_a_duration_has_as_many_requests_as_are_due_in_it() -> None:
         assert all_due(Schedule(0.0, rate, numbers))[-1][0] < duration
 
 
-def test_processes_share_connections_and_requests_of_a_closed_loop() -> None:
-    shared = plan(connections=5, count=11, processes=3)
-    assert [shared.connections_of(process) for process in range(3)] == [2, 2, 1]
-    assert [shared.count_of(process) for process in range(3)] == [4, 4, 3]
-    assert plan(count=None, duration=1.0).count_of(0) is None
-
-
 # The texts.
 
 
-@pytest.mark.parametrize("alphabet", ALPHABETS)
-@pytest.mark.parametrize("size", [0, 1, 2, 3, 5, 64, 1009, 1010, 100_000, 5_000_000])
+@each("alphabet", ALPHABETS)
+@each("size", [0, 1, 2, 3, 5, 64, 1009, 1010, 100_000, 5_000_000])
 def test_texts_have_exactly_the_size(alphabet: str, size: int) -> None:
     texts = make_texts(size, ALPHABETS[alphabet], DICE)
     assert {len(encode_text(text)) for text in texts} == {size}
@@ -121,12 +98,6 @@ def test_texts_have_exactly_the_size(alphabet: str, size: int) -> None:
     if 64 <= size <= 100_000:
         assert len({*texts}) == 16
         assert all(text != reverse(text) for text in texts)
-
-
-def test_mixed_texts_have_characters_of_every_length() -> None:
-    (text, *_) = make_texts(1000, ALPHABETS["mixed"], DICE)
-    assert {len(encode_text(character)) for character in text} == {1, 2, 3, 4}
-    assert all(text.isascii() for text in make_texts(1000, ALPHABETS["ascii"], DICE))
 
 
 def test_all_sizes_come_equally_often_with_the_reply_that_is_expected() -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import math
 import pickle
 from collections import Counter
+from fractions import Fraction
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from framelet_client import ClientLimits
 from framelet_client.bench.plan import Plan
-from framelet_client.bench.report import WRONG_HINT, as_json, complaints, exit_code_of, table
+from framelet_client.bench.report import WRONG_HINT, complaints, exit_code_of, record, table
 from framelet_client.bench.stats import Latencies, LoadStats
 from framelet_client.exit_codes import ExitCode
 
@@ -40,34 +43,26 @@ def latencies(*seconds: float) -> Latencies:
     return made
 
 
-def test_latencies_keep_three_digits_and_the_largest_exactly() -> None:
-    found = latencies(*[0.001] * 98, 0.5, 1.2345678)
-    assert found.count == 100
-    assert found.max == 1.2345678
-    assert found.percentile(50) == pytest.approx(0.001, rel=1e-3)
-    assert found.percentile(99) == pytest.approx(0.5, rel=1e-3)
-    assert found.percentile(99.99) == pytest.approx(1.2345678, rel=1e-3)
-    assert found.percentile(100) <= found.max
-    assert found.mean == pytest.approx((0.098 + 0.5 + 1.2345678) / 100, rel=1e-3)
+TIMES = st.integers(-1, 10**14) | st.integers(-1, 40).flatmap(lambda bits: st.just(round(2.0**bits)))
 
 
-def test_latencies_beyond_the_range_are_kept_at_its_ends() -> None:
-    found = latencies(-1.0, 1e9)
-    assert (found.count, found.percentile(50), found.max) == (2, 0.0, 86_400.0)
-
-
-def test_no_latencies() -> None:
-    found = latencies()
-    assert (found.count, found.mean, found.max, found.percentile(99)) == (0, 0.0, 0.0, 0.0)
-
-
-def test_latencies_survive_the_way_to_another_process_and_add_up() -> None:
-    for one in (latencies(), latencies(0.25, 0.25, 0.5)):
-        other = pickle.loads(pickle.dumps(one))  # noqa: S301 - made here
-        assert (other.count, other.max, other.encoded()) == (one.count, one.max, one.encoded())
-        other.add(latencies(2.0))
-        other.record(1.0)
-        assert (other.count, other.max) == (one.count + 2, 2.0)
+@given(st.lists(TIMES), st.lists(TIMES))
+@example([1_000_000] * 98, [500_000_000, 1_234_567_800])
+@example([5] * 999, [7])  # 99.9 / 100 * 1000 is more than 999
+def test_latencies_of_two_processes_are_those_of_one_and_agree_with_the_exact_percentiles(
+    here: list[int], there: list[int]
+) -> None:
+    found = latencies(*(time / 1e9 for time in here))
+    found.add(pickle.loads(pickle.dumps(latencies(*(time / 1e9 for time in there)))))  # noqa: S301 - made here
+    times = sorted(max(0, time) for time in here + there)
+    assert found.count == len(times)
+    assert found.max == max(times, default=0) / 1e9
+    assert found.mean == pytest.approx(sum(times) / max(1, len(times)) / 1e9)
+    for percent in ("0.01", "50", "90", "99", "99.9", "99.99", "100"):
+        rank = math.ceil(Fraction(percent) * len(times) / 100)
+        exact = times[rank - 1] / 1e9 if times else 0.0
+        assert exact <= found.percentile(float(percent)) <= exact * 1.001
+    assert [time for time, _ in found.cells()] == sorted({time for time, _ in found.cells()})
 
 
 def test_tallies_add_up() -> None:
@@ -136,14 +131,7 @@ def test_the_remarks_are_those_that_apply() -> None:
     assert limit.startswith(
         "the load generator itself was a limit: at work 97% of the time, on 95% of a core"
     )
-    assert json.loads(as_json("A", PLAN, good))["rate_reached"] is True
-    assert json.loads(as_json("A", PLAN, good))["generator_is_a_limit"] is False
-    assert json.loads(as_json("A", PLAN, bad))["rate_reached"] is False
-    assert json.loads(as_json("A", PLAN, bad))["generator_is_a_limit"] is True
-
-
-def test_nothing_measured_is_reported_too() -> None:
-    nothing = LoadStats(interrupted=True)
-    assert table("A", PLAN, nothing)[-1] == "interrupted, with 0 requests in flight"
-    report = json.loads(as_json("A", PLAN, nothing))
-    assert (report["requests_per_second"], report["latency"]["count"]) == (0.0, 0)
+    assert record("A", PLAN, good)["rate_reached"] is True
+    assert record("A", PLAN, good)["generator_is_a_limit"] is False
+    assert record("A", PLAN, bad)["rate_reached"] is False
+    assert record("A", PLAN, bad)["generator_is_a_limit"] is True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.each import each
 
 from framelet import (
     AnswerMalformedError,
@@ -12,6 +13,7 @@ from framelet import (
     ClientConnectionLimits,
     ConnectionFailed,
     ConnectionStateError,
+    ErrorCode,
     ErrorReceived,
     FrameletError,
     FrameTooLargeError,
@@ -126,13 +128,14 @@ def test_the_empty_text_is_the_default_of_ping_and_stop(client: Client) -> None:
 
 
 @pytest.mark.req("REQ-TYPE-8")
-@pytest.mark.parametrize("octet", [*range(-1, 0x101), 2**32])
-def test_only_application_types_can_be_chosen(client: Client, octet: int) -> None:
+@each("octet", [*range(-1, 0x101), 2**32])
+def test_only_application_types_can_be_chosen(make_client: Callable[..., Client], octet: int) -> None:
+    client = make_client()
     if octet in TypeRange.APPLICATION.types:
         client.send_application(octet, "x")
         assert client.sent() == [(octet, "x")]
     else:
-        with pytest.raises(ConnectionStateError, match="no application type"):
+        with pytest.raises(ConnectionStateError, match="not an application type"):
             client.send_application(octet, "x")
         assert (client.output_size, client.unanswered) == (0, 0)
 
@@ -212,9 +215,12 @@ def test_answers_belong_to_the_oldest_unanswered_frames(client: Client) -> None:
 
 
 @pytest.mark.req("REQ-ORDER-7", "REQ-ORDER-6")
-@pytest.mark.parametrize("asked", ASKING)
-@pytest.mark.parametrize("answered", [REPLY, STOPPED, PONG, HELLO, 0xC0, 0xC1, 0xFF])
-def test_an_answer_of_another_type_fails_the_connection(client: Client, asked: str, answered: int) -> None:
+@each("asked", ASKING)
+@each("answered", [REPLY, STOPPED, PONG, HELLO, 0xC0, 0xC1, 0xFF])
+def test_an_answer_of_another_type_fails_the_connection(
+    make_client: Callable[..., Client], asked: str, answered: int
+) -> None:
+    client = make_client()
     ask, _, answer, event = ASKING[asked]
     ask(client)
     client.send_request("behind")
@@ -228,15 +234,12 @@ def test_an_answer_of_another_type_fails_the_connection(client: Client, asked: s
 
 
 @pytest.mark.req("REQ-ORDER-7")
-@pytest.mark.parametrize(
-    "octets",
-    [*(answer for _, _, answer, _ in ASKING.values()), encode(ERROR, b"400 no")],
-    ids=[*ASKING, "recoverable ERROR"],
-)
-@pytest.mark.parametrize("answered", [0, 1])
+@each("octets", [*(answer for _, _, answer, _ in ASKING.values()), encode(ERROR, b"400 no")])
+@each("answered", [0, 1])
 def test_an_answer_where_none_is_awaited_fails_the_connection(
-    client: Client, octets: bytes, answered: int
+    make_client: Callable[..., Client], octets: bytes, answered: int
 ) -> None:
+    client = make_client()
     if answered:
         client.send_request("x")
         client.receive(encode(REPLY))
@@ -244,14 +247,15 @@ def test_an_answer_where_none_is_awaited_fails_the_connection(
 
 
 @pytest.mark.req("REQ-TYPE-7")
-@pytest.mark.parametrize(
-    ("octet", "error"),
+@each(
+    "octet error",
     [(octet, UnknownTypeError) for octet in sorted(TypeRange.NEVER.types | TypeRange.CRITICAL.types)]
     + [(octet, UnexpectedTypeError) for octet in (REQUEST, STOP, PING)],
 )
 def test_a_type_that_no_server_sends_fails_the_connection_with_its_header(
-    client: Client, octet: int, error: type[FrameletError]
+    make_client: Callable[..., Client], octet: int, error: type[FrameletError]
 ) -> None:
+    client = make_client()
     client.send_request("x")
     header = encode(octet, b"x" * 10)[:5]
     assert client.receive(header[:4]) == []
@@ -314,8 +318,11 @@ MALFORMED = [
 
 
 @pytest.mark.req("REQ-HELLO-7", "REQ-STOP-9", "REQ-STOP-14", "REQ-PING-3")
-@pytest.mark.parametrize(("way", "octets"), MALFORMED)
-def test_a_malformed_answer_fails_the_connection(client: Client, way: str, octets: bytes) -> None:
+@each("way octets", MALFORMED)
+def test_a_malformed_answer_fails_the_connection(
+    make_client: Callable[..., Client], way: str, octets: bytes
+) -> None:
+    client = make_client()
     ASKING[way][0](client)
     assert isinstance(failure(client.receive(octets), 1), AnswerMalformedError)
 
@@ -323,15 +330,21 @@ def test_a_malformed_answer_fails_the_connection(client: Client, way: str, octet
 # Errors from the server.
 
 
-@each_way
+@each("way", ASKING)
 @pytest.mark.req("REQ-ERROR-12", "REQ-ERROR-10", "REQ-ERROR-13")
-@pytest.mark.parametrize("code", [400, 404, 450, 499])
-def test_a_recoverable_error_answers_the_oldest_frame(client: Client, way: str, code: int) -> None:
+@each("code", [400, 404, 450, 499])
+def test_a_recoverable_error_answers_the_oldest_frame(
+    make_client: Callable[..., Client], way: str, code: int
+) -> None:
+    client = make_client()
     ask, octets, answer, event = ASKING[way]
     ask(client)
     ask(client)
     error = encode(ERROR, f"{code} 500 words".encode())
-    assert client.receive(error + answer) == [ErrorReceived(code, "500 words", octets[0], 0), event]
+    assert client.receive(error + answer) == [
+        ErrorReceived(ErrorCode(code), "500 words", octets[0], 0),
+        event,
+    ]
     assert (client.unanswered, client.state) == (0, State.OPEN)
 
 
@@ -340,19 +353,20 @@ def test_a_ping_that_failed_leaves_the_next_one_its_own_pong(client: Client) -> 
     client.send_ping("1")
     client.send_ping("2")
     (failed, pong) = client.receive(encode(ERROR, b"413 x") + encode(PONG, b"2"))
-    assert (failed, pong) == (ErrorReceived(413, "x", PING, 0), PongReceived("2"))
+    assert (failed, pong) == (ErrorReceived(ErrorCode(413), "x", PING, 0), PongReceived("2"))
 
 
 @pytest.mark.req("REQ-ERROR-12", "REQ-ERROR-10")
-@pytest.mark.parametrize("code", [500, 501, 507, 599])
-@pytest.mark.parametrize("asked", [0, 1, 3])
+@each("code", [500, 501, 507, 599])
+@each("asked", [0, 1, 3])
 def test_a_fatal_error_ends_the_connection_with_nothing_answered(
-    client: Client, code: int, asked: int
+    make_client: Callable[..., Client], code: int, asked: int
 ) -> None:
+    client = make_client()
     for _ in range(asked):
         client.send_request("x")
     events = client.receive(encode(ERROR, f"{code} words".encode()) + encode(REPLY) * asked)
-    assert events == [ErrorReceived(code, "words", None, asked)]
+    assert events == [ErrorReceived(ErrorCode(code), "words", None, asked)]
     assert (client.state, client.finished, client.unanswered) == (State.CLOSING, True, asked)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.each import each
 
 from framelet import (
     ConnectionStateError,
@@ -49,7 +50,8 @@ def test_the_end_reports_every_unanswered_frame(client: Client, answered: int, *
     client.send_ping("2")
     if half_closed:
         client.send_eof()
-    client.receive_data((encode(REPLY, b"1") + encode(PONG, b"2"))[: 6 * answered], 0.0)
+    for octets in [encode(REPLY, b"1"), encode(PONG, b"2")][:answered]:
+        client.receive_data(octets, 0.0)
     answers: list[ClientEvent] = [ReplyReceived("1"), PongReceived("2")]
     assert client.end() == [*answers[:answered], InputEnded(None, 2 - answered)]
     assert (client.state, client.finished) == (State.CLOSED, True)
@@ -57,9 +59,12 @@ def test_the_end_reports_every_unanswered_frame(client: Client, answered: int, *
 
 
 @pytest.mark.req("REQ-CLOSE-4", "REQ-CLOSE-3")
-@pytest.mark.parametrize("size", range(1, 9))
-@pytest.mark.parametrize("octet", [REPLY, 0x80])
-def test_part_of_a_frame_before_the_end_is_no_answer(client: Client, octet: int, size: int) -> None:
+@each("size", range(1, 9))
+@each("octet", [REPLY, 0x80])
+def test_part_of_a_frame_before_the_end_is_no_answer(
+    make_client: Callable[..., Client], octet: int, size: int
+) -> None:
+    client = make_client()
     client.send_request("x")
     client.receive(encode(octet, b"part")[:size])
     (event,) = client.end()
@@ -107,11 +112,12 @@ ASKING: dict[str, Callable[[Client], None]] = {
 }
 
 
-@pytest.mark.parametrize("ask", ASKING.values(), ids=ASKING)
-@pytest.mark.parametrize("end", ENDED.values(), ids=ENDED)
+@each("ask", ASKING.values())
+@each("end", ENDED.values())
 def test_nothing_can_be_asked_once_the_end_has_begun(
-    client: Client, ask: Callable[[Client], None], end: Callable[[Client], Any]
+    make_client: Callable[..., Client], ask: Callable[[Client], None], end: Callable[[Client], Any]
 ) -> None:
+    client = make_client()
     end(client)
     client.data_to_send(0.0)
     state, unanswered = client.state, client.unanswered

@@ -9,14 +9,17 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.each import each
 
 from framelet import (
     HEADER_SIZE,
     ConfigurationError,
+    ConnectionStateError,
     Frame,
     FrameDecoder,
     FrameTooLargeError,
     IllFormedTextError,
+    codec,
     decode_text,
     encode,
     encode_text,
@@ -117,7 +120,7 @@ ILL_FORMED = {
 
 
 @pytest.mark.req("REQ-TEXT-1", "REQ-TEXT-2", "REQ-TEXT-3")
-@pytest.mark.parametrize("octets", ILL_FORMED.values(), ids=ILL_FORMED)
+@each("octets", ILL_FORMED.values())
 def test_ill_formed_text_is_refused_at_its_first_bad_octet_and_never_repaired(octets: bytes) -> None:
     for before, behind in [(b"", b""), (b"ok \xe2\x82\xac ", b" ok")]:
         with pytest.raises(IllFormedTextError, match=f"at octet {len(before)} of the body"):
@@ -148,6 +151,12 @@ def test_a_text_with_surrogates_is_not_encoded(surrogates: list[int]) -> None:
         encode_text("ab" + "".join(map(chr, surrogates)))
 
 
+@pytest.mark.parametrize("text", [5, None, b"ab"])
+def test_what_is_no_text_is_not_encoded(text: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"a text must be a str, not {type(text).__name__}"):
+        encode_text(text)
+
+
 # Finding the frames.
 
 
@@ -161,7 +170,7 @@ def test_decoder_finds_the_frames_of_a_whole_stream() -> None:
 
 
 @pytest.mark.req("REQ-FRAME-4")
-@pytest.mark.parametrize("cut", range(len(STREAM) + 1))
+@each("cut", range(len(STREAM) + 1))
 def test_decoder_finds_the_same_frames_split_at_each_octet(cut: int) -> None:
     assert fed(STREAM[:cut], STREAM[cut:]).take_frames() == FRAMES
 
@@ -241,9 +250,9 @@ EDGES += [DEFAULT_MAX_BODY + 1, 2**31 - 1, 2**31, MAX_LENGTH - 1, MAX_LENGTH]
 
 
 @pytest.mark.req("REQ-SIZE-1", "REQ-SIZE-2", "REQ-SIZE-4")
-@pytest.mark.parametrize("whole", [True, False], ids=["whole", "octets"])
-@pytest.mark.parametrize("max_body", [MIN_MAX_BODY, DEFAULT_MAX_BODY, 2**31 - 1, 2**31, MAX_LENGTH])
-@pytest.mark.parametrize("length", EDGES)
+@each("whole", [True, False])
+@each("max_body", [MIN_MAX_BODY, DEFAULT_MAX_BODY, 2**31 - 1, 2**31, MAX_LENGTH])
+@each("length", EDGES)
 def test_a_length_is_refused_on_the_fifth_octet_exactly_when_above_the_maximum(
     length: int, max_body: int, *, whole: bool
 ) -> None:
@@ -329,6 +338,7 @@ def traced_memory() -> Iterator[None]:
 
 @pytest.mark.usefixtures("traced_memory")
 @pytest.mark.req("REQ-SIZE-5")
+@pytest.mark.uncounted
 def test_a_header_that_claims_the_maximum_reserves_nothing() -> None:
     decoder = FrameDecoder(MAX_LENGTH)
     assert grown_by(lambda: decoder.receive_data(b"\x01\xff\xff\xff\xff")) < 2_000
@@ -389,3 +399,38 @@ def test_each_piece_of_a_body_costs_the_same_few_calls_and_the_header_is_read_on
     assert calls["unpack_from"] == 1
     assert calls.total() < 10 * len(pieces)
     assert decoder.take_frames() == [Frame(0x01, bytes(10_000))]
+
+
+def test_what_a_decoder_holds_is_counted_with_its_objects() -> None:
+    decoder, frame = FrameDecoder(), encode(0x01, b"abc")
+    decoder.receive_data(frame[:3])
+    assert (decoder.held, decoder.size, decoder.lacking) == (3, 3, 2)
+    decoder.receive_data(frame[3:7])
+    assert (decoder.held, decoder.size, decoder.lacking) == (7 + codec._BODY, 7, 1)
+    decoder.receive_data(frame[7:] + frame + frame[:2])
+    assert (decoder.held, decoder.size, decoder.lacking) == (18 + codec._QUEUE + 2 * codec._FRAME, 18, 3)
+    assert repr(decoder) == "<FrameDecoder 2 frames, 2 octets of the next>"
+    decoder.pop()
+    assert (decoder.held, decoder.size) == (10 + codec._QUEUE + codec._FRAME, 10)
+    decoder.pop()
+    assert (decoder.held, decoder.size, decoder.lacking) == (2, 2, 3)
+    patient: Any = type("Patient", (codec.PatientDecoder,), {"_at_once": 0, "__slots__": ()})()
+    patient.receive_data(frame * 3)
+    ready = len(patient.frames or ())
+    waiting = ready + len(patient._rest or ())
+    assert (patient.held, waiting > ready) == (24 + codec._QUEUE + waiting * codec._FRAME, True)
+
+
+def test_a_decoder_is_at_rest_where_nothing_has_begun_waits_or_was_refused() -> None:
+    frame, decoder = encode(0x01, b"ab"), FrameDecoder(MIN_MAX_BODY)
+    with pytest.raises(ConnectionStateError, match="there is no complete frame"):
+        decoder.pop()
+    assert decoder.at_rest
+    for piece, waits in ((frame, True), (frame[:3], False), (frame[3:6], False), (frame[6:], True)):
+        decoder.receive_data(piece)
+        assert not decoder.at_rest
+        if waits:
+            assert decoder.pop() == (0x01, b"ab")
+            assert decoder.at_rest
+    decoder.receive_data(encode(0x01, b"")[:1] + (MIN_MAX_BODY + 1).to_bytes(4, "big"))
+    assert not decoder.at_rest

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from collections import defaultdict
 
 import pytest
 from tests.unit.test_rooms import ALL, OURS, ROOMS, ROOT, modules, room
@@ -42,21 +41,6 @@ def members(module: str) -> dict[str, set[str]]:
     }
 
 
-def attributes() -> dict[str, set[str]]:
-    """What the instances of each class of the protocol and the server are given."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for module, path in ALL.items():
-        if module.partition(".")[0] in ("framelet", "framelet_server"):
-            for klass in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(klass, ast.ClassDef):
-                    found[klass.name] |= {
-                        node.attr
-                        for node in ast.walk(klass)
-                        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
-                    }
-    return found
-
-
 @pytest.mark.parametrize("package", OURS)
 def test_the_rooms_are_those_of_the_matrix(package: str) -> None:
     table = rows(section(f"`{OURS[package]}/{package}`"))
@@ -87,13 +71,3 @@ def test_every_function_of_a_walk_is_in_its_module(title: str) -> None:
         module = module if module.startswith("framelet.") else f"framelet_server.{module}"
         klass, _, name = names(function)[0].partition(".")
         assert name in members(module)[klass], function
-
-
-@pytest.mark.parametrize("title", WALKS)
-def test_whatever_else_a_walk_names_is_there(title: str) -> None:
-    text = section(title)
-    functions = {names(row[1])[0] for row in rows(text)}
-    held = attributes()
-    dotted = {name for name in names(text) if re.fullmatch(r"[A-Z]\w+\.\w+", name)} - functions
-    assert dotted
-    assert [name for name in sorted(dotted) if name.split(".")[1] not in held[name.split(".")[0]]] == []

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.each import each
 
 from framelet import (
     AnswerTimeoutError,
     ClientConnectionLimits,
+    ConfigurationError,
     ConnectionFailed,
     ConnectionLimits,
     ErrorCode,
@@ -112,14 +115,17 @@ def test_idle_does_not_apply_inside_a_frame(make_server: Callable[..., Server]) 
 
 
 @pytest.mark.req("REQ-TIME-1", "REQ-TYPE-4")
-@pytest.mark.parametrize("frame_type", [REQUEST, PING, HELLO, STOP, 0x80, 0xC0])
-@pytest.mark.parametrize("size", [1, 4, 5, 6, 8])
-def test_a_frame_is_timed_from_its_first_octet(server: Server, frame_type: int, size: int) -> None:
+@each("frame_type", [REQUEST, PING, HELLO, STOP, 0x80, 0xC0])
+@each("size", [1, 4, 5, 6, 8])
+def test_a_frame_is_timed_from_its_first_octet(
+    make_server: Callable[..., Server], frame_type: int, size: int
+) -> None:
+    server = make_server()
     server.receive(encode(frame_type, b"body")[:size], at=50.0)
     assert_due(server, 50.0 + FRAME, FrameTimeoutError, 504)
 
 
-@pytest.mark.req("REQ-TIME-2", "REQ-TIME-1")
+@pytest.mark.req("REQ-TIME-2", "REQ-TIME-1", "REQ-TIME-9")
 def test_progress_does_not_extend_the_frame_timeout(server: Server) -> None:
     octets = encode(REQUEST, b"x" * 100)
     for second in range(30):
@@ -129,11 +135,20 @@ def test_progress_does_not_extend_the_frame_timeout(server: Server) -> None:
 
 
 @pytest.mark.req("REQ-TIME-2")
-def test_an_empty_piece_neither_begins_nor_extends_the_frame_timeout(server: Server) -> None:
-    server.receive(b"", at=5.0)
-    assert server.next_deadline() == 5.0 + IDLE
+def test_no_octets_are_no_piece_and_extend_nothing(
+    server: Server, make_client: Callable[..., Client]
+) -> None:
     server.receive(b"\1", at=10.0)
-    server.receive(b"", at=20.0)
+    client = make_client()
+    calls: list[Callable[[], object]] = [
+        *(partial(server.receive_data, kind(), 20.0) for kind in (bytes, bytearray)),
+        partial(server.receive_requests, b"", 20.0),
+        partial(client.receive_data, b"", 20.0),
+        partial(client.receive_replies, b"", 20.0),
+    ]
+    for call in calls:
+        with pytest.raises(ConfigurationError, match=r"no octets.*receive_eof"):
+            call()
     assert server.next_deadline() == 10.0 + FRAME
 
 
@@ -175,6 +190,7 @@ def test_a_frame_timeout_waits_behind_the_answers_owed(server: Server) -> None:
 # Time in which the server did not read.
 
 
+@pytest.mark.req("REQ-TIME-8")
 def test_resume_restarts_the_idle_timeout(server: Server) -> None:
     server.resume(250.0)
     assert_due(server, 250.0 + IDLE, IdleTimeoutError, 505)
@@ -339,7 +355,9 @@ def test_the_end_ends_the_wait(client: Client, ending: str) -> None:
     client.send_request("x")
     client.sent(at=10.0)
     if ending == "fatal error":
-        assert client.receive(encode(ERROR, b"500 x"), at=11.0) == [ErrorReceived(500, "x", None, 1)]
+        assert client.receive(encode(ERROR, b"500 x"), at=11.0) == [
+            ErrorReceived(ErrorCode(500), "x", None, 1)
+        ]
     else:
         client.end()
     assert (client.next_deadline(), client.pass_time(1e9)) == (None, [])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 import pytest
+from tests.each import noting
 
 from framelet_client.cli.command import framelet
 from framelet_client.cli.command import run as run_client
@@ -37,26 +38,21 @@ def valued(
 
 
 CASES = [
-    pytest.param(run, [*path, name], id=" ".join([str(program.name), *path, name]))
+    (run, [*path, name])
     for program, run in PROGRAMS
     for path, option in valued(program)
     for name in option.opts
 ]
 
 
-def test_there_are_options_of_all_programs() -> None:
-    assert len(CASES) > 100
-
-
 @pytest.mark.parametrize("form", ["apart", "joined"])
-@pytest.mark.parametrize(("run", "words"), CASES)
-def test_an_empty_value_is_refused(
-    run: Callable[[list[str]], int], words: list[str], form: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    *path, name = words
-    joined = form == "joined" and name.startswith("--")
-    assert run([*path, f"{name}=" if joined else name, *([] if joined else [""])]) == 2
-    out, errors = capfd.readouterr()
-    assert not out
-    assert f"Invalid value for '{name}'" in errors or f"'{name}'" in errors
-    assert "empty" in errors
+def test_an_empty_value_is_refused(form: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert len(CASES) > 100
+    for run, (*path, name) in CASES:
+        joined = form == "joined" and name.startswith("--")
+        with noting(path, name):
+            assert run([*path, f"{name}=" if joined else name, *([] if joined else [""])]) == 2
+            out, errors = capfd.readouterr()
+            assert not out
+            assert f"Invalid value for '{name}'" in errors or f"'{name}'" in errors
+            assert "empty" in errors

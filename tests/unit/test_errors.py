@@ -7,9 +7,12 @@ import importlib
 import inspect
 import pickle
 import pkgutil
-from typing import TYPE_CHECKING
+from importlib import metadata
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.each import each
 
 from framelet import (
     AnswerTimeoutError,
@@ -19,6 +22,7 @@ from framelet import (
     ErrorReceivedError,
     FrameletError,
     FrameTooLargeError,
+    HandlerError,
     MissingExtraError,
     ProtocolError,
     UnexpectedTypeError,
@@ -55,11 +59,17 @@ OF_THE_PROGRAM = {500, 507, 509, 404, 403, 450, 451}
 
 def test_the_tree_is_complete() -> None:
     others = {"FrameletError", "ConfigurationError", "ConnectionStateError", "ProtocolError"}
-    others |= {"AddressError", "AnswerTimeoutError", "MissingExtraError"}
+    others |= {
+        "AddressError",
+        "AnswerTimeoutError",
+        "HandlerError",
+        "HeaderRefusedError",
+        "MissingExtraError",
+    }
     assert set(CLASSES) == set(CODES) | others
 
 
-@pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES)
+@each("cls", CLASSES.values())
 def test_every_error_has_the_same_root_and_its_name_says_error(cls: type[Exception]) -> None:
     assert issubclass(cls, FrameletError)
     assert cls.__name__.endswith("Error")
@@ -105,6 +115,16 @@ def test_a_frame_too_large_keeps_its_header() -> None:
     assert str(error) == "a body of 70000 octets exceeds the maximum of 65536"
 
 
+def test_a_handlers_error_has_a_recoverable_code_and_words() -> None:
+    error = HandlerError(462, "no such room")
+    assert (error.code, error.text, str(error)) == (462, "no such room", "462 no such room")
+    assert str(HandlerError(404)) == "404 no handler is registered for the application type"
+    wrong: list[tuple[Any, ...]] = [("462",), (True,), (462, b"x"), (399,), (500,), (600,)]
+    for arguments in wrong:
+        with pytest.raises((TypeError, ValueError), match=r"\bnot\b"):
+            HandlerError(*arguments)
+
+
 def test_a_missing_package_names_the_extra_and_another_does_not() -> None:
     def fail(name: str) -> None:
         with errors.importing_extra("cli", "click", "the command line needs"):
@@ -113,10 +133,32 @@ def test_a_missing_package_names_the_extra_and_another_does_not() -> None:
     for name in ("click", "click.types"):
         with pytest.raises(MissingExtraError) as raised:
             fail(name)
-        assert str(raised.value) == """the command line needs the extra "cli": pip install 'framelet[cli]'"""
+        assert str(raised.value) == f'the command line needs the extra "cli": {errors.install_command("cli")}'
     for name in ("clicker", "framelet_client.cli"):
         with pytest.raises(ModuleNotFoundError):
             fail(name)
+
+
+@pytest.mark.parametrize(
+    ("origin", "command"),
+    [
+        (None, "pip install 'framelet[cli]'"),
+        ('{"url": "file:///a%20b", "dir_info": {"editable": true}}', "pip install -e '/a b[cli]'"),
+        ('{"url": "file:///a", "dir_info": {}}', "pip install 'framelet[cli] @ file:///a'"),
+        ('{"url": "file:///f.whl", "archive_info": {}}', "pip install 'framelet[cli] @ file:///f.whl'"),
+        (
+            '{"url": "https://h/r", "vcs_info": {"vcs": "git", "commit_id": "12"}}',
+            "pip install 'framelet[cli] @ git+https://h/r@12'",
+        ),
+        ("{", "pip install 'framelet[cli]'"),
+    ],
+)
+def test_an_extra_is_installed_from_where_the_package_came_from(
+    monkeypatch: pytest.MonkeyPatch, origin: str | None, command: str
+) -> None:
+    # All of it: a library that another test has loaded may bring distributions of its own.
+    monkeypatch.setattr(metadata, "distribution", lambda _: SimpleNamespace(read_text=lambda _: origin))
+    assert errors.install_command("cli") == command
 
 
 def every_error() -> list[type[Exception]]:
@@ -128,15 +170,12 @@ def every_error() -> list[type[Exception]]:
                 importlib.import_module(info.name)
     while more := {below for cls in found for below in cls.__subclasses__()} - found:
         found |= more
-    return sorted(found - {ProtocolError}, key=lambda cls: cls.__name__)
+    ours = {cls for cls in found if cls.__module__.startswith("framelet")}  # and not those of other tests
+    return sorted(ours - {ProtocolError}, key=lambda cls: cls.__name__)
 
 
-@pytest.mark.parametrize("cls", every_error(), ids=lambda cls: cls.__name__)
-@pytest.mark.parametrize(
-    "twin",
-    [copy.copy, lambda error: pickle.loads(pickle.dumps(error))],  # noqa: S301 - our own
-    ids=["copy", "pickle"],
-)
+@each("cls", every_error())
+@each("twin", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])  # noqa: S301 - its own
 def test_every_error_can_be_copied_and_pickled(
     cls: type[Exception], twin: Callable[[Exception], Exception]
 ) -> None:
@@ -145,6 +184,6 @@ def test_every_error_can_be_copied_and_pickled(
         for each in list(inspect.signature(cls.__init__).parameters.values())[1:]
         if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
     ]
-    error = cls(*(1 if each.annotation == "int" else "x" for each in parameters))
+    error = cls(*(462 if each.annotation == "int" else "x" for each in parameters))
     found = twin(error)
     assert (type(found), found.args, str(found), vars(found)) == (cls, error.args, str(error), vars(error))

@@ -23,6 +23,7 @@ from construct import (
     StreamError,
     Struct,
 )
+from tests.each import each
 
 from framelet import HEADER_SIZE, ConnectionStateError, FrameType, TypeRange, codec, encode, grammar
 from framelet.grammar import ErrorBody, Hello, HelloBody, PingBody, StoppedBody, parse_body
@@ -50,7 +51,7 @@ EXAMPLES: dict[FrameType | TypeRange, bytes] = {
 
 
 @pytest.mark.req("REQ-FRAME-1", "REQ-TYPE-8")
-@pytest.mark.parametrize("octet", range(256))
+@each("octet", range(256))
 def test_a_frame_may_be_of_every_type_that_may_be_sent_and_of_no_other(octet: int) -> None:
     kind = type_kinds[octet]
     if kind in EXAMPLES:
@@ -157,7 +158,7 @@ def test_a_hello_is_parsed_and_built(body: bytes, hello: Hello) -> None:
 
 
 @pytest.mark.req("REQ-HELLO-3")
-@pytest.mark.parametrize("body", BAD_HELLOS)
+@each("body", BAD_HELLOS)
 def test_a_malformed_hello_is_refused_in_one_line(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"\A[^\n]+\Z"):
         parse_body(HelloBody, body)
@@ -205,7 +206,7 @@ def test_a_stopped_is_parsed_and_built(body: bytes, parameters: dict[str, str]) 
 
 
 @pytest.mark.req("REQ-STOP-9")
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         b"",
@@ -257,7 +258,7 @@ def test_an_error_is_parsed_and_built(body: bytes, code: int, text: str) -> None
 
 
 @pytest.mark.req("REQ-ERROR-1", "REQ-ERROR-11", "REQ-ERROR-14")
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         b"",
@@ -297,7 +298,8 @@ def test_a_ping_holds_64_octets_of_text() -> None:
 
 
 def test_the_codec_has_the_header_of_the_grammar() -> None:
-    assert codec.HEADER.format == codec._header_of(grammar.FrameHeader).format
+    assert codec.FORMAT.layout is not None
+    assert codec.HEADER.format == codec.FORMAT.layout.format
     assert grammar.FrameHeader.sizeof() == HEADER_SIZE == 5
 
 

@@ -6,8 +6,10 @@ import dataclasses
 import math
 
 import pytest
+from tests.each import each
 
 from framelet import ConfigurationError, ConnectionLimits, limits
+from framelet.limits import without_unit
 from framelet_client import ClientLimits
 from framelet_server import ServerLimits
 
@@ -40,7 +42,7 @@ def test_no_maximum_body_size_is_below_what_every_receiver_accepts(cls: LimitsTy
             cls(max_body=size)
 
 
-@each_field
+@each("cls info", FIELDS)
 def test_each_default_is_in_its_range_and_of_its_kind(cls: LimitsType, info: limits.LimitInfo) -> None:
     value = getattr(cls(), info.name)
     assert value == info.default
@@ -48,7 +50,7 @@ def test_each_default_is_in_its_range_and_of_its_kind(cls: LimitsType, info: lim
     assert info.minimum <= value <= info.maximum
 
 
-@each_field
+@each("cls info", FIELDS)
 def test_each_range_includes_its_ends_and_nothing_beyond(cls: LimitsType, info: limits.LimitInfo) -> None:
     for end in (info.minimum, info.maximum):
         assert getattr(cls().replace(**{info.name: end}), info.name) == end
@@ -58,14 +60,14 @@ def test_each_range_includes_its_ends_and_nothing_beyond(cls: LimitsType, info: 
             cls().replace(**{info.name: beyond})
 
 
-@each_field
-@pytest.mark.parametrize("value", ["1", None, True, b"1", [1]], ids=repr)
+@each("cls info", FIELDS)
+@each("value", ["1", None, True, b"1", [1]])
 def test_each_limit_refuses_what_is_no_number(cls: LimitsType, info: limits.LimitInfo, value: object) -> None:
     with pytest.raises(ConfigurationError, match=f"{info.name} is .*: expected a number of {info.unit}"):
         cls(**{info.name: value})  # type: ignore[arg-type] # the wrong kind is the point
 
 
-@each_field
+@each("cls info", FIELDS)
 def test_each_limit_refuses_a_number_of_the_wrong_kind(cls: LimitsType, info: limits.LimitInfo) -> None:
     if info.kind is int:
         with pytest.raises(ConfigurationError):
@@ -77,7 +79,7 @@ def test_each_limit_refuses_a_number_of_the_wrong_kind(cls: LimitsType, info: li
                 cls().replace(**{info.name: value})
 
 
-@each_field
+@each("cls info", FIELDS)
 def test_each_limit_is_described_for_people(cls: LimitsType, info: limits.LimitInfo) -> None:
     assert info.purpose
     assert info.why
@@ -119,3 +121,23 @@ def test_an_option_says_what_the_limit_says() -> None:
         "metavar": "OCTETS",
         "help": "Largest body accepted or sent.",
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "octets", "seconds"),
+    [
+        ("16M", "16777216", "960"),
+        ("1.5k", "1536", "1.5k"),
+        ("64KiB", "65536", "64KiB"),
+        ("250ms", "250ms", "0.25"),
+        ("2h", "2h", "7200"),
+        ("5 m", "5 m", "5 m"),
+        ("1e3", "1e3", "1e3"),
+        ("-1s", "-1s", "-1s"),
+        ("7", "7", "7"),
+        ("", "", ""),
+    ],
+)
+def test_a_suffix_is_a_factor(text: str, octets: str, seconds: str) -> None:
+    assert (without_unit(text, "octets"), without_unit(text, "seconds")) == (octets, seconds)
+    assert without_unit(text, "threads") == text

@@ -70,14 +70,6 @@ def test_only_whole_lines_are_sent(feed: Feed) -> None:
     assert feed.source.octets_read == 17
 
 
-@pytest.mark.parametrize("given", [b"", b"a\n"])
-def test_a_final_newline_makes_no_further_line(feed: Feed, given: bytes) -> None:
-    feed.write(given)
-    feed.end()
-    assert feed.take() + feed.take() == [b"a"] * bool(given)
-    assert feed.source.exhausted
-
-
 def test_no_more_is_taken_than_there_is_room_for(feed: Feed) -> None:
     feed.write(b"1\n2\n3\n4\n5\n")
     assert feed.source.fileno() == feed.read_end
@@ -86,27 +78,6 @@ def test_no_more_is_taken_than_there_is_room_for(feed: Feed) -> None:
     assert feed.take(octets=1) == [b"3"]
     assert feed.take() == [b"4", b"5"]
     assert feed.source.fileno() == feed.read_end
-
-
-def test_lines_in_hand_are_sent_before_anything_is_read(feed: Feed) -> None:
-    feed.write(b"1\n2\n")
-    feed.end()
-    assert feed.take(frames=1) == [b"1"]
-    assert not feed.source.exhausted
-    assert feed.take(frames=1) == [b"2"]
-    assert not feed.source.exhausted  # the end has not been seen yet
-    assert feed.take() == []
-    assert feed.source.exhausted
-
-
-def test_bad_lines_are_skipped_and_counted(feed: Feed) -> None:
-    feed.write(b"1\n\xff\n3\n\xed\xa0\x80\n\xe2\x82")
-    assert feed.take() == [b"1", b"3"]
-    feed.end()
-    assert feed.take() == []
-    assert [line for line, _ in feed.skipped] == [2, 4, 5]
-    assert all("UTF-8" in why for _, why in feed.skipped)
-    assert list(feed.source.unanswered) == [1, 3]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import io
 import json
 import logging
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,12 +15,12 @@ import pytest
 from framelet_server.observe.histogram import BOUNDS, Histogram
 from framelet_server.observe.log_limit import LogLimit
 from framelet_server.observe.log_queue import LogQueue
-from framelet_server.observe.logs import HumanFormatter, JsonFormatter, printable
+from framelet_server.observe.logs import HumanFormatter, JsonFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FORGED = "x\n2026-01-01 00:00:00,000 ERROR forged\r\x1b[2J\x9b1m\u2028\u202e\x00\x85 forged too"
+FORGED = "x\n2026-01-01 00:00:00,000 ERROR x\r\x1b[2J\x9b1m\u2028\u202e\x00\x85\u200b\U000e0041 forged too"
 
 
 @pytest.fixture(params=[HumanFormatter, JsonFormatter])
@@ -93,11 +95,6 @@ def test_an_object_holds_what_is_known(log: tuple[logging.Logger, io.StringIO]) 
         }
     else:
         assert line.endswith(" INFO 1.2.3.4:5: 6\n")
-
-
-def test_what_is_printable_stays_as_it_is() -> None:
-    assert printable("Grüße, 世界 😀") == "Grüße, 世界 😀"
-    assert printable("\t\x7f\ud800") == r"\t\x7f\ud800"
 
 
 # The limited_log.
@@ -247,6 +244,7 @@ def test_an_argument_that_cannot_be_shown_costs_its_line_alone(capfd: pytest.Cap
     assert second.endswith("said more")
 
 
+@pytest.mark.filterwarnings("ignore:.*is multi-threaded, use of fork:DeprecationWarning")
 def test_another_process_writes_its_own_lines(capfd: pytest.CaptureFixture[str]) -> None:
     handler = LogQueue(2, HumanFormatter())
     logger = logging.Logger("framelet_server")  # noqa: LOG001 - as above
@@ -260,6 +258,30 @@ def test_another_process_writes_its_own_lines(capfd: pytest.CaptureFixture[str])
     assert os.waitpid(child, 0)[1] == 0
     handler.flush()
     assert sorted(line.split()[-1] for line in capfd.readouterr().err.splitlines()) == ["child", "parent"]
+
+
+INTERRUPTED = """
+import logging, os, signal
+from framelet_server.observe.log_queue import DROPPED, LogQueue
+handler = LogQueue(os.open(os.devnull, os.O_WRONLY), logging.Formatter())
+logger = logging.getLogger("framelet_server")
+logger.addHandler(handler)
+count = 0
+def log(*_):
+    global count
+    count += 1
+    logger.warning("signal")
+signal.signal(signal.SIGALRM, log)
+signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
+while count < 2000:
+    logger.warning("line")
+    DROPPED.add()
+signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+
+
+def test_a_line_may_be_logged_within_another_of_the_same_thread() -> None:
+    subprocess.run([sys.executable, "-c", INTERRUPTED], check=True, timeout=60)
 
 
 # The histogram.

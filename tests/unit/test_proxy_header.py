@@ -7,6 +7,7 @@ import socket
 import struct
 
 import pytest
+from tests.each import each
 
 from framelet import ConfigurationError
 from framelet_server import ProxyPolicy
@@ -96,7 +97,8 @@ OWN: dict[str, bytes] = {
     "2 unspecified with extensions": version_2(0x21, 0x00, EXTENSIONS),
 }
 
-MALFORMED, TOO_LONG, NO_HEADER, UNKNOWN = "malformed", "longer than", "no PROXY header", "unknown version"
+MALFORMED, TOO_LONG, UNKNOWN = "malformed", "longer than", "unknown version"
+NO_HEADER = "did not begin with a PROXY header"
 REFUSED: dict[str, tuple[bytes, str]] = {
     "HTTP": (b"GET / HTTP/1.1\r\n\r\n", NO_HEADER),
     "TLS": (b"\x16\x03\x01", NO_HEADER),
@@ -136,7 +138,7 @@ def receive(*pieces: bytes) -> tuple[ProxyHeader, bytes]:
     return layer, b"".join(map(layer.receive, pieces))
 
 
-@pytest.mark.parametrize(("header", "name", "host"), HEADERS.values(), ids=HEADERS)
+@each("header name host", HEADERS.values())
 def test_a_header_names_the_client(header: bytes, name: str, host: str) -> None:
     layer, rest = receive(header + BEHIND)
     peer = layer.identify(RELAY)
@@ -152,9 +154,7 @@ def test_a_relay_that_speaks_for_itself_is_a_client_without_rights(header: bytes
     assert rest == BEHIND
 
 
-@pytest.mark.parametrize(
-    "header", [header for header, *_ in HEADERS.values()] + [*OWN.values()], ids=[*HEADERS, *OWN]
-)
+@each("header", [header for header, *_ in HEADERS.values()] + [*OWN.values()])
 def test_a_header_may_come_in_any_pieces(header: bytes) -> None:
     whole, _ = receive(header)
     for cut in range(len(header) + 1):
@@ -169,7 +169,7 @@ def test_a_header_may_come_in_any_pieces(header: bytes) -> None:
     assert layer.receive(BEHIND) == BEHIND
 
 
-@pytest.mark.parametrize(("start", "reason"), REFUSED.values(), ids=REFUSED)
+@each("start reason", REFUSED.values())
 def test_what_is_no_header_is_refused_for_the_same_reason_however_it_is_cut(
     start: bytes, reason: str
 ) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 import pytest
+from tests.each import each
 
 from framelet import VERSION, ErrorCode, FrameType, Role, TypeRange
 from framelet.registry import ANSWERS, type_kinds
@@ -61,7 +64,8 @@ def test_a_member_is_looked_up_by_its_number_and_type_checkers_know_it() -> None
     assert FrameType(0x01) is FrameType.REQUEST
     assert ErrorCode(400) is ErrorCode.ILL_FORMED_TEXT
     assert TypeRange("ignorable") is TypeRange.IGNORABLE
-    for enum, number in ((FrameType, 0x09), (ErrorCode, 599)):
+    wrong: list[tuple[Any, Any]] = [(FrameType, 0x09), (ErrorCode, 399), (ErrorCode, 600), (ErrorCode, True)]
+    for enum, number in wrong:
         with pytest.raises(ValueError, match="is not a valid"):
             enum(number)
 
@@ -72,7 +76,7 @@ def test_frame_types_have_the_numbers_and_senders_of_the_specification() -> None
 
 
 @pytest.mark.req("REQ-TYPE-1", "REQ-TYPE-3", "REQ-TYPE-5", "REQ-TYPE-8")
-@pytest.mark.parametrize("octet", range(256))
+@each("octet", range(256))
 def test_every_octet_is_of_one_kind(octet: int) -> None:
     kinds: list[object] = [kind for kind in TypeRange if octet in kind.types]
     kinds += [ASSIGNED[octet]] if octet in ASSIGNED else []
@@ -117,6 +121,20 @@ def test_no_code_and_no_condition_stands_twice() -> None:
     # An enumeration takes a repeated value for an alias, which only __members__ shows.
     assert len(ErrorCode.__members__) == len(CODES)
     assert len({code.condition for code in ErrorCode}) == len(CODES)
+
+
+@pytest.mark.req("REQ-ERROR-10", "REQ-ERROR-15", "REQ-ERROR-16")
+def test_codes_that_are_not_registered_are_codes_all_the_same() -> None:
+    for number in sorted(set(range(400, 600)) - set(ErrorCode)):
+        code = ErrorCode(number)
+        name = "APPLICATION" if 460 <= number <= 499 else "UNKNOWN"
+        assert (int(code), code.name, code.title, code.fatal) == (number, name, name.lower(), number >= 500)
+        assert code.condition
+        assert not code.local
+        twins = [ErrorCode(number), pickle.loads(pickle.dumps(code)), copy.deepcopy(code)]  # noqa: S301 - our own
+        assert all(twin is code for twin in twins)
+        assert (hash(code), f"{code}", {number: 1}[code]) == (hash(number), str(number), 1)
+    assert [(int(code), code.title) for code in ErrorCode] == CODES
 
 
 @pytest.mark.req("REQ-ERROR-4", "REQ-ERROR-6", "REQ-ERROR-10")

@@ -8,6 +8,7 @@ import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.each import each
 
 from framelet import (
     ConfigurationError,
@@ -55,6 +56,15 @@ def test_some_may_be_answered_before_the_others(server: Server) -> None:
     server.queue_replies([ErrorAnswer(ErrorCode.HANDLER_FAILED, "no")])
     assert server.replies_to_send(["c"], 0.0) == [encode(ERROR, b"450 no") + encode(REPLY, b"c")]
     assert server.owes == 0
+
+
+def test_events_may_be_asked_for_a_few_frames_at_a_time(server: Server) -> None:
+    server.receive_data(encode(PING, b"x") * 5 + encode(REQUEST, b"1"), 0.0)
+    seen = []
+    while server.needs_events:
+        seen.append((server.next_event(2), len(server.data_to_send(0.0))))
+    pong = len(encode(PONG, b"x"))
+    assert seen == [(None, 2 * pong), (None, 2 * pong), (RequestReceived("1"), pong)]
 
 
 @pytest.mark.req("REQ-ORDER-2")
@@ -106,8 +116,8 @@ def test_requests_come_as_events_where_something_is_before_them(
     make_server: Callable[..., Server], prepare: Callable[[Server], None]
 ) -> None:
     server, plain = make_server(), make_server()
-    for each in (server, plain):
-        prepare(each)
+    for end in (server, plain):
+        prepare(end)
     assert not server.batch_ready
     owed = server.owes
     assert server.receive_requests(THREE + encode(REQUEST)[:3], 0.0) == []
@@ -153,19 +163,24 @@ def test_a_large_reply_is_a_piece_of_its_own(make_server: Callable[..., Server])
 
 
 @pytest.mark.req("REQ-TEXT-1", "REQ-HELLO-5")
-@pytest.mark.parametrize(
-    ("text", "error", "words"),
+@each(
+    "text error words",
     [
         ("a" + chr(0xD800), IllFormedTextError, "lone surrogate at index 1"),
-        (ErrorAnswer(ErrorCode.OVERLOADED), ConnectionStateError, "not a recoverable error"),
-        (b"a", ConfigurationError, "a text is a str, not bytes"),
-        (None, ConfigurationError, "a text is a str, not NoneType"),
+        (ErrorAnswer(ErrorCode.OVERLOADED), ConfigurationError, "not a recoverable error"),
+        (b"a", ConfigurationError, "a text must be a str, not bytes"),
+        (None, ConfigurationError, "a text must be a str, not NoneType"),
     ],
 )
-@pytest.mark.parametrize("others", [([], []), (["a"], ["b"]), (["€"], []), ([], ["€"])])
+@each("others", [([], []), (["a"], ["b"]), (["€"], []), ([], ["€"])])
 def test_nothing_happens_where_one_reply_cannot_be_sent(
-    server: Server, text: Any, error: type[Exception], words: str, others: tuple[list[str], list[str]]
+    make_server: Callable[..., Server],
+    text: Any,
+    error: type[Exception],
+    words: str,
+    others: tuple[list[str], list[str]],
 ) -> None:
+    server = make_server()
     server.receive_requests(THREE, 0.0)
     with pytest.raises(error, match=words):
         server.replies_to_send([*others[0], text, *others[1]], 1.0)

@@ -7,6 +7,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.each import each
 
 from framelet import (
     ApplicationReceived,
@@ -14,7 +15,9 @@ from framelet import (
     ClientConnectionLimits,
     ConnectionLimits,
     ConnectionStateError,
+    ErrorAnswer,
     ErrorCode,
+    ErrorReceived,
     FrameRefused,
     FrameType,
     IllFormedTextError,
@@ -129,11 +132,12 @@ def test_an_application_frame_without_handler_fails_alone(server: Server) -> Non
 
 
 @pytest.mark.req("REQ-TEXT-3", "REQ-TEXT-4", "REQ-TEXT-5")
-@pytest.mark.parametrize(
-    "text", ["\0", "a\0b", "\ufeff", "a\ufeffb", "\r\n", "\ufffe\U0010ffff", " a ", "e\u0301"]
-)
-@pytest.mark.parametrize("frame_type", [REQUEST, STOP, APPLICATION])
-def test_text_arrives_and_leaves_octet_for_octet(server: Server, frame_type: int, text: str) -> None:
+@each("text", ["\0", "a\0b", "\ufeff", "a\ufeffb", "\r\n", "\ufffe\U0010ffff", " a ", "e\u0301"])
+@each("frame_type", [REQUEST, STOP, APPLICATION])
+def test_text_arrives_and_leaves_octet_for_octet(
+    make_server: Callable[..., Server], frame_type: int, text: str
+) -> None:
+    server = make_server()
     (event,) = server.receive(encode(frame_type, text.encode()))
     assert text == (event.token if isinstance(event, StopReceived) else event.text)  # type: ignore[union-attr]
     if frame_type != STOP:
@@ -245,7 +249,7 @@ def test_a_hello_that_is_refused_changes_no_limit(
     assert server.answers() == [(ERROR, code), (ERROR, 451), (REPLY, "x" * 70_000)]
 
 
-@pytest.mark.req("REQ-HELLO-5", "REQ-HELLO-6")
+@pytest.mark.req("REQ-HELLO-5", "REQ-HELLO-6", "REQ-HELLO-10")
 @pytest.mark.parametrize(
     ("hellos", "allowed"),
     [
@@ -382,16 +386,45 @@ def test_small_answers_leave_as_one_piece(server: Server) -> None:
 # Misuse.
 
 
-@pytest.mark.parametrize("code", [code for code in ErrorCode if code.fatal or code.local])
-def test_a_fatal_or_local_code_is_no_answer(server: Server, code: ErrorCode) -> None:
+@each("code", [*(code for code in ErrorCode if code.fatal), 399, 550, 600])
+def test_a_fatal_or_local_code_is_no_answer(make_server: Callable[..., Server], code: int) -> None:
+    server = make_server()
     server.receive(encode(REQUEST))
-    with pytest.raises(ConnectionStateError, match="not a recoverable error"):
+    with pytest.raises(ValueError, match="not a recoverable error"):
         server.refuse(code)
     assert (server.output_size, server.owes) == (0, 1)
 
 
-@pytest.mark.parametrize("pending", [b"", encode(PING), encode(REQUEST, BAD_UTF_8), encode(REQUEST)[:3]])
-@pytest.mark.parametrize(
+@pytest.mark.req("REQ-ERROR-15", "REQ-ERROR-16")
+@pytest.mark.parametrize("code", [418, 459, 460, 481, 499])
+def test_a_relay_passes_on_a_code_that_it_does_not_know(server: Server, code: int) -> None:
+    client = ClientConnection(now=0.0)
+    client.send_request("x")
+    client.receive_data(encode(ERROR, b"%d its words" % code), 0.0)
+    answer = client.next_event()
+    assert isinstance(answer, ErrorReceived)
+    assert answer == ErrorReceived(ErrorCode(code), "its words", REQUEST, 0)
+    for _ in range(2):
+        server.receive(encode(REQUEST))
+        server.refuse(answer.code, answer.text)
+        assert server.data_to_send(0.0) == encode(ERROR, b"%d its words" % code)
+    server.receive_requests(encode(REQUEST) * 2, 0.0)
+    server.queue_replies([ErrorAnswer(answer.code, answer.text), ErrorAnswer(code)])
+    assert server.answers() == [(ERROR, code)] * 2
+    assert server.errors == {code: 4}
+
+
+@pytest.mark.req("REQ-ERROR-15")
+def test_an_applications_code_answers_no_stop(server: Server) -> None:
+    (stop,) = server.receive(encode(STOP))
+    assert isinstance(stop, StopReceived)
+    with pytest.raises(ValueError, match="cannot answer a STOP"):
+        server.send_error(stop, 460)
+    assert server.owes == 1
+
+
+@each("pending", [b"", encode(PING), encode(REQUEST, BAD_UTF_8), encode(REQUEST)[:3]])
+@each(
     "answer",
     [
         lambda server: server.send_reply(RequestReceived("x"), "x"),
@@ -399,14 +432,14 @@ def test_a_fatal_or_local_code_is_no_answer(server: Server, code: ErrorCode) -> 
         lambda server: server.send_stopped(StopReceived(""), 0, 0),
         lambda server: server.allow_stop(StopReceived("")),
     ],
-    ids=["send_reply", "send_error", "send_stopped", "allow_stop"],
 )
 def test_there_is_no_answer_without_a_frame(
-    server: Server, pending: bytes, answer: Callable[[Server], None]
+    make_server: Callable[..., Server], pending: bytes, answer: Callable[[Server], None]
 ) -> None:
+    server = make_server()
     server.receive(pending)
     server.data_to_send(0.0)
-    with pytest.raises(ConnectionStateError, match="awaits no answer here"):
+    with pytest.raises(ConnectionStateError, match="cannot be answered"):
         answer(server)
     assert (server.output_size, server.owes, server.state) == (0, 0, State.OPEN)
 
@@ -415,10 +448,11 @@ def test_there_is_no_answer_without_a_frame(
 
 
 @pytest.mark.req("REQ-ORDER-2")
-@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+@each("order", list(itertools.permutations(range(4))))
 def test_answers_are_given_in_any_order_and_sent_in_the_order_of_the_frames(
-    server: Server, order: tuple[int, ...]
+    make_server: Callable[..., Server], order: tuple[int, ...]
 ) -> None:
+    server = make_server()
     ping = encode(PING, b"x")
     wire = (encode(REQUEST) + ping) * 2 + encode(APPLICATION) + encode(STOP) + ping
     first, second, third, stop = server.receive(wire)
@@ -442,7 +476,7 @@ def test_answers_are_given_in_any_order_and_sent_in_the_order_of_the_frames(
         give[number]()
         sent += server.answers()
         assert sent == expected[: len(sent)]
-        with pytest.raises(ConnectionStateError, match="awaits no answer here"):
+        with pytest.raises(ConnectionStateError, match="cannot be answered"):
             give[number]()
     assert (sent, server.owes) == (expected, 0)
 
@@ -461,7 +495,9 @@ def test_an_event_is_answered_by_its_own_connection_as_what_it_is(make_server: C
         (server.send_reply, ("x", "y")),
         (server.allow_stop, (event,)),
         (server.send_stopped, (event, 0, 0)),
-        (server.send_error, (event, 404)),
+        (server.send_error, (404, 404)),
+        (server.send_error, (event, "404")),
+        (server.send_error, (event, True)),
         (server.receive_data, (12, 0.0)),
         (server.receive_data, ([1, 0, 0], 0.0)),
         (make_server, (ClientConnectionLimits(),)),

@@ -101,7 +101,23 @@ def test_a_closing_connection_is_closed_by_the_end(server: Server) -> None:
     server.receive(b"\0\0\0\0\0")
     assert server.state == State.CLOSING
     server.receive(b"anything" * 100)
-    assert (server.end(), server.state) == ([], State.CLOSED)
+    assert (server.end(), server.state) == ([], State.CLOSING)  # its ERROR is still to be sent
+    assert len(server.answers()) == 1
+    assert server.state.name == "CLOSED"
+
+
+@pytest.mark.req("REQ-CLOSE-1")
+@pytest.mark.parametrize("end_first", [False, True])
+def test_a_connection_is_not_closed_before_its_last_answer_was_taken(server: Server, end_first: bool) -> None:  # noqa: FBT001 - a parameter
+    server.receive(encode(REQUEST))
+    if end_first:
+        server.end()
+    server.reply("x" * 60_000)
+    if not end_first:
+        server.end()
+    assert (server.state, server.finished) == (State.CLOSING, True)
+    assert len(server.data_to_send(0.0)) == 60_005
+    assert server.state is State.CLOSED
 
 
 # STOP.

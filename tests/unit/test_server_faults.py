@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.each import each
 
 from framelet import (
+    ConfigurationError,
     ConnectionStateError,
     ErrorCode,
     ErrorReceivedError,
@@ -19,6 +21,8 @@ from framelet import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.unit.conftest import Server
 
     from framelet import ServerEvent
@@ -46,10 +50,11 @@ BAD_TYPES = [(octet, 501) for octet in UNKNOWN] + [(REPLY, 502), (STOPPED, 502),
 
 
 @pytest.mark.req("REQ-TYPE-1", "REQ-TYPE-2", "REQ-ERROR-2", "REQ-ERROR-8")
-@pytest.mark.parametrize(("frame_type", "code"), BAD_TYPES)
+@each("frame_type code", BAD_TYPES)
 def test_a_bad_type_is_refused_with_the_header_and_not_before(
-    server: Server, frame_type: int, code: int
+    make_server: Callable[..., Server], frame_type: int, code: int
 ) -> None:
+    server = make_server()
     octets = header(frame_type, 10)
     assert server.receive(octets[:4]) == []
     assert server.state is State.OPEN
@@ -59,19 +64,23 @@ def test_a_bad_type_is_refused_with_the_header_and_not_before(
 
 
 @pytest.mark.req("REQ-TYPE-1", "REQ-TYPE-2")
-@pytest.mark.parametrize("body", [b"", b"x", b"\xff", b"framelet/1"])
-@pytest.mark.parametrize(("frame_type", "code"), [(0x00, 501), (0x09, 501), (0x47, 501), (PONG, 502)])
+@each("body", [b"", b"x", b"\xff", b"framelet/1"])
+@each("frame_type code", [(0x00, 501), (0x09, 501), (0x47, 501), (PONG, 502)])
 def test_a_bad_type_is_refused_with_its_whole_frame_too(
-    server: Server, frame_type: int, code: int, body: bytes
+    make_server: Callable[..., Server], frame_type: int, code: int, body: bytes
 ) -> None:
+    server = make_server()
     assert refusal(server.receive(encode(frame_type, body))) == code
     assert server.answers() == [(ERROR, code)]
 
 
 @pytest.mark.req("REQ-ERROR-3")
-@pytest.mark.parametrize(("frame_type", "code"), [(0x00, 501), (0x53, 501), (0x7F, 501), (REPLY, 502)])
-@pytest.mark.parametrize("length", [MAX_BODY + 1, 2**31, 2**32 - 1])
-def test_a_bad_type_goes_before_a_bad_length(server: Server, frame_type: int, code: int, length: int) -> None:
+@each("frame_type code", [(0x00, 501), (0x53, 501), (0x7F, 501), (REPLY, 502)])
+@each("length", [MAX_BODY + 1, 2**31, 2**32 - 1])
+def test_a_bad_type_goes_before_a_bad_length(
+    make_server: Callable[..., Server], frame_type: int, code: int, length: int
+) -> None:
+    server = make_server()
     assert refusal(server.receive(header(frame_type, length))) == code
     assert server.answers() == [(ERROR, code)]
 
@@ -97,11 +106,12 @@ def test_the_text_of_the_error_names_the_other_protocol(server: Server, octets: 
 
 
 @pytest.mark.req("REQ-SIZE-2", "REQ-SIZE-4", "REQ-TYPE-4")
-@pytest.mark.parametrize("length", [MAX_BODY + 1, 2**31 - 1, 2**31, 2**32 - 1])
-@pytest.mark.parametrize("frame_type", [REQUEST, STOP, PING, HELLO, IGNORABLE, APPLICATION])
+@each("length", [MAX_BODY + 1, 2**31 - 1, 2**31, 2**32 - 1])
+@each("frame_type", [REQUEST, STOP, PING, HELLO, IGNORABLE, APPLICATION])
 def test_a_frame_too_large_is_refused_on_the_fifth_octet(
-    server: Server, frame_type: int, length: int
+    make_server: Callable[..., Server], frame_type: int, length: int
 ) -> None:
+    server = make_server()
     octets = header(frame_type, length)
     assert server.receive(*(octets[i : i + 1] for i in range(4))) == []
     assert refusal(server.receive(octets[4:])) == 503
@@ -196,13 +206,14 @@ def test_a_recoverable_error_stands_before_a_fatal_one(server: Server, fault: by
     assert server.answers() == [(ERROR, 400), (ERROR, 413), (ERROR, code)]
 
 
-@each_fault
+@each("fault code", FAULTS.values())
 @pytest.mark.req("REQ-ERROR-7", "REQ-ERROR-6")
-@pytest.mark.parametrize("owed", [True, False], ids=["owing", "owing nothing"])
-@pytest.mark.parametrize("one_piece", [True, False], ids=["one piece", "pieces"])
+@each("owed", [True, False])
+@each("one_piece", [True, False])
 def test_nothing_behind_a_fault_is_acted_on(
-    server: Server, fault: bytes, code: int, *, owed: bool, one_piece: bool
+    make_server: Callable[..., Server], fault: bytes, code: int, *, owed: bool, one_piece: bool
 ) -> None:
+    server = make_server()
     behind = encode(REQUEST, b"x") + encode(PING, b"x") + encode(STOP) + header(0x00, 0) + encode(ERROR)
     first = (encode(REQUEST, b"first") if owed else b"") + fault
     events = server.receive(first + behind) if one_piece else server.receive(first, behind, behind)
@@ -288,7 +299,7 @@ def test_fail_behind_a_fault_that_still_waits_leaves_one_error(server: Server) -
 @pytest.mark.parametrize("code", [code for code in ErrorCode if not code.fatal or code.local])
 def test_fail_takes_fatal_codes_only(server: Server, code: ErrorCode) -> None:
     server.receive(encode(REQUEST))
-    with pytest.raises(ConnectionStateError, match="not a fatal error"):
+    with pytest.raises(ConfigurationError, match="not a fatal error"):
         server.fail(code)
     assert (server.output_size, server.owes, server.state) == (0, 1, State.OPEN)
 

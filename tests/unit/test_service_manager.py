@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import socket
+import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 from framelet import ConfigurationError
 from framelet_server.process.inherited import inherited_sockets
 from framelet_server.process.notify import Notifier
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PID = str(os.getpid())
 
@@ -63,6 +70,21 @@ def test_variables_of_another_form_are_refused_by_name(environment: dict[str, st
     (name,) = environment
     with pytest.raises(ConfigurationError, match=f"{name} is"):
         Notifier.from_environment(dict(environment))
+
+
+def test_a_manager_that_does_not_listen_is_not_waited_for_to_tell_it_of_life(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other, contextlib.suppress(BlockingIOError):
+            while other.sendto(b"x", socket.MSG_DONTWAIT, str(tmp_path / "notify")):
+                pass
+        notifier = Notifier(str(tmp_path / "notify"))
+        began, spent = time.monotonic(), time.thread_time()
+        for _ in range(100):
+            notifier.alive()
+        assert time.monotonic() - began < 50
+        notifier.status("this one may take a second")
+        assert time.thread_time() - spent < 0.5
 
 
 def test_a_manager_that_is_gone_costs_one_warning(caplog: pytest.LogCaptureFixture) -> None:

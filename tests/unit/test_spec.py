@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from tests.each import each
 
 from framelet import (
     FrameType,
@@ -182,8 +183,8 @@ def read_line(line: str) -> Line:
     return Line(match[1], fields, match[3] or "")
 
 
-@pytest.mark.parametrize("step", [1, 3, 10_000])
-@pytest.mark.parametrize("example", wire_blocks())
+@each("step", [1, 3, 10_000])
+@each("example", wire_blocks())
 def test_worked_example(example: list[Line], step: int) -> None:
     ends = {line.sender for line in example if line.fields == ["FIN"]}
     frames = {who: [line.fields for line in example if line.sender == who] for who in "CS"}

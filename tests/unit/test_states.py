@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.each import each
 
 from framelet import (
     ConnectionFailed,
@@ -64,9 +65,9 @@ def octets_of(kind: Kind) -> list[int]:
 
 
 @pytest.mark.req("REQ-STATE-1")
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-@pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize("role", Role)
+@each("kind", KINDS)
+@each("state", State)
+@each("role", Role)
 def test_every_cell_has_the_action_of_the_specification(role: Role, state: State, kind: Kind) -> None:
     taking = {SERVER: {OPEN}, CLIENT: {OPEN, DRAINING}}[role]
     if state in taking:
@@ -131,8 +132,8 @@ SERVER_WAYS: dict[str, tuple[State, Callable[[Server], object]]] = {
 
 
 @pytest.mark.req("REQ-STATE-1")
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-@pytest.mark.parametrize(("state", "drive"), SERVER_WAYS.values(), ids=SERVER_WAYS)
+@each("kind", KINDS)
+@each("state drive", SERVER_WAYS.values())
 def test_every_cell_of_the_server(
     make_server: Callable[..., Server], state: State, drive: Callable[[Server], object], kind: Kind
 ) -> None:
@@ -186,8 +187,8 @@ CLIENT_WAYS: dict[str, tuple[State, Callable[[Client], object]]] = {
 
 
 @pytest.mark.req("REQ-STATE-1")
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-@pytest.mark.parametrize(("state", "drive"), CLIENT_WAYS.values(), ids=CLIENT_WAYS)
+@each("kind", KINDS)
+@each("state drive", CLIENT_WAYS.values())
 def test_every_cell_of_the_client(
     make_client: Callable[..., Client], state: State, drive: Callable[[Client], object], kind: Kind
 ) -> None:
@@ -263,7 +264,7 @@ def linger(server: Server) -> None:
 
 # What sets each trigger off, on a connection in a state of the ways above.
 SERVER_TRIGGERS: dict[Trigger, Callable[[Server], object]] = {
-    Trigger.INPUT_ENDED: lambda server: server.end(),
+    Trigger.INPUT_ENDED: lambda server: (server.end(), server.data_to_send(0.0)),
     Trigger.FAULT: lambda server: server.fail(ErrorCode.INTERNAL_ERROR),
     Trigger.STOP_ALLOWED: stop,
     Trigger.DRAIN: drain,

@@ -7,6 +7,7 @@ import ipaddress
 import socket
 
 import pytest
+from tests.each import each
 
 from framelet import ConfigurationError
 from framelet_server import StopKind, StopPolicy
@@ -20,8 +21,8 @@ def test_the_policy_is_local_unless_chosen_otherwise() -> None:
 
 
 @pytest.mark.req("REQ-STOP-1")
-@pytest.mark.parametrize("token", ["", "secret", "Secret", "secret ", "secre", "\0"])
-@pytest.mark.parametrize("local", [True, False])
+@each("token", ["", "secret", "Secret", "secret ", "secre", "\0"])
+@each("local", [True, False])
 def test_each_policy_decides_by_its_own_rule(token: str, *, local: bool) -> None:
     assert StopPolicy.local().allows(token, local=local) is local
     assert StopPolicy.with_token("secret").allows(token, local=local) is (token == "secret")  # noqa: S105 - a test's token
@@ -96,8 +97,8 @@ def test_a_policy_does_not_show_its_token() -> None:
 
 
 @pytest.mark.req("REQ-STOP-1")
-@pytest.mark.parametrize(
-    ("family", "address", "expected"),
+@each(
+    "family address expected",
     [
         (socket.AF_UNIX, "", True),
         (socket.AF_UNIX, "/run/server.sock", True),

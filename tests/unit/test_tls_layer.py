@@ -124,7 +124,7 @@ def test_a_record_that_was_tampered_with_is_an_error_and_nothing_of_it_is_taken(
     shake_hands(client, server)
     data = bytearray(b"".join(client.send([b"question"])))
     data[-1] ^= 1
-    with pytest.raises(LayerError, match=r"^TLS failed: .*bad record mac"):
+    with pytest.raises(LayerError, match=r"^TLS failed: .*(bad record mac|record layer failure)"):
         server.receive(bytes(data))
     data = bytearray(b"".join(pair_of_answers(certificates)[1]))
     data[-1] ^= 1
@@ -153,7 +153,7 @@ def test_a_client_without_tls_is_told_in_words_that_it_understands(
     certificates: Any, first: bytes, words: str
 ) -> None:
     _, server = pair(certificates)
-    with pytest.raises(LayerError, match=f"^{words}, and this port TLS$"):
+    with pytest.raises(LayerError, match=f"^{words}, but this port expects TLS$"):
         server.receive(first)
     decoder = FrameDecoder(1_024)
     decoder.receive_data(b"".join(server.send([])))

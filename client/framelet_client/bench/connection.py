@@ -12,8 +12,6 @@ from framelet_client.net.transport import OpenedConnection, open_connection, sec
 from framelet_client.tls import ClientTls
 
 if TYPE_CHECKING:
-    from framelet_client.config import ClientLimits
-
     from .plan import Plan, Request
 
 _AT_ONCE = 32  # connections that are opened at the same time
@@ -31,14 +29,14 @@ class Flight(NamedTuple):
 class LoadConnection:
     """A connection that carries load, and the requests in flight on it, oldest first."""
 
-    def __init__(self, opened: OpenedConnection, limits: ClientLimits, window: int) -> None:
+    def __init__(self, opened: OpenedConnection, plan: Plan) -> None:
         """Take over an opened connection."""
-        self.driver = Driver(opened, limits)
+        self.driver: Driver = Driver(opened, plan.limits, plan.connection)
         self.flights: deque[Flight] = deque()
         self.is_free = True  # whether it is queued for the next requests of the schedule
         self.is_watched_for_room = False  # whether the selector reports when the socket takes more
-        self._window = window
-        self._max_unsent = limits.max_unsent
+        self._window = plan.window
+        self._max_unsent = plan.limits.max_unsent
 
     @property
     def has_room(self) -> bool:
@@ -76,4 +74,4 @@ def open_all(plan: Plan, count: int) -> list[LoadConnection]:
             for one in (*opened, *made):
                 one.socket.close()
             raise
-    return [LoadConnection(one, plan.limits, plan.window) for one in opened]
+    return [LoadConnection(one, plan) for one in opened]

@@ -15,12 +15,11 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Protocol, cast
 
-from framelet import AnswerTimeoutError, ErrorReceived, FrameletError, ProtocolError
-from framelet_client.escaping import escape
+from framelet import AnswerTimeoutError, ErrorReceived, FrameletError, ProtocolError, escape
 
 from .connection import Flight, LoadConnection, open_all
 from .plan import Schedule
-from .stats import LoadStats
+from .stats import Latencies, LoadStats, Slice
 
 if TYPE_CHECKING:
     from framelet_client.exchange.driver import Answer
@@ -42,8 +41,8 @@ class Control(Protocol):
         """Called when all connections are there; returns when to begin, on the monotonic clock."""
         ...
 
-    def tick(self, answered: int, failed: int) -> bool:
-        """Called now and then; whether to go on."""
+    def tick(self, answered: int, failed: int) -> int:
+        """Called now and then; the number of the signal that ends it, or 0 to go on."""
         ...
 
 
@@ -85,6 +84,7 @@ class _Load:
         self._cpu = 0.0  # seconds of processor time used until then
         self._waited = 0.0  # seconds spent waiting since then
         self._stats = LoadStats()
+        self._slice = Latencies()  # since the last slice of the series
         self._last_answer = 0.0
         for connection in connections:
             selector.register(connection.driver.socket, selectors.EVENT_READ, connection)
@@ -143,9 +143,17 @@ class _Load:
         for connection in tuple(self._live):
             self._count(connection, connection.driver.take_answers(), now)
         stats = self._stats
-        go_on = self._control.tick(stats.answered, stats.failed)
-        stats.interrupted = not go_on
-        return go_on
+        if self._counting and now >= self._begin + (len(stats.series) + 1) * self._plan.interval:
+            self._end_slice()
+        stats.interrupted = self._control.tick(stats.answered, stats.failed)
+        return not stats.interrupted
+
+    def _end_slice(self) -> None:
+        """Begin the next part of the series, if there is one; what it holds is in the whole from here on."""
+        stats, before = self._stats, sum(one.failed for one in self._stats.series)
+        stats.latency.add(self._slice)
+        stats.series.append(Slice(self._slice, stats.failed - before))
+        self._slice = Latencies()
 
     def _wait(self, next_tick: float) -> list[tuple[LoadConnection, int]]:
         """Wait for sockets, until the next request is due if there is a connection for it."""
@@ -158,7 +166,7 @@ class _Load:
         timeout = max(0.0, until - now)
         if timeout and self._schedule is not None and self._descriptor is not None:
             # The selector waits for whole milliseconds, and would send each request late: select() does not.
-            select.select([self._descriptor], [], [], timeout)
+            select.select([self._descriptor], [], [], timeout)  # noqa: TID251 - of a low descriptor alone
             timeout = 0.0
         ready = self._selector.select(timeout)
         self._waited += time.monotonic() - now
@@ -258,7 +266,7 @@ class _Load:
             return
         stats.answered += 1
         stats.octets_sent += request.octets
-        stats.latency.record(now - flight.due)
+        self._slice.record(now - flight.due)
         if self._schedule is not None:
             stats.service.record(now - flight.sent)
 
@@ -283,6 +291,7 @@ class _Load:
 
     def _finish(self, finished: float) -> LoadStats:
         stats = self._stats
+        self._end_slice()
         elapsed = finished - self._counted_from
         if self._counting and elapsed > 0:
             stats.cpu = [(time.process_time() - self._cpu) / elapsed]

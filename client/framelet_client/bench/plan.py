@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from framelet import encode_text, reverse
-from framelet_client.escaping import escape
+from framelet import ClientConnection, encode_text, escape, reverse
+from framelet.limits import without_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from framelet_client.config import ClientLimits
 
@@ -61,7 +61,7 @@ class Plan:
     host: str
     port: int | None
     limits: ClientLimits
-    tls: dict[str, str | None] | None  # arguments of ClientTls, which cannot be sent to another process
+    tls: dict[str, Any] | None  # arguments of ClientTls, which cannot be sent to another process
     connections: int
     window: int
     rate: float | None
@@ -72,6 +72,8 @@ class Plan:
     count: int | None
     warmup: float
     processes: int
+    interval: float = math.inf  # seconds of each part of the series
+    connection: type[ClientConnection] = ClientConnection
 
     def connections_of(self, process: int) -> int:
         """How many of the connections belong to one process; processes are counted from 0."""
@@ -128,7 +130,7 @@ class Schedule:
         self._begin = begin
         self._rate = rate
         self._left = numbers
-        self.next_due = self._due()
+        self.next_due: float = self._due()
 
     @property
     def counts(self) -> bool:
@@ -160,8 +162,8 @@ class Schedule:
 
 def parse_sizes(text: str) -> tuple[int, ...]:
     """Sizes in octets, separated by commas; raises ValueError."""
-    parts: Sequence[str] = text.split(",")
+    parts = [without_unit(part, "octets") for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() for part in parts):
-        message = f"{text!r} names no size: expected octets, as in 64 or 16,64,1024"
+        message = f"{text!r} names no size: expected octets, as in 64 or 16,64,1k"
         raise ValueError(message)
     return tuple(map(int, parts))

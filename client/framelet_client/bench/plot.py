@@ -20,7 +20,7 @@ def formats() -> list[str]:
     return sorted(Figure().canvas.get_supported_filetypes())
 
 
-def plot(file: Path, address: str, plan: Plan, stats: LoadStats) -> None:
+def plot(address: str, file: Path, plan: Plan, stats: LoadStats) -> None:
     """Write the picture; raises OSError."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -46,8 +46,8 @@ def plot(file: Path, address: str, plan: Plan, stats: LoadStats) -> None:
 def _curve(latencies: Latencies) -> tuple[list[float], list[float]]:
     """For each recorded time: 1 / (share of times that long or longer), and the time in milliseconds."""
     rarity, times, seen, count = [], [], 0, latencies.count
-    for cell in latencies.histogram.get_recorded_iterator():
+    for time, number in latencies.cells():
         rarity.append(count / (count - seen))
-        times.append(min(cell.value_iterated_to / 1e9, latencies.max) * 1000)
-        seen += cell.count_at_value_iterated_to
+        times.append(time * 1000)
+        seen += number
     return rarity, times

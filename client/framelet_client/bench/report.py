@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import csv
+import math
 from typing import TYPE_CHECKING, Any
 
 from framelet_client.exit_codes import ExitCode
@@ -11,6 +12,7 @@ from .load import LATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from .plan import Plan
     from .stats import Latencies, LoadStats
@@ -129,10 +131,10 @@ def _name(percent: float) -> str:
     return f"p{percent:g}"
 
 
-def as_json(address: str, plan: Plan, stats: LoadStats) -> str:
-    """The report for programs: one line; times in seconds."""
+def record(address: str, plan: Plan, stats: LoadStats) -> dict[str, Any]:
+    """The report for programs; times in seconds."""
     is_open = plan.rate is not None
-    report: dict[str, Any] = {
+    return {
         "address": address,
         "loop": "open" if is_open else "closed",
         "connections": plan.connections,
@@ -144,7 +146,7 @@ def as_json(address: str, plan: Plan, stats: LoadStats) -> str:
         "expect": plan.expect,
         "warmup": plan.warmup,
         "seconds": stats.seconds,
-        "interrupted": stats.interrupted,
+        "interrupted": bool(stats.interrupted),
         "requests": {
             "sent": stats.sent,
             "answered": stats.answered,
@@ -166,9 +168,28 @@ def as_json(address: str, plan: Plan, stats: LoadStats) -> str:
         "generator_cores": stats.cpu,
         "generator_busy": stats.busy,
         "generator_is_a_limit": is_limited(stats),
-        "histogram": stats.latency.encoded(),
+        "histogram": stats.latency.cells(),
+        "series": list(series(plan, stats)),
     }
-    return json.dumps(report)
+
+
+def series(plan: Plan, stats: LoadStats) -> Iterator[dict[str, float]]:
+    """A row for each interval of the plan: its end, in seconds since the warm-up, and what came in it."""
+    for number, (latencies, failed) in enumerate(stats.series):
+        begin = number * plan.interval if number else 0.0
+        end = begin + plan.interval if number + 1 < len(stats.series) else max(begin, stats.seconds)
+        figures = _figures(latencies)
+        counts = {"end": round(end, 3), "answered": figures.pop("count"), "failed": failed}
+        yield counts | {"requests_per_second": counts["answered"] / (end - begin or math.inf)} | figures
+
+
+def write_csv(file: Path, plan: Plan, stats: LoadStats) -> None:
+    """Write the series, with a line of headings; raises OSError."""
+    rows = list(series(plan, stats))
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _figures(latencies: Latencies) -> dict[str, float]:

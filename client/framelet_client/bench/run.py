@@ -1,10 +1,11 @@
-"""A measurement as a whole: in this process, or shared out over several; ended early by SIGINT."""
+"""A measurement as a whole: in this process, or shared out over several; ended early by a signal."""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
 import multiprocessing.connection
+import os
 import signal
 import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 
     from .plan import Plan
 
+_SAFE_PATH = "PYTHONSAFEPATH"
+
 _HEAD_START = 0.02  # seconds for the start to reach all processes
 _TICK = 0.1
-_JOIN_TIMEOUT = 5.0
 
 
 class ProgressObserver(Protocol):
@@ -40,26 +42,38 @@ class ProcessDiedError(ClientError):
     """A process of the load generator ended without a result."""
 
 
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
 class _Interruption:
-    """Whether SIGINT has come; a second one interrupts as usual."""
+    """The number of the signal that has come, or 0; another one does as usual."""
 
     def __init__(self) -> None:
-        self.happened = False
+        self.number = 0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         del frame
-        self.happened = True
-        signal.signal(number, signal.default_int_handler)
+        self.number = number
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def _handled_by(handler: _Interruption | signal.Handlers) -> Iterator[None]:
+    """Have a handler for the signals that end a measurement."""
+    before = {number: signal.signal(number, handler) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for number, one in before.items():
+            signal.signal(number, one)
 
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[_Interruption]:
     interruption = _Interruption()
-    before = signal.signal(signal.SIGINT, interruption)
-    try:
+    with _handled_by(interruption):
         yield interruption
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def measure(plan: Plan, observer: ProgressObserver) -> LoadStats:
@@ -78,9 +92,9 @@ class _Here:
         self._interruption = self._undo.enter_context(_interruptible())
         return time.monotonic()
 
-    def tick(self, answered: int, failed: int) -> bool:
+    def tick(self, answered: int, failed: int) -> int:
         self._observer.update(answered, failed)
-        return not self._interruption.happened
+        return self._interruption.number
 
     def close(self) -> None:
         self._undo.close()
@@ -92,8 +106,8 @@ def _measure_here(plan: Plan, observer: ProgressObserver) -> LoadStats:
 
 
 # Several processes, each at the end of a pipe.  The first process sends them the time of the start, once all
-# have their connections, and None at an interruption.  They send their progress, and at last their stats or
-# the error that ended them.
+# have their connections, and the signal's number at an interruption.  They send their progress, and at last
+# their stats or the error that ended them.
 
 
 class _Progress(NamedTuple):
@@ -111,9 +125,9 @@ class _There:
         self._line.send(_Progress(0, 0))
         return float(self._line.recv())
 
-    def tick(self, answered: int, failed: int) -> bool:
+    def tick(self, answered: int, failed: int) -> int:
         self._line.send(_Progress(answered, failed))
-        return not self._line.poll()  # anything there means the end, a closed pipe too
+        return int(self._line.recv()) if self._line.poll() else 0
 
 
 def _work(plan: Plan, process: int, line: Connection) -> None:
@@ -130,18 +144,22 @@ def _share_out(plan: Plan, observer: ProgressObserver) -> LoadStats:
     context = multiprocessing.get_context("spawn")  # fork would copy this process's state and descriptors
     with contextlib.ExitStack() as undo:
         lines: list[Connection] = []
-        # Ctrl-C at a terminal reaches all processes, but ends the measurement by way of this one.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        safe = os.environ.get(_SAFE_PATH)
+        os.environ[_SAFE_PATH] = "1"  # or they look for Python's own modules in the current folder first
         try:
-            for number in range(plan.processes):
-                line, other = context.Pipe()
-                process = context.Process(target=_work, args=(plan, number, other), daemon=True)
-                process.start()
-                other.close()
-                undo.callback(_end, process)
-                lines.append(undo.enter_context(line))
+            # A signal to a group reaches all processes, but ends the measurement by way of this one.
+            with _handled_by(signal.SIG_IGN):
+                for number in range(plan.processes):
+                    line, other = context.Pipe()
+                    process = context.Process(target=_work, args=(plan, number, other), daemon=True)
+                    process.start()
+                    other.close()
+                    undo.callback(_end, process)
+                    lines.append(undo.enter_context(line))
         finally:
-            signal.signal(signal.SIGINT, before)
+            del os.environ[_SAFE_PATH]
+            if safe is not None:
+                os.environ[_SAFE_PATH] = safe
         for line in lines:
             _take(line)
         interruption = undo.enter_context(_interruptible())
@@ -164,11 +182,11 @@ def _gather(lines: list[Connection], observer: ProgressObserver, interruption: _
             else:
                 progress[line] = news  # type: ignore[index] # see above
         observer.update(*map(sum, zip(*progress.values(), strict=True)))
-        if interruption.happened and not told:
+        if interruption.number and not told:
             told = True
             for line in left:
                 with contextlib.suppress(OSError):  # that process has just ended
-                    line.send(None)
+                    line.send(interruption.number)
     return whole
 
 
@@ -186,10 +204,7 @@ def _take(line: Connection) -> LoadStats | _Progress:
 
 
 def _end(process: BaseProcess) -> None:
-    """End a process that has sent its result, or is not needed any more."""
-    process.terminate()
-    process.join(_JOIN_TIMEOUT)
-    if process.is_alive():
-        process.kill()
-        process.join()
+    """End a process that has sent its result, or is not needed any more; it ignores other signals."""
+    process.kill()
+    process.join()
     process.close()

@@ -1,87 +1,77 @@
-"""The results of a measurement, and how those of several processes add up.  Needs hdrhistogram."""
+"""The results of a measurement, and how those of several processes add up."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 from collections import Counter
+from typing import NamedTuple
 
-from hdrh.histogram import HdrHistogram
-
-_LONGEST = 86_400 * 10**9  # nanoseconds; longer times are counted as this
-_DIGITS = 3  # significant digits
+_BITS = 11  # of a time in nanoseconds that are kept: a cell is narrower than a thousandth of its times
 
 
 class Latencies:
-    """A histogram of times; in and out in seconds, kept in nanoseconds with three significant digits."""
+    """A histogram of times; in and out in seconds.
+
+    Each time is counted in a cell of neighbouring nanoseconds, so that memory grows with the logarithm of
+    the longest time and not with their number.  Count, mean and maximum are exact.
+    """
 
     def __init__(self) -> None:
         """Start empty."""
-        self._histogram = HdrHistogram(1, _LONGEST, _DIGITS)
+        self._cells: Counter[int] = Counter()  # by the longest time in it, in nanoseconds
+        self._total = 0
         self._max = 0
-        # Answers that come together often took the same time, which is recorded once for all of them.
-        self._last = 0.0
-        self._repeated = 0
 
     def record(self, seconds: float) -> None:
-        """Add a time."""
-        if seconds != self._last:
-            self._flush()
-            self._last = seconds
-        self._repeated += 1
-
-    def _flush(self) -> None:
-        if self._repeated:
-            value = min(max(0, round(self._last * 1e9)), _LONGEST)
-            self._histogram.record_value(value, self._repeated)
-            self._max = max(self._max, value)
-            self._repeated = 0
-
-    @property
-    def histogram(self) -> HdrHistogram:
-        """All times, in nanoseconds."""
-        self._flush()
-        return self._histogram
+        """Add a time; a negative one counts as 0."""
+        time = round(seconds * 1e9) if seconds > 0 else 0
+        self._total += time
+        self._max = max(self._max, time)
+        if (dropped := time.bit_length() - _BITS) > 0:
+            time |= (1 << dropped) - 1
+        self._cells[time] += 1
 
     def add(self, other: Latencies) -> None:
         """Add all that another histogram holds."""
-        self.histogram.add(other.histogram)
+        self._cells += other._cells
+        self._total += other._total
         self._max = max(self._max, other._max)
 
     @property
     def count(self) -> int:
         """How many times it holds."""
-        return int(self.histogram.get_total_count())
+        return self._cells.total()
 
     @property
     def mean(self) -> float:
-        """Their mean; 0 if there are none."""
-        return float(self.histogram.get_mean_value()) / 1e9
+        """Their mean, exactly; 0 if there are none."""
+        return self._total / max(1, self.count) / 1e9
 
     @property
     def max(self) -> float:
-        """The largest, exactly."""
-        self._flush()
+        """The largest, exactly; 0 if there are none."""
         return self._max / 1e9
 
+    def cells(self) -> list[tuple[float, int]]:
+        """The longest time and the count of each cell that holds any, in ascending order."""
+        return [(min(time, self._max) / 1e9, count) for time, count in sorted(self._cells.items())]
+
     def percentile(self, percent: float) -> float:
-        """The time that so many percent of them do not exceed; 0 if there are none."""
-        # The histogram gives the upper end of a cell, which is above the largest time in the last cell.
-        return min(int(self.histogram.get_value_at_percentile(percent)) / 1e9, self.max)
+        """The time that so many percent do not exceed, at most 0.1 % too long; 0 if there are none."""
+        # Rounded first: 99.9 % of 1,000 are 999, and a product of floats may be a trifle more.
+        rank = math.ceil(round(percent * self.count / 100, 6))
+        cells = self.cells()
+        seen = itertools.accumulate(count for _, count in cells)
+        return next((time for (time, _), up_to in zip(cells, seen, strict=True) if up_to >= rank), 0.0)
 
-    def encoded(self) -> str:
-        """The histogram in nanoseconds, in the base64 that the tools of HdrHistogram read (V2)."""
-        return bytes(self.histogram.encode()).decode("ascii")
 
-    def __getstate__(self) -> tuple[str, int]:
-        """The octets of the histogram, for another process: HdrHistogram itself cannot be pickled."""
-        return self.encoded(), self._max
+class Slice(NamedTuple):
+    """A part of a measurement: the latencies of what was answered in it, and how many failed."""
 
-    def __setstate__(self, state: tuple[str, int]) -> None:
-        """Restore what ``__getstate__`` gave."""
-        encoded, largest = state
-        self.__init__()  # type: ignore[misc] # unpickling does not call it
-        self._histogram.decode_and_add(encoded)
-        self._max = largest
+    latency: Latencies
+    failed: int
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -109,7 +99,8 @@ class LoadStats:
     seconds: float = 0.0
     cpu: list[float] = dataclasses.field(default_factory=list)  # share of a core, for each process
     busy: list[float] = dataclasses.field(default_factory=list)  # share of the time not spent waiting
-    interrupted: bool = False
+    interrupted: int = 0  # by the signal of this number
+    series: list[Slice] = dataclasses.field(default_factory=list)  # one for each interval of the plan
 
     @property
     def sent(self) -> int:
@@ -127,6 +118,11 @@ class LoadStats:
             mine, its = getattr(self, field.name), getattr(other, field.name)
             if field.name in ("seconds", "interrupted"):
                 setattr(self, field.name, max(mine, its))
+            elif field.name == "series":
+                mine += [Slice(Latencies(), 0) for _ in its[len(mine) :]]
+                for number, (latency, failed) in enumerate(its):
+                    mine[number].latency.add(latency)
+                    mine[number] = Slice(mine[number].latency, mine[number].failed + failed)
             elif isinstance(mine, Latencies):
                 mine.add(its)
             elif isinstance(mine, dict) and not isinstance(mine, Counter):

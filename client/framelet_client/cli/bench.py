@@ -6,27 +6,30 @@ import contextlib
 import functools
 import os
 import resource
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from framelet import parse_address
 from framelet.errors import importing_extra
 from framelet_client.exit_codes import ExitCode
-from framelet_client.tls import ClientTls
 
-from .target import LIMITS, NumberRange, Target, limit_range, usage_error, with_server
-from .terminal import Output, complain
-from .valued import option
+from .progress import BenchProgress
+from .target import LIMITS, NumberRange, Target, limit_range, seconds, usage_error, with_server
+from .terminal import complain
+from .valued import GroupedCommand, option
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from framelet_client.bench.plan import Plan
     from framelet_client.bench.stats import LoadStats
 
 _WINDOW = LIMITS["window"]
 _WARMUP = 1.0
 _DURATION = 10.0
+_INTERVAL, _MOST_INTERVALS = 1.0, 1_000
 _LONGEST = 31_536_000.0
 _SPARE_DESCRIPTORS = 64
 _EPILOG = """\b
@@ -38,7 +41,7 @@ Examples:
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(cls=GroupedCommand, epilog=_EPILOG, short_help="Measure throughput and latency.")
 @functools.partial(with_server, own={"window"})
 @option(
     "--connections",
@@ -80,7 +83,7 @@ Examples:
 )
 @option(
     "--duration",
-    type=NumberRange(0.001, _LONGEST),
+    type=seconds(0.001, _LONGEST),
     metavar="SECONDS",
     help=f"Time to measure.  [default: {_DURATION:g}]",
 )
@@ -88,11 +91,11 @@ Examples:
     "--count",
     type=click.IntRange(min=1),
     metavar="NUMBER",
-    help="Requests to measure, in the place of --duration.",
+    help="Requests to measure, instead of --duration.",
 )
 @option(
     "--warmup",
-    type=NumberRange(0, _LONGEST),
+    type=seconds(0, _LONGEST),
     metavar="SECONDS",
     help=f"Time before the measurement, under the same load.  [default: {_WARMUP:g}; 0 with --count]",
 )
@@ -104,7 +107,13 @@ Examples:
     show_default=True,
     help="Processes that share the connections.",
 )
-@option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@option(
+    "--csv",
+    "sheet",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a row for each second: how many were answered, and how fast; times in seconds.",
+)
 @option(
     "--plot",
     "picture",
@@ -112,24 +121,22 @@ Examples:
     metavar="FILE",
     help="Draw latency by percentile, as SVG, PNG or PDF.",
 )
-def bench(target: Target, *, as_json: bool, picture: Path | None, **options: Any) -> ExitCode:  # noqa: ANN401 - by click
+def bench(target: Target, *, sheet: Path | None, picture: Path | None, **options: Any) -> ExitCode:  # noqa: ANN401 - by click
     """Measure the throughput and latency of the server at HOST and PORT.
 
     Each of the connections keeps WINDOW requests in flight, or sends its share of RATE.  With a rate,
-    latency is measured from the time at which a request was due.  Every reply is compared.  Ctrl-C ends
-    the measurement and reports what there is.
+    latency is measured from the time at which a request was due.  Every reply is compared.  Ctrl-C and
+    SIGTERM end the measurement and report what there is.
     """
-    with importing_extra("bench-cli", "hdrh", "bench needs"):
-        import hdrh  # noqa: F401, PLC0415 - only to refuse before anything else if it is missing
     plan = _plan(target, **options)
     if picture is not None:
         _check_picture(picture)
-    output = Output()
+    _check_writable("--csv", sheet)
     _allow_descriptors(plan.connections)
-    address, stats = _measure(plan)
+    stats = _measure(target, plan)
     if stats is None:
         return ExitCode.PARTIAL
-    return _report(address, plan, stats, output, as_json=as_json, picture=picture)
+    return _report(target, plan, stats, sheet, picture)
 
 
 def _plan(  # noqa: PLR0913 - each keyword is one option
@@ -172,50 +179,63 @@ def _plan(  # noqa: PLR0913 - each keyword is one option
         sizes=sizes,
         duration=(duration or _DURATION) if count is None else None,
         count=count,
+        interval=max(_INTERVAL, (duration or 0.0) / _MOST_INTERVALS),
         warmup=(_WARMUP if count is None else 0.0) if warmup is None else warmup,
         processes=processes,
+        connection=target.connection,
         **rest,
     )
 
 
-def _measure(plan: Plan) -> tuple[str, LoadStats | None]:
-    """Measure, and show the progress: the address as the server prints it, and the results."""
+def _measure(target: Target, plan: Plan) -> LoadStats | None:
+    """Measure, and show the progress."""
     from framelet_client.bench.run import ProcessDiedError, measure  # noqa: PLC0415 - other commands do not wait for it
-    from framelet_client.net.transport import secured  # noqa: PLC0415 - see above
 
-    from .bench_progress import BenchProgress  # noqa: PLC0415 - see above
-
-    tls = None if plan.tls is None else ClientTls(**plan.tls)
-    address, _ = secured(parse_address(plan.host, plan.port), tls)
     with contextlib.closing(BenchProgress(plan)) as progress:
         try:
-            return str(address), measure(plan, progress)
+            return measure(plan, progress)
         except ProcessDiedError as error:
-            complain(f"framelet: error: {error}")
-            return str(address), None
+            target.results.fail([f"framelet: error: {error}"], {"message": str(error)})
+            return None
 
 
-def _report(  # noqa: PLR0913 - what was measured, and where to say it
-    address: str, plan: Plan, stats: LoadStats, output: Output, *, as_json: bool, picture: Path | None
+def _report(
+    target: Target, plan: Plan, stats: LoadStats, sheet: Path | None, picture: Path | None
 ) -> ExitCode:
-    """Report the results in every form that is asked for."""
+    """Report the results in every form that is asked for, and end by SIGTERM where that has come."""
     from framelet_client.bench import report as bench_report  # noqa: PLC0415 - other commands do not wait for it
 
-    if as_json:
-        output.write_lines([bench_report.as_json(address, plan, stats)])
-    else:
-        output.write_lines(bench_report.table(address, plan, stats))
+    address = str(target.address)
+    lines = bench_report.table(address, plan, stats)
+    target.results.show("report", lines, bench_report.record(address, plan, stats))
     for line in bench_report.complaints(plan, stats):
         complain(f"framelet: {line}")
+    failed = False
+    for file, write in _files(address, sheet, picture):
+        try:
+            write(file, plan, stats)
+        except OSError as error:
+            failed = True
+            words = f"{file} cannot be written: {error.strerror}"
+            target.results.fail([f"framelet: error: {words}"], {"message": words})
+    if stats.interrupted == signal.SIGTERM:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
+    return ExitCode.PARTIAL if failed else bench_report.exit_code_of(stats)
+
+
+def _files(
+    address: str, sheet: Path | None, picture: Path | None
+) -> Iterator[tuple[Path, Callable[[Path, Plan, LoadStats], None]]]:
+    """The files that are asked for, each with what writes it."""
+    if sheet is not None:
+        from framelet_client.bench.report import write_csv  # noqa: PLC0415 - other commands do not wait for it
+
+        yield sheet, write_csv
     if picture is not None:
         from framelet_client.bench.plot import plot  # noqa: PLC0415 - needs matplotlib
 
-        try:
-            plot(picture, address, plan, stats)
-        except OSError as error:
-            complain(f"framelet: error: {picture} cannot be written: {error.strerror}")
-            return ExitCode.PARTIAL
-    return bench_report.exit_code_of(stats)
+        yield picture, functools.partial(plot, address)
 
 
 def _check_picture(file: Path) -> None:
@@ -226,8 +246,13 @@ def _check_picture(file: Path) -> None:
     if file.suffix.removeprefix(".").lower() not in formats():
         message = f"--plot {file} does not end as a picture does: expected one of {', '.join(formats())}"
         raise usage_error(message)
-    if not (os.access(file, os.W_OK) if file.exists() else os.access(file.parent, os.W_OK)):
-        message = f"--plot {file} cannot be written"
+    _check_writable("--plot", file)
+
+
+def _check_writable(name: str, file: Path | None) -> None:
+    """Likewise for one that cannot be written."""
+    if file and not os.access(file if file.exists() else file.parent, os.W_OK):
+        message = f"{name} {file} cannot be written"
         raise usage_error(message)
 
 

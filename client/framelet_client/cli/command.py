@@ -1,40 +1,104 @@
-"""The commands, except bench: their options, and the exit code of each outcome.  Needs click."""
+"""The command ``framelet``: its commands, and the exit code of each outcome.  Needs click."""
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
-from framelet import IllFormedTextError, encode_text
-from framelet.registry import STOP_TOKEN_VARIABLE
+import framelet_client
+from framelet.address import without_password
+from framelet.errors import importing_extra
 from framelet_client.exit_codes import ExitCode, table
 
 from .bench import bench
-from .decode import InputError, open_reader, print_table
-from .send_lines import send_lines
-from .target import LIMITS, NumberRange, Target, limit_option, usage_error, with_server
-from .terminal import Output, OutputError, complain
-from .valued import option
+from .decoding.octets import InputError, open_reader
+from .decoding.table import print_table
+from .ping import ping
+from .profile import profile
+from .results import JSON, Results, json_option
+from .send import send, stop
+from .target import LIMITS, Target, limit_option, usage_error, with_server
+from .terminal import Output, OutputError, complain, open_input
+from .valued import GroupedCommand, option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from framelet import StoppedReceived
-    from framelet_client.config import ClientLimits
-
-_DEFAULT_PAYLOAD = "default payload"
 _EPILOG = "\b\nExit codes:\n" + table()
+_COMPLETE = "_{}_COMPLETE"
+"""The variable by which a shell's completion asks a program, as click has it."""
+
+_EXTRA = "unexpected extra argument"
+_SEND = "one text is sent by framelet send HOST PORT PAYLOAD"
+_HINTS = (
+    ("framelet send", _EXTRA, ": a PAYLOAD of several words goes in quotes"),
+    ("framelet shell", _EXTRA, f": {_SEND}"),
+    ("framelet shell", "is no port", f"; {_SEND}"),
+    ("framelet profile", "No such command", f": expected one of {', '.join(profile.commands)}"),
+)
+"""What to do, by the command and a part of the message."""
+
+_SECTIONS = {
+    "Talk to a server": ("send", "shell", "ping", "hello", "stop", "bench"),
+    "Look into streams": ("decode", "dissectors"),
+    "Set up": ("profile", "completion"),
+}
 
 
 class _Group(click.Group):
-    """Ends without output when it is interrupted, where click would write an empty line."""
+    """Ends in its own way where click has another one."""
+
+    def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as click has it
+        """Raise OutputError where the help cannot be written: click writes it, and keeps what fails."""
+        try:
+            return super().main(*args, **options)
+        except SystemExit:  # click's own end for a reader that has left, or after a completion
+            if _COMPLETE.format("FRAMELET") in os.environ:
+                raise
+            raise OutputError("standard output is closed", quiet=True) from None
+        except OSError as error:
+            if not any(
+                frame.f_code is click.echo.__code__ for frame, _ in traceback.walk_tb(error.__traceback__)
+            ):
+                raise
+            with Path(os.devnull).open(
+                "wb"
+            ) as nowhere:  # for what is kept, which would fail again at the exit
+                os.dup2(nowhere.fileno(), sys.stdout.fileno())
+            raise OutputError.of(error) from error
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Take an address in the place of a command for the shell's; say what was expected otherwise."""
+        if args[0] not in self.commands and ":" in args[0]:
+            return "shell", self.commands["shell"], args
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            message = (
+                f"there is no command {args[0]!r}: expected one of those in --help, "
+                "as in framelet send HOST PORT PAYLOAD; framelet-server starts a server"
+            )
+            raise click.UsageError(message, ctx) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands in sections."""
+        del ctx
+        width = formatter.width - 6 - max(map(len, self.commands))
+        for title, names in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(width)) for name in names])
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
+        """End without output when interrupted, where click would write an empty line."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -43,13 +107,16 @@ class _Group(click.Group):
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, by default that of the process, and return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return int(framelet.main(arguments, prog_name="framelet", standalone_mode=False) or 0)
+        return int(framelet.main(given, prog_name="framelet", standalone_mode=False) or 0)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         path = "framelet" if context is None else context.command_path
-        words = " ".join(error.format_message().split())
-        complain(f"framelet: error: {words} (see {path} --help)")
+        words = without_password(_words(error, path))
+        lines = [f"framelet: error: {words} (see {path} --help)"]
+        as_json = JSON in given[: given.index("--") if "--" in given else None]
+        Results(as_json=as_json).fail(lines, {"message": words, "exit_code": int(ExitCode.USAGE)})
         return ExitCode.USAGE
     except OutputError as error:
         if not error.quiet:
@@ -59,177 +126,75 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.INTERRUPTED
 
 
+def _words(error: click.ClickException, path: str) -> str:
+    """What is wrong with the command line, and what to do about arguments that are not understood."""
+    words = " ".join(error.format_message().split()).rstrip(".")
+    if isinstance(error, click.NoSuchOption):
+        return _words_of_option(error, words, "framelet send" if path == "framelet" else path, path)
+    if path == "framelet stop" and _EXTRA in words:  # it may be the token, which is never part of a message
+        return "a token is no argument: it is read from --token-file FILE or FRAMELET_STOP_TOKEN"
+    return words + next((hint for where, what, hint in _HINTS if where == path and what in words), "")
+
+
+def _words_of_option(error: click.NoSuchOption, words: str, command: str, path: str) -> str:
+    """The same about an option that there is not; ``command`` is one that there is."""
+    name = error.option_name
+    if name in ("--host", "--port", "-p"):
+        return f"{words}: HOST and PORT are no options, as in {command} HOST PORT"
+    if path == "framelet" and any(
+        name in option.opts for each in framelet.commands.values() for option in each.params
+    ):
+        return f"{name} goes behind the command, as in {command} {name}"
+    if command == "framelet send" and not error.possibilities:
+        return f"{words}: a PAYLOAD that begins with a dash goes behind --"
+    return words
+
+
 @click.group(
     cls=_Group,
     invoke_without_command=True,
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="framelet", message="%(prog)s %(version)s")
+@click.version_option(None, "-V", "--version", package_name="framelet", message="%(prog)s %(version)s")
 @click.pass_context
 def framelet(context: click.Context) -> None:
     """Send texts to a Framelet server, measure it, look after it, and look into its streams.
 
     HOST is a name or address, with or without http://, tcp:// or framelet:// and a port, or unix:PATH;
-    behind framelets:// it speaks TLS.
+    behind framelets:// it speaks TLS.  @NAME is what "profile add NAME" has kept.  The default of HOST is
+    the variable FRAMELET_ADDRESS, and that of an option, as --ca-file, one like FRAMELET_CA_FILE.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
-@framelet.command()
-@with_server
-@click.argument("payload", default=_DEFAULT_PAYLOAD)
-@option("--literal", is_flag=True, help='Send the words "stop" and "-" as they are.')
-def send(target: Target, payload: str, *, literal: bool) -> ExitCode:
-    """Send PAYLOAD to the server at HOST and PORT, and print its reply.
-
-    Without arguments: http://127.0.0.1, 6666, "default payload".  The PAYLOAD "stop" stops the server,
-    as the command stop does.  The PAYLOAD "-" sends each line of standard input, and prints each
-    reply as a line, in order.
-    """
-    output = Output()
-    if payload == "-" and not literal:
-        return _send_lines(target, output)
-    if payload == "stop" and not literal:
-        return _stop(target, _stop_token())
-    _check_text("PAYLOAD", payload, target.limits)
-    with target.connect() as client:
-        output.write_lines([client.request(payload)])
-    return ExitCode.SUCCESS
-
-
-def _send_lines(target: Target, output: Output) -> ExitCode:
-    if sys.stdin is None:
-        raise usage_error("standard input is closed")
-    with target.connect() as client:
-        try:
-            complete = send_lines(client, sys.stdin.fileno(), output)
-        except OSError as error:
-            complain(f"framelet: error: standard input failed: {error.strerror}")
-            complete = False
-    return ExitCode.SUCCESS if complete else ExitCode.PARTIAL
-
-
-def _check_text(what: str, text: str, limits: ClientLimits) -> None:
-    """Refuse a text that cannot be sent, before a connection is made."""
-    try:
-        size = len(encode_text(text))
-    except IllFormedTextError as error:
-        message = f"{what} cannot be sent: it is not well-formed text"
-        raise usage_error(message) from error
-    if size > limits.max_body:
-        message = f"{what} is {size} octets long, more than --max-body {limits.max_body}"
-        raise usage_error(message)
-
-
-@framelet.command()
-@with_server
-@option(
-    "--count", type=click.IntRange(min=1), default=4, metavar="NUMBER", show_default=True, help="Round trips."
-)
-@option(
-    "--interval",
-    type=NumberRange(0, 86_400),
-    default=1.0,
-    metavar="SECONDS",
-    show_default=True,
-    help="Time between them.",
-)
-def ping(target: Target, count: int, interval: float) -> ExitCode:
-    """Measure the round trip to the server at HOST and PORT."""
-    output = Output()
-    times: list[float] = []
-    with target.connect() as client:
-        try:
-            for number in range(1, count + 1):
-                if times:
-                    time.sleep(interval)
-                times.append(client.ping(str(number)) * 1000)
-                output.write_lines([f"{client.address}: answer {number} in {times[-1]:.3f} ms"])
-        finally:
-            output.write_lines([_summary(times)])
-    return ExitCode.SUCCESS
-
-
-def _summary(times: list[float]) -> str:
-    if not times:
-        return "no answer"
-    mean = sum(times) / len(times)
-    return f"{len(times)} answered: min {min(times):.3f}, mean {mean:.3f}, max {max(times):.3f} ms"
-
-
-@framelet.command()
+@framelet.command(cls=GroupedCommand, short_help="Show the version and limits of a server.")
 @with_server
 def hello(target: Target) -> ExitCode:
     """Show the version and limits of the server at HOST and PORT."""
-    output = Output()
     with target.connect() as client:
         answer = client.hello()
-    output.write_lines([f"version: {answer.version}"])
-    output.write_lines(f"{key}: {value}" for key, value in answer.parameters.items())
+    target.results.show_hello(answer)
     return ExitCode.SUCCESS
 
 
-@framelet.command()
-@with_server
-@option(
-    "--token-file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="File that holds the server's token.",
-)
-def stop(target: Target, token_file: Path | None) -> ExitCode:
-    """Stop the server at HOST and PORT, and wait until it has.
-
-    A server that asks for a token gets that of --token-file, else that of the environment variable
-    FRAMELET_STOP_TOKEN.
-    """
-    return _stop(target, _stop_token(token_file))
-
-
-def _stop(target: Target, token: str) -> ExitCode:
-    output = Output()
-    _check_text("the token", token, target.limits)
-    with target.connect() as client:
-        output.write_lines([_describe(client.stop(token))])
-    return ExitCode.SUCCESS
-
-
-def _describe(stopped: StoppedReceived) -> str:
-    closed = f"{stopped.closed} other connection{'' if stopped.closed == 1 else 's'} closed in order"
-    return f"stopped: {closed}, {stopped.cut} cut off"
-
-
-def _stop_token(path: Path | None = None) -> str:
-    """The token in a file, or else in the environment; it is never part of a message (REQ-SEC-3)."""
-    if path is None:
-        return os.environ.get(STOP_TOKEN_VARIABLE, "")
-    try:
-        return path.read_text("utf-8").rstrip("\r\n")
-    except OSError as error:
-        message = f"{path} cannot be read: {error.strerror}"
-        raise usage_error(message) from error
-    except UnicodeDecodeError:
-        message = f"{path} holds no token: it is not UTF-8"
-        raise usage_error(message) from None
-
-
-@framelet.command()
-@click.argument("file", default="-")
+@framelet.command(cls=GroupedCommand, short_help="Show the frames of a recorded stream.")
+@click.argument("file", type=click.Path(), default="-")
 @option("--hex/--binary", "hexadecimal", default=None, help="What FILE holds; else it is looked at.")
 @option("--full", is_flag=True, help="Show bodies in full.")
 @limit_option(LIMITS["max_body"])
-def decode(file: str, *, hexadecimal: bool | None, full: bool, max_body: int) -> ExitCode:
+@json_option
+def decode(file: str, *, hexadecimal: bool | None, full: bool, max_body: int, as_json: bool) -> ExitCode:
     """Show the frames in FILE, or in standard input, down to the first octet that breaks the protocol."""
-    output = Output()
+    results = Results(as_json=as_json)
     standard = file == "-"
     if standard and sys.stdin is None:
         raise usage_error("standard input is closed")
     try:
-        with open(sys.stdin.fileno() if standard else file, "rb", closefd=not standard) as stream:
+        with open_input(None if standard else file) as stream:
             reader = open_reader(stream, hexadecimal=hexadecimal)
-            whole = print_table(reader, output, max_body=max_body, full=full)
+            whole = print_table(reader, results, max_body=max_body, full=full)
     except InputError as error:
         raise usage_error(str(error)) from error
     except OSError as error:
@@ -238,4 +203,45 @@ def decode(file: str, *, hexadecimal: bool | None, full: bool, max_body: int) ->
     return ExitCode.SUCCESS if whole else ExitCode.PROTOCOL_ERROR
 
 
-framelet.add_command(bench)
+@framelet.command(cls=GroupedCommand, short_help="Talk to a server, line by line.")
+@functools.partial(with_server, own={"json"})
+def shell(target: Target) -> ExitCode:
+    """Talk to the server at HOST and PORT, line by line; "framelet HOST:PORT" is short for it."""
+    with importing_extra("cli", "prompt_toolkit", "the shell needs"):
+        from .shell import run as converse  # noqa: PLC0415 - of all commands this one alone needs it
+    return converse(target)
+
+
+@framelet.command(cls=GroupedCommand, short_help="Say where those for Wireshark and Kaitai are.")
+def dissectors() -> ExitCode:
+    """Say where the dissector for Wireshark and the grammar for Kaitai Struct are, and how to use them."""
+    installed = Path(framelet_client.__file__).parent / "data"
+    folder = installed if installed.exists() else installed.parents[2] / "spec"
+    Output().write_lines(
+        [
+            f"Wireshark      wireshark -X lua_script:{folder / 'framelet.lua'}",
+            f"Kaitai Struct  kaitai-struct-compiler -t python {folder / 'framelet.ksy'}",
+        ]
+    )
+    return ExitCode.SUCCESS
+
+
+@framelet.command(cls=GroupedCommand, short_help="Print what makes a shell complete.")
+@click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> ExitCode:
+    r"""Print what makes a SHELL complete commands, options, profiles and paths.
+
+    \b
+    eval "$(framelet completion bash)"      in ~/.bashrc; zsh likewise
+    framelet completion fish | source       in ~/.config/fish/config.fish
+    """
+    if shell == "bash":  # it would complete what follows the @ of a profile as a word of its own
+        Output().write_lines(["COMP_WORDBREAKS=${COMP_WORDBREAKS//@}"])
+    kind = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}[shell]
+    for name in ("framelet", "framelet-server", "framelet-conformance"):
+        Output().write([kind(framelet, {}, name, _COMPLETE.format(name.upper().replace("-", "_"))).source()])
+    return ExitCode.SUCCESS
+
+
+for _command in (send, ping, stop, bench, profile):
+    framelet.add_command(_command)

@@ -6,7 +6,7 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING
 
-from framelet import FrameTooLargeError, IllFormedTextError, decode_text
+from framelet import IllFormedTextError, decode_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,23 +17,33 @@ _READ_SIZE = 131_072
 
 
 class LineSource:
-    r"""A source that sends each line of a pipe, file or terminal as a REQUEST.
+    r"""A source that sends each line of a pipe, file or terminal as a REQUEST, or application frame.
 
-    A line ends with ``\n``, which is not part of it; a last line without one counts.  A line that is not
+    A line ends with ``end``, which is not part of it; a last line without one counts.  A line that is not
     well-formed UTF-8, or longer than ``max_body`` octets, is skipped, and no more than that much of a long
     one is ever in memory.
     """
 
-    def __init__(self, descriptor: int, max_body: int, skip: Callable[[int, str], None]) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        max_body: int,
+        skip: Callable[[int, str], None],
+        *,
+        end: bytes = b"\n",
+        frame_type: int | None = None,
+    ) -> None:
         """Read from ``descriptor``; call ``skip`` with number and reason for each line that is not sent."""
-        self.exhausted = False
+        self.exhausted: bool = False
         self.error: Exception | None = None
-        self.octets_read = 0
+        self.octets_read: int = 0
         self.unanswered: deque[int] = deque()
         """The numbers of the lines sent; the reader of the answers takes them off the left end."""
         self._descriptor = descriptor
         self._max_body = max_body
         self._skip = skip
+        self._end = end
+        self._frame_type = frame_type
         self._number = 0  # of the last line that was complete
         self._lines: deque[bytes | None] = deque()  # whole lines to be sent; None for one that is too long
         self._partial = bytearray()  # the line whose end has not come yet
@@ -55,10 +65,11 @@ class LineSource:
             self._read()
         while self._lines and frames and connection.output_size < octets:
             before = len(self.unanswered)
-            try:
+            if self._frame_type is None:
                 connection.send_requests(self._texts(frames), octets)
-            except FrameTooLargeError as error:  # for this server
-                self._skip(self.unanswered.pop(), str(error))
+            else:
+                for text in self._texts(1):
+                    connection.send_application(self._frame_type, text)
             frames -= len(self.unanswered) - before
         self.exhausted = self._ended and not self._lines
 
@@ -82,12 +93,14 @@ class LineSource:
     def _read(self) -> None:
         try:
             data = os.read(self._descriptor, _READ_SIZE)
+        except BlockingIOError:  # another process that shares the input was faster
+            return
         except OSError as error:
             self.error = error
             data = b""
         self.octets_read += len(data)
         if data:
-            first, *others = data.split(b"\n")
+            first, *others = data.split(self._end)
             self._extend(first)
             if others:
                 self._finish()

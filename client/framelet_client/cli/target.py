@@ -7,31 +7,36 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+from click.core import ParameterSource
 
 from framelet import (
     AddressError,
-    AnswerTimeoutError,
+    ClientConnection,
     ConfigurationError,
     FrameletError,
-    ProtocolError,
     TlsAddress,
     parse_address,
 )
-from framelet.address import DEFAULT_HOST, parse_port
+from framelet.address import DEFAULT_HOST, DEFAULT_PORT, names_port, parse_port
+from framelet.limits import without_unit
+from framelet.tls import KeptFile
 from framelet_client.client import Client
 from framelet_client.config import ClientLimits
-from framelet_client.errors import AnswerError, ConnectError, ConnectionLostError, FatalAnswerError, TlsError
-from framelet_client.escaping import escape
+from framelet_client.errors import AnswerError, FatalAnswerError
 from framelet_client.exit_codes import ExitCode
+from framelet_client.net.transport import secured
 from framelet_client.tls import ClientTls
 
+from .explain import explain
+from .profiles import MARK, Profiles
+from .results import Results, json_option
 from .send_lines import LinesLeftError
-from .terminal import complain
 from .valued import option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from framelet import Address
     from framelet.limits import LimitInfo
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -41,6 +46,8 @@ LIMITS = {info.name: info for info in ClientLimits.describe()}
 
 class NumberRange(click.FloatRange):
     """A range of numbers that refuses nan, which no comparison finds out of range."""
+
+    name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - as click has it
         """Raise click.BadParameter for what is not in the range."""
@@ -59,70 +66,117 @@ _TLS = {
 }
 
 
+_trace_option = option(
+    "--trace",
+    is_flag=True,
+    help="Show each frame sent and received on standard error, as decode does.",
+    group="Output",
+)
+
+
 class Target(NamedTuple):
     """The server of a command, and how to talk to it."""
 
     host: str  # as given
     port: int | None
+    address: Address
     limits: ClientLimits
     tls: ClientTls | None
-    tls_options: dict[str, str | None] | None  # the arguments of ``tls``, for other processes
-    verbose: bool
+    tls_options: dict[str, str | KeptFile | None] | None  # the arguments of ``tls``, for other processes
+    results: Results
+    connection: type[ClientConnection]
 
     def connect(self) -> Client:
         """A client of the server."""
-        return Client(self.host, self.port, limits=self.limits, tls=self.tls)
+        return Client(self.address, limits=self.limits, tls=self.tls, connection=self.connection)
 
 
-def limit_range(info: LimitInfo) -> click.IntRange | click.FloatRange:
+class _WithUnit:
+    """Beside a range: its numbers may have a suffix of their unit, as 16M or 5m."""
+
+    unit = ""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - as click has it
+        """Raise click.BadParameter for what is not in the range."""
+        plain = without_unit(value, self.unit) if isinstance(value, str) else value
+        return super().convert(plain, param, ctx)  # type: ignore[misc] # of the range
+
+
+class _Count(_WithUnit, click.IntRange):
+    """A range of whole numbers."""
+
+
+class _Amount(_WithUnit, NumberRange):
+    """A range of numbers."""
+
+
+def limit_range(info: LimitInfo) -> _Count | _Amount:
     """The type of an option for a limit: unlike a plain number it shows the range in the help."""
     if info.kind is int:
-        return click.IntRange(int(info.minimum), int(info.maximum))
-    return click.FloatRange(info.minimum, info.maximum)
+        kind: _Count | _Amount = _Count(int(info.minimum), int(info.maximum))
+    else:
+        kind = _Amount(info.minimum, info.maximum)
+    kind.unit = info.unit
+    return kind
+
+
+def seconds(minimum: float, maximum: float) -> _Amount:
+    """The type of an option for a time."""
+    kind = _Amount(minimum, maximum)
+    kind.unit = "seconds"
+    return kind
 
 
 def limit_option(info: LimitInfo) -> Decorator:
     """The option that sets one of the client's limits."""
     settings = info.option_settings()
     settings["type"] = limit_range(info)
-    return option(info.option, info.name, **settings)
+    return option(info.option, info.name, envvar=variable(info.name), group="Limits", **settings)
 
 
 def _tls_option(name: str, metavar: str, words: str) -> Decorator:
     """An option about TLS; each of them also turns TLS on."""
-    return option("--" + name.replace("_", "-"), name, metavar=metavar, help=words)
+    name_typed = "--" + name.replace("_", "-")
+    kind = click.Path() if name.endswith("_file") else str
+    return option(
+        name_typed, name, envvar=variable(name), metavar=metavar, help=words, type=kind, group="TLS"
+    )
+
+
+def variable(name: str) -> str:
+    """The environment variable that has the default of an option."""
+    return f"FRAMELET_{name.upper()}"
 
 
 def with_server(command: Callable[..., ExitCode], *, own: Collection[str] = ()) -> Callable[..., ExitCode]:
     """Give a command the arguments and options of a server, and report its errors.
 
-    For the limits named in ``own`` the command has its own option, or none.
+    For the limits named in ``own``, and for "json" and "trace", the command has its own option, or none.
     """
     limits_taken = [info for name, info in LIMITS.items() if name not in own]
 
     @functools.wraps(command)
-    def wrapper(host: str, port: str | None, *, verbose: bool, **options: Any) -> ExitCode:  # noqa: ANN401 - by click
-        limits = {info.name: options.pop(info.name) for info in limits_taken}
-        tls = {name: options.pop(name) for name in _TLS}
-        target = _target(host, port, limits, tls, verbose=verbose)
+    def wrapper(host: str, port: str | None, **options: Any) -> ExitCode:  # noqa: ANN401 - by click
+        host = _from_profile(host, options)
+        target = _target(host, port, {info.name: options.pop(info.name) for info in limits_taken}, options)
         try:
             return command(target, **options)
+        except ConfigurationError as error:  # one that only the connection attempt can find
+            raise usage_error(str(error)) from error
         except LinesLeftError as error:
-            words, code = _explain(error.error, target)
-            complain(f"{words}; no answer from line {error.line} on")
-            midway = code in (ExitCode.NO_CONNECTION, ExitCode.ERROR_ANSWERED)
-            return ExitCode.PARTIAL if midway else code
+            return _report(error.error, target, error.line)
         except FrameletError as error:
-            words, code = _explain(error, target)
-            complain(words)
-            return code
+            return _report(error, target)
 
     parameters: list[Decorator] = [
-        click.argument("host", default=_DEFAULT_HOST),
+        click.argument(
+            "host", envvar=variable("address"), default=_DEFAULT_HOST, shell_complete=_complete_host
+        ),
         click.argument("port", required=False),
         *[limit_option(info) for info in limits_taken],
         *[_tls_option(name, *words) for name, words in _TLS.items()],
-        option("-v", "--verbose", is_flag=True, help="Say why no connection could be made."),
+        *([] if "trace" in own else [_trace_option]),
+        *([] if "json" in own else [json_option]),
     ]
     decorated: Callable[..., ExitCode] = wrapper
     for parameter in reversed(parameters):
@@ -130,42 +184,91 @@ def with_server(command: Callable[..., ExitCode], *, own: Collection[str] = ()) 
     return decorated
 
 
-def _target(
-    host: str, port: str | None, limits: dict[str, Any], tls: dict[str, str | None], *, verbose: bool
-) -> Target:
-    """Check what the command line says about the server."""
+def _complete_host(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """The names of profiles; an address is typed."""
+    del context, parameter
     try:
-        number = None if port is None else parse_port(port)
+        return [MARK + name for name in Profiles.read().options if (MARK + name).startswith(begun)]
+    except ConfigurationError:
+        return []
+
+
+def _from_profile(host: str, options: dict[str, Any]) -> str:
+    """The address that HOST stands for; the options that are not given otherwise become the profile's."""
+    context = click.get_current_context()
+    try:
+        if context.get_parameter_source("host") is ParameterSource.DEFAULT:
+            name = Profiles.read().default
+            host = host if name is None else MARK + name
+        if not host.startswith(MARK):
+            return host
+        kept = Profiles.read().of(host.removeprefix(MARK))
+    except ConfigurationError as error:
+        raise usage_error(str(error)) from error
+    for name in options.keys() & kept.keys():
+        if context.get_parameter_source(name) is ParameterSource.DEFAULT:
+            options[name] = kept[name]
+    return str(kept["host"])
+
+
+def _target(host: str, port: str | None, limits: dict[str, Any], options: dict[str, Any]) -> Target:
+    """Check what the command line says about the server; what is left in ``options`` is the command's.
+
+    Where HOST says everything, what follows it is no port: ``options`` may have a payload to take it.
+    """
+    tls: dict[str, str | None] = {name: options.pop(name) for name in _TLS}
+    results = Results(as_json=options.pop("as_json", False))
+    connection: type[ClientConnection] = ClientConnection
+    if options.pop("trace", False):
+        from .decoding.trace import TracedConnection  # noqa: PLC0415 - it is seldom needed
+
+        connection = TracedConnection
+    if port is None and host.isdecimal():
+        message = f"{host!r} is no host: expected HOST, then PORT, as in {DEFAULT_HOST} {host}"
+        raise usage_error(message)
+    try:
+        if options.get("payload", port) is None and port is not None and names_port(host):
+            port, options["payload"] = None, port
+        number = None if port is None else _port(host, port, payload_may_follow="payload" in options)
         address = parse_address(host, number)
-        wanted = (
-            ClientTls(**tls)
-            if isinstance(address, TlsAddress) or any(value is not None for value in tls.values())
-            else None
-        )
-        return Target(host, number, ClientLimits(**limits), wanted, tls if wanted else None, verbose)
+        settings: dict[str, Any] | None = None
+        if isinstance(address, TlsAddress) or any(value is not None for value in tls.values()):
+            settings = {
+                name: KeptFile(value) if value is not None and name.endswith("_file") else value
+                for name, value in tls.items()
+            }
+        wanted = None if settings is None else ClientTls(**settings)
+        address, _ = secured(address, wanted)
+        return Target(host, number, address, ClientLimits(**limits), wanted, settings, results, connection)
     except (AddressError, ConfigurationError) as error:
         raise usage_error(str(error)) from error
 
 
-def _explain(error: FrameletError, target: Target) -> tuple[str, ExitCode]:
-    """What to tell people about an error, and the exit code for it."""
-    no_connection = f"Couldn't get connection to {target.host}"
-    if isinstance(error, ConfigurationError):  # one that only the connection attempt can find
-        raise usage_error(str(error)) from error
-    if isinstance(error, TlsError):
-        return f"{no_connection}: {error.reason}", ExitCode.NO_CONNECTION
-    if isinstance(error, ConnectError):
-        reason = f"\n{error.reason}" if target.verbose else ""
-        return f"{no_connection}{reason}", ExitCode.NO_CONNECTION
-    if isinstance(error, ConnectionLostError):
-        return f"{no_connection}: {error}", ExitCode.NO_CONNECTION
-    if isinstance(error, AnswerTimeoutError):
-        return f"framelet: {error}", ExitCode.TIMED_OUT
+def _port(host: str, text: str, *, payload_may_follow: bool) -> int:
+    """Read the port; raises AddressError that tells where a payload goes, if there may be one."""
+    try:
+        return parse_port(text)
+    except AddressError as error:
+        if not payload_may_follow:
+            raise
+        message = f"{error}; a PAYLOAD comes behind HOST and PORT, as in {host} {DEFAULT_PORT} {text}"
+        raise AddressError(message) from None
+
+
+def _report(error: FrameletError, target: Target, line: int | None = None) -> ExitCode:
+    """Complain about an error; ``line`` is the first of the input that has no answer."""
+    found = explain(error, target.host, target.address)
+    if line is not None:
+        midway = found.code in (ExitCode.NO_CONNECTION, ExitCode.ERROR_ANSWERED)
+        code = ExitCode.PARTIAL if midway else found.code
+        found = found._replace(reason=f"{found.reason}; no answer from line {line} on", code=code)
+    fields: dict[str, object] = {"message": found.message, "exit_code": int(found.code)}
+    if found.advice:
+        fields["advice"] = found.advice
     if isinstance(error, (AnswerError, FatalAnswerError)):
-        return f"framelet: {error}", ExitCode.ERROR_ANSWERED
-    if isinstance(error, ProtocolError):
-        return f"framelet: the server broke the protocol: {escape(str(error))}", ExitCode.PROTOCOL_ERROR
-    raise error
+        fields["code"] = error.code
+    target.results.fail(found.lines, fields)
+    return found.code
 
 
 def usage_error(message: str) -> click.UsageError:

@@ -1,20 +1,26 @@
-"""Options that must have a value where they are given: an empty one comes from a variable that is not set."""
+"""Options in groups, which must have a value where they are given: an empty one is a variable not set."""
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from click.core import ParameterSource
+
+    _Decorated = TypeVar("_Decorated", bound=Callable[..., Any] | click.Command)
 
 
 class ValuedOption(click.Option):
     """Not the same without a value as without the option: what it was to protect would go unprotected."""
+
+    def __init__(self, *names: Any, group: str = "Options", **settings: Any) -> None:  # noqa: ANN401 - as click has it
+        """Be shown in the help under the title of a group."""
+        super().__init__(*names, **settings)
+        self.group = group
 
     def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> tuple[Any, ParameterSource]:
         """Raise click.BadParameter where the value, or one of several, is empty."""
@@ -24,4 +30,23 @@ class ValuedOption(click.Option):
         return value, source
 
 
-option = functools.partial(click.option, cls=ValuedOption)
+class GroupedCommand(click.Command):
+    """A command whose help shows the options in groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a list for each group."""
+        groups: dict[str, list[tuple[str, str]]] = {"Options": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                groups.setdefault(getattr(parameter, "group", "Options"), []).append(record)
+        for title, records in groups.items():
+            if not records:
+                continue
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def option(*names: str, **settings: Any) -> Callable[[_Decorated], _Decorated]:  # noqa: ANN401 - click's
+    """A ``click.option`` of this kind."""
+    return click.option(*names, cls=ValuedOption, **settings)

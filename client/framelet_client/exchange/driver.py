@@ -7,6 +7,7 @@ on thousands of sockets.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import time
 from typing import TYPE_CHECKING, cast
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 from framelet import (
     ApplicationReceived,
     ClientConnection,
+    ConnectionStateError,
     ErrorReceived,
     FrameletError,
     HelloReceived,
@@ -35,16 +37,27 @@ _RECEIVE_SIZE = 262_144
 
 
 class Driver:
-    """A ClientConnection together with the non-blocking socket, and the TLS, that it is spoken over."""
+    """A ClientConnection together with the non-blocking socket, and the TLS, that it is spoken over.
 
-    def __init__(self, opened: OpenedConnection, limits: ClientLimits) -> None:
+    It belongs to the process that made it.  A fork has the same socket and a copy of the state: two that read
+    one stream would take each other's answers.
+    """
+
+    def __init__(
+        self,
+        opened: OpenedConnection,
+        limits: ClientLimits,
+        connection: type[ClientConnection] = ClientConnection,
+    ) -> None:
         """Take over the socket, and take in what has come with the TLS handshake already."""
-        self.socket, self._tls, early = opened
-        self.connection = ClientConnection(limits, now=time.monotonic())
-        self.unsent = memoryview(b"")  # output that the socket has not taken yet
+        self.socket: socket.socket = opened.socket
+        _, self._tls, early = opened
+        self.connection: ClientConnection = connection(limits, now=time.monotonic())
+        self.unsent: memoryview = memoryview(b"")  # output that the socket has not taken yet
         self.broken: OSError | None = None  # the socket's error, once it has failed
         self.end: FrameletError | None = None  # why the connection is over
-        self.received_at = 0.0  # when octets last came, in seconds on the monotonic clock
+        self.received_at: float = 0.0  # when octets last came, in seconds on the monotonic clock
+        self._process = os.getpid()
         self._output_ended = False  # nothing further is taken from the connection
         self._fin_sent = False
         self._take_in(early, over=self._tls is not None and self._tls.ended)
@@ -54,8 +67,21 @@ class Driver:
         """How many octets wait to be written."""
         return len(self.unsent) + self.connection.output_size
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether another process, of which this one is a fork, made the connection."""
+        return os.getpid() != self._process
+
+    def require_own_process(self) -> None:
+        """Raise ConnectionStateError in a fork."""
+        if os.getpid() != self._process:
+            message = f"this connection belongs to process {self._process}: open another one in this process"
+            raise ConnectionStateError(message)
+
     def send(self) -> None:
-        """Write as much as the socket takes, and FIN where it is due."""
+        """Write as much as the socket takes, and FIN where due; raises ConnectionStateError in a fork."""
+        if os.getpid() != self._process:
+            self.require_own_process()
         if self.broken is not None:
             return
         try:
@@ -76,7 +102,9 @@ class Driver:
             self.unsent = memoryview(b"")
 
     def receive(self) -> list[Answer]:
-        """Take in what the socket holds; the answers in it, as ``take_answers``."""
+        """Take in what the socket holds; the answers in it, as ``take_answers``.  Raises as ``send``."""
+        if os.getpid() != self._process:
+            self.require_own_process()
         try:
             data = self.socket.recv(_RECEIVE_SIZE)
             self.received_at = time.monotonic()
@@ -111,9 +139,16 @@ class Driver:
                 return answers
             answers.append(event.text if isinstance(event, ReplyReceived) else cast("Answer", event))
 
+    def shut_down(self) -> None:
+        """End the connection for whoever waits for its socket; does nothing in a fork."""
+        if not self.is_foreign:
+            with contextlib.suppress(OSError):  # the server has ended the connection first
+                self.socket.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
-        """Release the socket; end TLS in order where nothing is half-sent."""
-        if self._tls is not None and not (self._output_ended or self.unsent or self.broken):
+        """Release the socket; end TLS in order where nothing is half-sent.  May be repeated."""
+        done = self._output_ended or self.unsent or self.broken or self.socket.fileno() < 0
+        if self._tls is not None and not done and not self.is_foreign:
             with contextlib.suppress(OSError):  # close_notify is a courtesy: the server sees FIN anyway
                 self.socket.send(self._tls.end())
         self.socket.close()

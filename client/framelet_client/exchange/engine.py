@@ -7,8 +7,8 @@ frames, is ready for something, reads, takes more frames as far as there is room
 
 from __future__ import annotations
 
+import math
 import select
-import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -37,9 +37,11 @@ def _is_news(event: int) -> bool:
 class Engine:
     """Waits for one connection, and keeps frames and answers moving."""
 
-    def __init__(self, opened: OpenedConnection, limits: ClientLimits) -> None:
+    def __init__(
+        self, opened: OpenedConnection, limits: ClientLimits, connection: type[ClientConnection]
+    ) -> None:
         """Take over an opened connection."""
-        self._driver = Driver(opened, limits)
+        self._driver = Driver(opened, limits, connection)
         self._connection = self._driver.connection
         self._socket = opened.socket
         self._window = limits.window
@@ -52,9 +54,20 @@ class Engine:
         self._polled = 0  # what the socket is registered for
 
     @property
+    def is_foreign(self) -> bool:
+        """Whether another process, of which this one is a fork, made the connection."""
+        return self._driver.is_foreign
+
+    def require_own_process(self) -> None:
+        """Raise ConnectionStateError in a fork."""
+        self._driver.require_own_process()
+
+    @property
     def out_of_step(self) -> str | None:
         """Why the next answer might not be the next frame's, if there is a reason."""
         driver = self._driver
+        if driver.is_foreign:
+            return "it belongs to another process"
         if driver.end is not None:
             return str(driver.end)
         if driver.broken is not None:
@@ -63,11 +76,15 @@ class Engine:
             return "it was left with answers outstanding"
         return None if self._connection.state is State.OPEN else "its sending direction has been closed"
 
+    def look(self) -> None:
+        """Take in what has come while nothing was asked: no answer can be due."""
+        if self._readable(0.0):
+            self._driver.receive()
+
     def ask(self, ask: Callable[[ClientConnection], None]) -> Answer:
         """Send the one frame that ``ask`` queues, and return its answer; raises as ``exchange``."""
         driver = self._driver
-        if self._readable(0.0):
-            driver.receive()  # no answer can be due: what came before the frame is not its answer
+        self.look()  # what came before the frame is not its answer
         if driver.end is not None:
             raise driver.end
         ask(self._connection)
@@ -79,19 +96,27 @@ class Engine:
             if driver.end is not None:
                 raise driver.end
 
-    def exchange(self, source: Source, *, half_close: bool = False) -> Iterator[list[Answer]]:
+    def exchange(
+        self, source: Source, *, half_close: bool = False, keep_alive: float | None = None
+    ) -> Iterator[list[Answer]]:
         """Send all frames of the source, and yield their answers in order, in lists of one or more.
 
-        With ``half_close`` FIN follows the last frame.  Raises the error that ended the connection, or the
-        source's, after the answers that came before it.
+        With ``half_close`` FIN follows the last frame; with ``keep_alive`` a PING goes out whenever nothing
+        has come for so many seconds and nothing is unanswered.  Raises the error that ended the connection,
+        after the answers that came before it; the source's own is left to the caller.
         """
+        pinged = False
         driver, connection = self._driver, self._connection
         # The first round only looks: what came before a frame was sent is not its answer (REQ-ORDER-7).
         readable, source_ready = self._readable(0.0), False
         while True:
             answers = driver.receive() if readable else driver.take_answers()
+            if pinged and answers:
+                pinged = False
+                del answers[0]  # the PONG: nothing was unanswered before its PING
             if answers:
                 yield answers
+                driver.require_own_process()
                 connection.resume(time.monotonic())  # time spent by the program is not the server's
             if source.exhausted and not connection.unanswered:
                 break  # all is answered: an end of the connection after that loses nothing
@@ -101,42 +126,50 @@ class Engine:
                 self._feed(source)
             if source.exhausted and half_close:
                 connection.send_eof()
+            elif keep_alive is not None and time.monotonic() >= self._idle_until(keep_alive):
+                connection.send_ping()
+                pinged = True
             driver.send()
             if source.exhausted and not connection.unanswered:
                 break  # there was nothing to send
-            readable, source_ready = self._wait(source, self._patience(source))
-        if source.error is not None:
-            raise source.error
+            readable, source_ready = self._wait(source, self._patience(source, keep_alive))
 
     def shut_down(self) -> None:
         """End the exchange under way in another thread; ``close`` is still due."""
-        try:
-            self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return  # the server has ended the connection first
+        self._driver.shut_down()
 
     def close(self) -> None:
         """Release the socket."""
         self._driver.close()
 
     def _has_room(self, source: Source) -> bool:
-        """Whether another batch of frames may be taken from the source."""
+        """Whether another batch of frames may be taken from the source.
+
+        Not before all taken earlier are written: the source may take its time, and the server waits meanwhile
+        for the rest of a frame that has begun.
+        """
         return (
             not source.exhausted
             and self._driver.broken is None
             and self._window - self._connection.unanswered >= self._batch
-            and self._driver.waiting_octets < self._max_unsent
+            and not self._driver.waiting_octets
         )
 
     def _feed(self, source: Source) -> None:
         if self._has_room(source):
-            source.feed(self._connection, self._batch, self._max_unsent - len(self._driver.unsent))
+            source.feed(self._connection, self._batch, self._max_unsent)
 
-    def _patience(self, source: Source | None) -> float | None:
+    def _idle_until(self, keep_alive: float) -> float:
+        """When a PING is due, on the monotonic clock; never while an answer is awaited."""
+        return math.inf if self._connection.unanswered else self._driver.received_at + keep_alive
+
+    def _patience(self, source: Source | None, keep_alive: float | None = None) -> float | None:
         """How long to wait for something to happen, in seconds; None without limit."""
         if source is not None and self._has_room(source) and source.fileno() is None:
             return 0.0
         deadline = self._connection.next_deadline()
+        if deadline is None and keep_alive is not None:
+            deadline = self._idle_until(keep_alive)
         return None if deadline is None else min(max(0.0, deadline - time.monotonic()), _LONGEST_WAIT)
 
     def _wait(self, source: Source, timeout: float | None) -> tuple[bool, bool]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from framelet import FrameletError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -34,7 +36,7 @@ class Texts:
 
     def __init__(self, texts: Iterable[str]) -> None:
         """Take an iterable, from which nothing is taken before the first ``feed``."""
-        self.exhausted = False
+        self.exhausted: bool = False
         self.error: Exception | None = None
         self._texts = iter(texts)
 
@@ -45,16 +47,24 @@ class Texts:
         """Queue what comes within a short time, so that a slow iterable gets its texts sent one by one."""
         try:
             connection.send_requests(self._soon(frames, time.monotonic() + _SLICE), octets)
-        except Exception as error:  # noqa: BLE001 - it is raised later, after the answers to earlier texts
-            self.exhausted = True
-            self.error = error
+        except FrameletError as error:  # of a text that cannot be sent; any other one is an interruption
+            self._end(error)
 
     def _soon(self, most: int, until: float) -> Iterator[str]:
         """Up to ``most`` texts, and no further ones after the time ``until``."""
-        left = most
-        for text in self._texts:
-            yield text
-            left -= 1
-            if not left or time.monotonic() >= until:
+        for _ in range(most):
+            try:
+                text = next(self._texts)
+            except StopIteration:
+                self._end(None)
                 return
+            except Exception as error:  # noqa: BLE001 - raised later, after the answers to earlier texts
+                self._end(error)
+                return
+            yield text
+            if time.monotonic() >= until:
+                return
+
+    def _end(self, error: Exception | None) -> None:
+        self.error = error
         self.exhausted = True

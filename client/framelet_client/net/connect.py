@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
+import os
+import select
 import socket
 import time
-from typing import Any, NamedTuple
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from framelet import Address, UnixAddress
 from framelet_client.errors import ConnectError
 
-_SHORTEST = 0.001  # a socket takes a time-out of 0 for "non-blocking"
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+_STAGGER = 0.25  # seconds from one attempt to the next (RFC 8305, section 8)
 _RETRY = 0.01  # seconds between attempts at a unix socket whose backlog is full
 
 
-class _Resolved(NamedTuple):
+class Resolved(NamedTuple):
+    """An address as the system takes it."""
+
     family: int
     kind: int
     protocol: int
@@ -24,54 +35,124 @@ class _Resolved(NamedTuple):
 def connect(address: Address, timeout: float) -> socket.socket:
     """A connected, non-blocking socket; raises ConnectError after at most ``timeout`` seconds.
 
-    A host may have several addresses.  They are tried in the system's order, and each gets an equal share
-    of the time that is left, so that one which swallows packets does not use up all of it.  The look-up of
-    the name has the system's own time limits.
+    A host may have several addresses, and the first may swallow packets.  So an attempt at the next one
+    begins every 250 ms, or at once where one has failed; the first that succeeds ends the others (RFC 8305).
+    The look-up of the name has the system's own time limits.
     """
-    try:
-        addresses = _resolve(address)
-    except (OSError, UnicodeError) as error:
-        raise ConnectError(str(address), _words(error)) from error
-    deadline = time.monotonic() + timeout
-    reasons: list[str] = []
-    for position, resolved in enumerate(addresses):
-        share = (deadline - time.monotonic()) / (len(addresses) - position)
-        try:
-            return _open(resolved, max(share, _SHORTEST))
-        except TimeoutError:
-            reasons.append("timed out")
-        except OSError as error:
-            reasons.append(_words(error))
-    raise ConnectError(str(address), "; ".join(dict.fromkeys(reasons)))
+    with Race(address, timeout) as race:
+        if isinstance(address, UnixAddress):
+            race.enter(path_of(address))
+        else:
+            race.enter(in_turn(socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)))
+        while race.winner is None:
+            seconds = race.advance()
+            poll = select.poll()
+            for descriptor in race.attempts:
+                poll.register(descriptor, select.POLLOUT)
+            for descriptor, _ in poll.poll(seconds * 1000):
+                race.judge(descriptor)
+        return race.winner
 
 
-def _resolve(address: Address) -> list[_Resolved]:
-    if isinstance(address, UnixAddress):
-        return [_Resolved(socket.AF_UNIX, socket.SOCK_STREAM, 0, address.path)]
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    return [_Resolved(family, kind, protocol, where) for family, kind, protocol, _, where in found]
+class Race:
+    """Attempts at several addresses, each begun a little later than the one before; it does not wait itself.
 
+    Within its context an OSError becomes ConnectError; at the end of it all sockets but the winner are
+    closed.
+    """
 
-def _open(resolved: _Resolved, timeout: float) -> socket.socket:
-    deadline = time.monotonic() + timeout
-    with contextlib.ExitStack() as undo:
-        sock = undo.enter_context(socket.socket(resolved.family, resolved.kind, resolved.protocol))
-        sock.settimeout(timeout)
-        while True:
+    def __init__(self, address: Address, timeout: float) -> None:
+        """Begin with no attempt."""
+        self.attempts: dict[int, socket.socket] = {}  # those under way, by descriptor
+        self.winner: socket.socket | None = None
+        self._address = address
+        self._timeout = timeout
+        self._deadline = time.monotonic() + timeout
+        self._reasons: list[str] = []  # why others failed
+        self._left: deque[Resolved] = deque()
+        self._stagger = self._next_at = 0.0
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close what has lost, and say why where nothing has won."""
+        for loser in self.attempts.values():
+            loser.close()
+        if isinstance(error, (OSError, UnicodeError)):
+            self._reasons.append("timed out" if isinstance(error, TimeoutError) else _words(error))
+            raise ConnectError(str(self._address), "; ".join(dict.fromkeys(self._reasons))) from None
+
+    def enter(self, addresses: list[Resolved]) -> None:
+        """Set the addresses."""
+        self._left.extend(addresses)
+        self._stagger = min(_STAGGER, self._timeout / len(addresses))  # so that each has its chance
+
+    def advance(self) -> float:
+        """Begin the attempt that is due; seconds to wait for one to end.  Raises TimeoutError when over."""
+        now = time.monotonic()
+        if now >= self._deadline:
+            raise TimeoutError
+        if self._left and now >= self._next_at:
             try:
-                sock.connect(resolved.address)
-                break
-            except BlockingIOError:
+                self._begin(self._left.popleft(), now)
+            except OSError as error:
+                self._failed(error)
+        until = min(self._deadline, self._next_at) if self._left else self._deadline
+        return max(until - now, 0.0)
+
+    def judge(self, descriptor: int) -> None:
+        """An attempt has ended: with a winner, or with a reason.  Raises OSError where it was the last."""
+        if self.winner is not None:
+            return
+        sock = self.attempts.pop(descriptor)
+        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if not number:
+            self.winner = sock
+            return
+        sock.close()
+        self._failed(OSError(number, os.strerror(number)))
+
+    def _failed(self, error: OSError) -> None:
+        if not (self._left or self.attempts):
+            raise error
+        self._reasons.append(_words(error))
+        self._next_at = 0.0
+
+    def _begin(self, resolved: Resolved, now: float) -> None:
+        self._next_at = now + self._stagger
+        with contextlib.ExitStack() as undo:
+            sock = undo.enter_context(socket.socket(resolved.family, resolved.kind, resolved.protocol))
+            sock.settimeout(0.0)
+            if resolved.family != socket.AF_UNIX:
+                # A request is one small segment, and nothing follows it until it is answered.
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            number = sock.connect_ex(resolved.address)
+            if number == errno.EAGAIN:
                 # A unix socket whose backlog is full fails at once, where TCP would wait.
-                if time.monotonic() > deadline:
-                    raise TimeoutError from None
-                time.sleep(_RETRY)
-        sock.settimeout(0.0)
-        if resolved.family != socket.AF_UNIX:
-            # A request is one small segment, and nothing follows it until it is answered.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        undo.pop_all()  # the caller closes the socket from here on
-        return sock
+                self._left.append(resolved)
+                self._next_at = now + _RETRY
+                return
+            if number not in (0, errno.EINPROGRESS):
+                raise OSError(number, os.strerror(number))
+            self.attempts[sock.fileno()] = sock
+            undo.pop_all()  # the end of the race closes it
+
+
+def path_of(address: UnixAddress) -> list[Resolved]:
+    """A unix socket, which needs no look-up."""
+    return [Resolved(socket.AF_UNIX, socket.SOCK_STREAM, 0, address.path)]
+
+
+def in_turn(found: Iterable[Any]) -> list[Resolved]:
+    """What ``getaddrinfo`` has found, in its order, but with the families in turn (RFC 8305, section 4)."""
+    families: dict[int, list[Resolved]] = {}
+    for family, kind, protocol, _, where in found:
+        families.setdefault(family, []).append(Resolved(family, kind, protocol, where))
+    return [one for turn in itertools.zip_longest(*families.values()) for one in turn if one is not None]
 
 
 def _words(error: OSError | UnicodeError) -> str:

@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from framelet import Address, AddressError, ConfigurationError, FrameletError, UnixAddress, reverse
-from framelet.address import DEFAULT_HOST, DEFAULT_PORT, TcpAddress
+from framelet import (
+    Address,
+    AddressError,
+    ConfigurationError,
+    FrameletError,
+    UnixAddress,
+    parse_address,
+    reverse,
+)
+from framelet.address import DEFAULT_HOST, DEFAULT_PORT, without_password
 from framelet.registry import STOP_TOKEN_VARIABLE
 from framelet_server.config import ServerLimits
 from framelet_server.layers.proxy_policy import ProxyPolicy
-from framelet_server.layers.tls import ServerTls
+from framelet_server.layers.tls import ServerTls, check_address
 from framelet_server.observe.logs import HUMAN, HUMAN_OF_SEVERAL, LogFormat, configure
 from framelet_server.pool.stop_policy import StopKind, StopPolicy
 from framelet_server.process.child import Child
 from framelet_server.process.inherited import inherited_sockets
 from framelet_server.process.notify import Notifier, NotifyingObserver
 from framelet_server.process.signals import Signals
-from framelet_server.server import Server, check_address
+from framelet_server.server import Server
 from framelet_server.service.executors import make_executor
 
-from .loading import load_handler, parse_handle
+from .config_file import expanded
+from .loading import import_modules, load_handler, parse_handle
 from .running import run_server, supervise
-from .valued import ValuedOption, option
+from .valued import GroupedCommand, Quantity, ValuedOption, option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,63 +47,120 @@ if TYPE_CHECKING:
     from framelet_server.process.run import Reload
 
 
+_ADVICE = {
+    errno.EADDRINUSE: "; another server or program has it: stop that, or take another",
+    errno.EADDRNOTAVAIL: "; this machine has no such address: --host 0.0.0.0 takes all that it has",
+    errno.EACCES: "; this user may not: take a port from 1024 on, or a folder of the user's own",
+    errno.ENOENT: "; there is no such folder",
+    socket.EAI_NONAME: "; there is no such host: --host names one of this machine's",
+}
+"""What to do where the server cannot listen, by the error's number."""
+
+INTERRUPTED = 130
+"""The status for an end by SIGINT, as shells show it."""
+
 _ON_RELOAD: Reload | None = None
 """What SIGHUP is for where there is no certificate to reload: nothing."""
+
+
+_LIMIT_GROUPS = {"seconds": "Limits of time", "octets": "Limits of size"}
 
 
 def _limit_options(command: click.Command) -> click.Command:
     """Give a command one option for each of the server's limits; ServerLimits checks the values."""
     for info in ServerLimits.describe():
-        command.params.append(ValuedOption([info.option], **info.option_settings()))
+        settings: dict[str, Any] = {**info.option_settings(), "type": Quantity(info.kind, info.unit)}
+        group = _LIMIT_GROUPS.get(info.unit, "Limits of counts")
+        command.params.append(ValuedOption([info.option], group=group, **settings))
     return command
 
 
 @_limit_options
-@click.command("framelet-server", context_settings={"help_option_names": ["-h", "--help"]})
-@option("--host", help=f"Name or address to listen on.  [default: {DEFAULT_HOST}]")
-@option("--port", type=click.IntRange(0, 65535), help=f"Port; 0 for any.  [default: {DEFAULT_PORT}]")
-@option("--unix", metavar="PATH", help="Listen on a unix socket instead.")
+@click.command(
+    "framelet-server",
+    cls=GroupedCommand,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@option("--host", help=f"Name or address to listen on.  [default: {DEFAULT_HOST}]", group="Address")
+@option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help=f"Port; 0 for any.  [default: {DEFAULT_PORT}]",
+    group="Address",
+)
+@option("--unix", metavar="PATH", help="Listen on a unix socket instead.", type=click.Path(), group="Address")
 @option(
     "--workers",
     type=click.IntRange(1, 1_024),
     default=1,
     show_default=True,
-    help="Processes that share the address; each has the threads and limits below to itself.",
+    help="Processes that share the address; each has the threads and limits below to itself, so N processes "
+    "take N times --max-connections, and N times --max-connections-per-address from one address.",
+    group="Address",
 )
 @option("--worker", "inheritance", hidden=True, help="Be one of them; for the supervisor's use.")
-@option("--tls-cert", metavar="FILE", help="Speak TLS, with the certificate in FILE; SIGHUP reloads it.")
-@option("--tls-key", metavar="FILE", help="Key of that certificate, if it is not in the same file.")
-@option("--tls-client-ca", metavar="FILE", help="CAs of which clients must show a certificate.")
+@option(
+    "--tls-cert",
+    metavar="FILE",
+    help="Speak TLS, with the certificate in FILE; SIGHUP reloads it.",
+    type=click.Path(),
+    group="TLS",
+)
+@option(
+    "--tls-key",
+    metavar="FILE",
+    help="Key of that certificate, if it is not in the same file.",
+    type=click.Path(),
+    group="TLS",
+)
+@option(
+    "--tls-client-ca",
+    metavar="FILE",
+    help="CAs of which clients must show a certificate.",
+    type=click.Path(),
+    group="TLS",
+)
 @option(
     "--handler",
     metavar="MODULE:FUNCTION",
     help="What answers a REQUEST: a function from str to str.  [default: reversal]",
+    group="Handlers",
 )
 @option(
     "--handle",
     metavar="TYPE=MODULE:FUNCTION",
     multiple=True,
     help="What answers an application type, 0xC0 to 0xFF; may be repeated.",
+    group="Handlers",
 )
 @option(
     "--stop",
     type=click.Choice([kind.value for kind in StopKind]),
     default=StopKind.LOCAL.value,
     show_default=True,
-    help="Whose STOP is obeyed: clients' on this machine, those with the token or the role, or nobody's.",
+    help="Clients whose STOP is obeyed: those on this machine, with the token, with the role, or none.",
+    group="Stopping",
 )
 @option(
     "--stop-token-file",
     metavar="FILE",
     help=f"Where the token is; otherwise in the environment variable {STOP_TOKEN_VARIABLE}.",
+    type=click.Path(),
+    group="Stopping",
 )
-@option("--stop-role", metavar="ROLE", help="Organizational unit (OU) in the certificate of who may stop.")
+@option(
+    "--stop-role",
+    metavar="ROLE",
+    help="Organizational unit (OU) in the certificate of who may stop.",
+    group="Stopping",
+)
 @option(
     "--proxy-from",
     metavar="NETWORK",
     multiple=True,
     help="Accept connections from these relays only, each with a PROXY header (version 1 or 2): an address, "
     "a network, or unix; may be repeated.",
+    group="Address",
 )
 @option(
     "--log-level",
@@ -99,6 +168,7 @@ def _limit_options(command: click.Command) -> click.Command:
     default="warning",
     show_default=True,
     help="What is logged on stderr.",
+    group="Logs and metrics",
 )
 @option(
     "--log-format",
@@ -106,18 +176,30 @@ def _limit_options(command: click.Command) -> click.Command:
     default=LogFormat.HUMAN.value,
     show_default=True,
     help="Lines for people, or one JSON object on each.",
+    group="Logs and metrics",
 )
 @option(
     "--metrics",
     metavar="[HOST:]PORT",
-    help=f"Answer HTTP there: /metrics, /healthz, /readyz.  [default host: {DEFAULT_HOST}]",
+    help="Answer HTTP there, for all processes: /metrics, /healthz, /readyz.  "
+    f"[default host: {DEFAULT_HOST}]",
+    group="Logs and metrics",
 )
 @option(
     "--executor",
     metavar="thread:N|process:N",
     help="What calls the handlers: N threads or processes of their own.  [default: the worker threads]",
+    group="Handlers",
 )
-@click.version_option(package_name="framelet", message="framelet-server %(version)s")
+@option(
+    "--config",
+    metavar="FILE",
+    type=click.Path(),
+    expose_value=False,
+    help='TOML with any of these options by name, as max-body = "16M"; what is given here goes before it.',
+)
+@option("--check-config", is_flag=True, help="Say whether the server could be started so, and do not.")
+@click.version_option(None, "-V", "--version", package_name="framelet", message="framelet-server %(version)s")
 def command(  # noqa: PLR0913 - one parameter for each option
     *,
     host: str | None,
@@ -138,25 +220,25 @@ def command(  # noqa: PLR0913 - one parameter for each option
     log_format: str,
     metrics: str | None,
     executor: str | None,
+    check_config: bool,
     **limits: Any,  # noqa: ANN401 - the options made from ServerLimits
 ) -> int:
     """Answer Framelet clients, many at once, until a STOP or a signal.
 
     When it is ready it prints one line with its address on stdout.  SIGTERM, SIGINT and an allowed STOP let
-    it answer what it has received and then exit with status 0; a second signal cuts that short.  Started by
+    it answer what it has received and then exit with status 0; a second signal cuts that short, and where
+    that is SIGINT it is what ends the process.  Started by
     systemd's socket activation, it serves the sockets of LISTEN_FDS.
     """
+    # Out of the environment, which handlers and the processes that they start can read.
+    secret = os.environ.pop(STOP_TOKEN_VARIABLE, "")
     several = workers > 1 or inheritance is not None
     signals = Signals()
     if inheritance is None and (several or tls_cert is not None or _ON_RELOAD is not None):
         signals.catch(signal.SIGHUP)  # to be acted on when all is read and imported
     configure(log_level, LogFormat(log_format), HUMAN_OF_SEVERAL if several else HUMAN)
-    if several and metrics is not None:
-        raise click.UsageError(
-            "--metrics cannot be combined with --workers: each process has numbers of its own"
-        )
     checked = ServerLimits(**limits)
-    policy = _stop_policy(StopKind(stop), stop_token_file, stop_role)
+    policy = _stop_policy(StopKind(stop), stop_token_file, secret, stop_role)
     tls = _tls(tls_cert, tls_key, tls_client_ca)
     relays = ProxyPolicy(proxy_from) if proxy_from else None
     notifier = Notifier.from_environment()
@@ -165,11 +247,23 @@ def command(  # noqa: PLR0913 - one parameter for each option
     if sockets and child is None and (host, port, unix) != (None, None, None):
         raise click.UsageError("--host, --port and --unix cannot be combined with the sockets of LISTEN_FDS")
     address = None if sockets else check_address(_address(host, port, unix), tls)
-    calling = None if executor is None else make_executor(executor)
-    if workers > 1 and child is None:
-        return supervise(
-            address, sockets, children=workers, limits=checked, notifier=notifier, signals=signals, tls=tls
+    handlers = [*handle, *([] if handler is None else [handler])]
+    calling = None if executor is None else make_executor(executor, partial(import_modules, handlers))
+    if workers > 1 and child is None and not check_config:
+        status = supervise(
+            address,
+            sockets,
+            children=workers,
+            limits=checked,
+            notifier=notifier,
+            signals=signals,
+            metrics=metrics,
+            tls=tls,
+            token=policy.token,
         )
+        return INTERRUPTED if signals.forced_by == signal.SIGINT else status
+    if child is not None:
+        child.forget_files()
     server = Server(
         address,
         reverse if handler is None else load_handler(handler),
@@ -182,6 +276,11 @@ def command(  # noqa: PLR0913 - one parameter for each option
         drain_observer=child or NotifyingObserver(notifier),
         executor=calling,
     )
+    if check_config:
+        if calling is not None:
+            calling.shutdown()
+        click.echo("framelet-server: the configuration is valid")
+        return 0
     run_server(
         server,
         child=child,
@@ -192,32 +291,44 @@ def command(  # noqa: PLR0913 - one parameter for each option
         executor=calling,
         on_reload=_ON_RELOAD if tls is None else tls.reload,
     )
-    return 0
+    return INTERRUPTED if signals.forced_by == signal.SIGINT else 0
+
+
+_SHOWN = {"-h", "--help", "-V", "--version"}
+"""Options that write to standard output, and do nothing else."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit status: 0 after a drain, 1 when it cannot serve, 2 for wrong usage."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        given = expanded(given, command)
         return int(command.main(given, "framelet-server", standalone_mode=False, obj=given) or 0)
     except click.ClickException as error:
-        return _complain(error.format_message() + " (see framelet-server --help)", error.exit_code)
+        words = error.format_message().rstrip(".")
+        if "unexpected extra argument" in words:
+            words += ": there are options alone, as --port 6666"
+        return _complain(words + " (see framelet-server --help)", error.exit_code)
     except (AddressError, ConfigurationError) as error:
         return _complain(str(error), 2)
     except FrameletError as error:
-        return _complain(str(error), 1)
+        number: int = getattr(error.__cause__, "errno", None) or 0
+        return _complain(f"{error}{_ADVICE.get(number, '')}", 1)
+    except OSError as error:  # out of descriptors or memory, as a rule
+        what = "write to standard output" if _SHOWN & set(given) else "start"
+        return _complain(f"cannot {what}: {error.strerror or error}", 1)
     except (click.Abort, KeyboardInterrupt):
-        return 130
+        return INTERRUPTED
 
 
 def _complain(message: str, status: int) -> int:
-    print("framelet-server: error:", " ".join(message.split()), file=sys.stderr)  # noqa: T201 - the user's terminal
+    print("framelet-server: error:", without_password(" ".join(message.split())), file=sys.stderr)  # noqa: T201 - the user's terminal
     return status
 
 
 def _address(host: str | None, port: int | None, unix: str | None) -> Address:
     if unix is None:
-        return TcpAddress(DEFAULT_HOST if host is None else host, DEFAULT_PORT if port is None else port)
+        return parse_address(DEFAULT_HOST if host is None else host, port)
     if host is not None or port is not None:
         raise click.UsageError("--unix cannot be combined with --host or --port")
     return UnixAddress(unix)
@@ -226,12 +337,12 @@ def _address(host: str | None, port: int | None, unix: str | None) -> Address:
 def _tls(cert: str | None, key: str | None, client_ca: str | None) -> ServerTls | None:
     if cert is None:
         if key is not None or client_ca is not None:
-            raise click.UsageError("--tls-key and --tls-client-ca go with --tls-cert")
+            raise click.UsageError("--tls-key and --tls-client-ca need --tls-cert")
         return None
     return ServerTls(cert, key, client_ca_file=client_ca)
 
 
-def _stop_policy(kind: StopKind, file: str | None, role: str | None) -> StopPolicy:
+def _stop_policy(kind: StopKind, file: str | None, secret: str, role: str | None) -> StopPolicy:
     if (kind is StopKind.CERTIFICATE) != bool(role):
         raise click.UsageError("--stop certificate and --stop-role ROLE go together")
     if kind is not StopKind.TOKEN:
@@ -240,7 +351,7 @@ def _stop_policy(kind: StopKind, file: str | None, role: str | None) -> StopPoli
             raise click.UsageError(message)
         return StopPolicy(kind, role=role or "")
     if file is None:
-        token = os.environ.get(STOP_TOKEN_VARIABLE, "")
+        token = secret
         source = f"the environment variable {STOP_TOKEN_VARIABLE}"
     else:
         source = f"the file {file}"

@@ -13,11 +13,14 @@ import click
 
 from framelet import Address, FrameletError
 from framelet.address import DEFAULT_HOST, parse_port
+from framelet.tls import KeptFile
+from framelet_server.layers.tls import secured
 from framelet_server.net.sockets import open_listeners
-from framelet_server.observe.http_endpoint import Endpoint
+from framelet_server.observe.http_endpoint import Endpoint, Observed
+from framelet_server.process.children import Children
+from framelet_server.process.overview import Overview
 from framelet_server.process.run import end_process, serve
 from framelet_server.process.supervisor import Supervisor
-from framelet_server.server import secured
 from framelet_server.service.executors import end_executor
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 _SPARE_DESCRIPTORS = 128
 """Descriptors that the process needs beside those of its clients, the refused ones among them."""
 
+_TLS_OPTIONS = {"cert_file": "--tls-cert", "key_file": "--tls-key", "client_ca_file": "--tls-client-ca"}
+
 _log = logging.getLogger("framelet_server")
 
 
@@ -52,9 +57,10 @@ def run_server(  # noqa: PLR0913 - keywords
 ) -> None:
     """Serve until a drain has ended; ``metrics`` is where to answer HTTP.
 
-    The process is a child of a supervisor if ``child`` says so.  It ends here if a handler never returns.
+    The process is a child of a supervisor if ``child`` says so: then that answers for all.  The process ends
+    here if a handler never returns.
     """
-    endpoint = _endpoint(server, metrics)
+    endpoint = _endpoint(server, metrics if child is None else None)
     _raise_descriptor_limit(max_connections)
     with endpoint:
         if child is not None:
@@ -63,7 +69,7 @@ def run_server(  # noqa: PLR0913 - keywords
             serve(server, _announce, notifier, signals, on_reload)
     ended = executor is None or end_executor(executor)
     if server.stuck or not ended:
-        end_process()
+        end_process(signals.forced_by)
 
 
 def supervise(  # noqa: PLR0913 - keywords
@@ -74,29 +80,43 @@ def supervise(  # noqa: PLR0913 - keywords
     limits: ServerLimits,
     notifier: Notifier,
     signals: Signals,
+    metrics: str | None,
     tls: ServerTls | None,
+    token: str,
 ) -> int:
-    """Serve by several processes until a drain has ended; the exit status."""
+    """Serve by several processes until a drain has ended; the exit status.
+
+    ``metrics`` is as in ``run_server``.  What children could not read once more, they get from here: files
+    that are kept, and the ``token`` of STOP.
+    """
+    kept = {} if tls is None else {_TLS_OPTIONS[name]: file for name, file in tls.files.items() if file.kept}
+    if token:
+        kept["--stop-token-file"] = KeptFile("the token", token.encode())
+    overview = Overview(Children(children))
+    endpoint = _endpoint(overview, metrics)
     supervisor = Supervisor(
-        _own_command(),
+        [*_own_command(), *(word for option, file in kept.items() for word in (option, file.path))],
         open_listeners(address, limits.backlog) if address else sockets,
+        passed_on=[file.descriptor for file in kept.values() if file.descriptor is not None],
         owns_files=address is not None,
-        children=children,
+        overview=overview,
         limits=limits,
         announce=lambda addresses: _announce([secured(found, tls) for found in addresses]),
         notifier=notifier,
         signals=signals,
     )
-    return supervisor.run()
+    with endpoint:
+        return supervisor.run()
 
 
 def _own_command() -> list[str]:
     """What starts this program again with the same arguments, in the same way and with the same flags."""
     arguments: list[str] = click.get_current_context().obj
     flags = sys.orig_argv[1:]
-    if arguments and flags[-len(arguments) :] == arguments:
-        return [sys.executable, *flags]
-    return [sys.executable, "-m", "framelet_server", *arguments]  # called by another program
+    if not (arguments and flags[-len(arguments) :] == arguments):  # called by another program
+        flags = ["-m", "framelet_server", *arguments]
+    by_name = flags[: -len(arguments)][-2:] == ["-m", "framelet_server"]
+    return [sys.executable, *(["-P"] if by_name else []), *flags]  # not from the current folder
 
 
 def _announce(addresses: Sequence[Address]) -> None:
@@ -125,7 +145,7 @@ def _raise_descriptor_limit(max_connections: int) -> None:
         )
 
 
-def _endpoint(server: Server, where: str | None) -> contextlib.AbstractContextManager[object]:
+def _endpoint(server: Observed, where: str | None) -> contextlib.AbstractContextManager[object]:
     """The endpoint for metrics, listening already where there is to be one."""
     if where is None:
         return contextlib.nullcontext()

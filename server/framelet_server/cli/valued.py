@@ -1,20 +1,31 @@
-"""Options that must have a value where they are given: an empty one comes from a variable that is not set."""
+"""Options in groups, which must have a value where they are given: an empty one is a variable not set."""
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from framelet.limits import without_unit
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from click.core import ParameterSource
+
+    _Decorated = TypeVar("_Decorated", bound=Callable[..., Any] | click.Command)
+    _Number = click.ParamType[int | float]
+else:
+    _Number = click.ParamType  # generic from click 8.4 on
 
 
 class ValuedOption(click.Option):
     """Not the same without a value as without the option: what it was to protect would go unprotected."""
+
+    def __init__(self, *names: Any, group: str = "Options", **settings: Any) -> None:  # noqa: ANN401 - as click has it
+        """Be shown in the help under the title of a group."""
+        super().__init__(*names, **settings)
+        self.group = group
 
     def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> tuple[Any, ParameterSource]:
         """Raise click.BadParameter where the value, or one of several, is empty."""
@@ -24,4 +35,42 @@ class ValuedOption(click.Option):
         return value, source
 
 
-option = functools.partial(click.option, cls=ValuedOption)
+class GroupedCommand(click.Command):
+    """A command whose help shows the options in groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a list for each group."""
+        groups: dict[str, list[tuple[str, str]]] = {"Options": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                groups.setdefault(getattr(parameter, "group", "Options"), []).append(record)
+        for title, records in groups.items():
+            if not records:
+                continue
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+class Quantity(_Number):
+    """A number of a unit, with or without a suffix, as 16M or 5m."""
+
+    name = "number"
+
+    def __init__(self, number: type[int | float], unit: str) -> None:
+        """Read numbers of that type."""
+        self._number = number
+        self._unit = unit
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | float:  # noqa: ANN401 - as click has it
+        """Raise click.BadParameter for a value that is not a number."""
+        try:
+            return self._number(without_unit(value, self._unit) if isinstance(value, str) else value)
+        except ValueError:
+            suffixes = {"octets": ", as 16M", "seconds": ", as 5m"}.get(self._unit, "")
+            self.fail(f"'{value}' is not a number of {self._unit}{suffixes}", param, ctx)
+
+
+def option(*names: str, **settings: Any) -> Callable[[_Decorated], _Decorated]:  # noqa: ANN401 - click's
+    """A ``click.option`` of this kind."""
+    return click.option(*names, cls=ValuedOption, **settings)

@@ -20,6 +20,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from framelet import ErrorCode
+from framelet_server.net.forks import end_fork_of
 from framelet_server.net.transport import LayerError
 
 from .close_reason import CloseReason, SessionEnded, log_end
@@ -68,15 +69,15 @@ class Channel:
         self, context: Context, sock: socket.socket, peer: Peer, layers: Sequence[Layer] = ()
     ) -> None:
         """Take over a connected, non-blocking socket; the caller owns the channel until ``begin``."""
-        self.session = Session(context, sock, peer, layers)
+        self.session: Session = Session(context, sock, peer, layers)
         self._context = context
-        self.accounted = 0  # octets that the memory budget knows of
-        self.cut = False  # ended with answers unsent, or by force
-        self.lock = LOCKS[sock.fileno() % len(LOCKS)]
-        self.owned = True
-        self.kept = False  # whether the poller goes on to watch for input
-        self.notes = 0
-        self.closed = False
+        self.accounted: int = 0  # octets that the memory budget knows of
+        self.cut: bool = False  # ended with answers unsent, or by force
+        self.lock: threading.Lock = LOCKS[sock.fileno() % len(LOCKS)]
+        self.owned: bool = True
+        self.kept: bool = False  # whether the poller goes on to watch for input
+        self.notes: int = 0
+        self.closed: bool = False
         self.timer: Timer | None = None
 
     @property
@@ -151,7 +152,7 @@ class Channel:
         self.release()
 
     def release(self) -> None:
-        """Let go, armed for what the session waits for; heed first what nobody else may have to wait for."""
+        """Let go, armed for what the session waits for; but first act on notes that others left meanwhile."""
         self._report()
         self._account()
         with self.lock:
@@ -188,10 +189,8 @@ class Channel:
     def shed(self) -> None:
         """End the connection to free its memory; its owner does it before it lets go."""
         with self.lock:
-            if self.closed:
-                return
             self.notes |= _SHED
-            if self.owned:
+            if self.owned:  # as it is also once it is closed
                 return
             self.owned = True
         self.release()
@@ -225,8 +224,6 @@ class Channel:
     def _note(self, note: int) -> None:
         """Leave a note for the owner, or have a worker come for it."""
         with self.lock:
-            if self.closed:
-                return
             self.notes |= note
             if not self.owned:
                 self._arm(read=True, write=True)
@@ -241,7 +238,8 @@ class Channel:
             session.drain()
         if notes & _STOPPED:
             session.stopped(*self._context.drain.outcome)
-        if gone and not session.wants()[0]:
+        # Asked once more: the poller may have spoken of a client before, whose descriptor this one has now.
+        if gone and not session.wants()[0] and session.transport.gone:
             # No read would find out that the client is gone, and the poller would report it again and again.
             raise SessionEnded(CloseReason.LOST, "the client is gone")
         session.turn(calls, self)
@@ -267,6 +265,7 @@ class Channel:
         except LayerError as error:
             self._abort(CloseReason.LAYER_FAILED, str(error))
         except OSError as error:
+            end_fork_of(self._context.process)  # where ``forked`` has closed the socket
             self._abort(CloseReason.LOST, error.strerror or "")
         except Exception:  # noqa: BLE001 - a fault of our own ends this channel, not the worker
             _log.exception("%s: the server failed on this connection", self.peer.name)
@@ -280,14 +279,18 @@ class Channel:
                 self.session.refuse(ErrorCode.INTERNAL_ERROR)
                 return
         except Exception:  # noqa: BLE001 - the channel is closed all the same
-            _log.exception("%s: not even an ERROR could be sent", self.peer.name)
+            _log.exception("%s: cannot send an ERROR", self.peer.name)
         self._abort(ErrorCode.INTERNAL_ERROR.title)
 
     def _arm(self, *, read: bool, write: bool) -> None:
         """Have the poller wake a worker once; ``lock`` is held."""
         assert self.lock.locked()
         self.kept = False
-        self._context.poller.arm(self.session.transport.sock, read=read, write=write)
+        try:
+            self._context.poller.arm(self.session.transport.sock, read=read, write=write)
+        except (OSError, ValueError):  # something else has closed it, and no poller will name it
+            end_fork_of(self._context.process)
+            self._context.timers.schedule(0.0, Channel.abort, self)
 
     def _account(self) -> None:
         """Tell the memory budget what is held for this client now."""
@@ -343,13 +346,16 @@ class Channel:
         """Close at once, dropping what is unsent."""
         self.cut = self.cut or cut
         if self.cut:
-            self.session.transport.reset()
+            with contextlib.suppress(OSError):  # closed by something else
+                self.session.transport.reset()
         self._close(how, reason)
 
+    def forked(self) -> None:
+        """Close the copy of a fork."""
+        self.session.transport.sock.close()
+
     def _close(self, how: str = "", reason: str = "") -> None:
-        """Close the socket, and have the client forgotten; only its owner may."""
-        if self.closed:
-            return
+        """Close the socket, and have the client forgotten; only its owner may, and stays its owner."""
         session = self.session
         session.reason = session.reason or how
         if _log.isEnabledFor(logging.INFO):

@@ -14,7 +14,7 @@ _log = logging.getLogger("framelet_server")
 
 
 class CloseReason(enum.StrEnum):
-    """How a connection ends, where that is no fatal ERROR: those go by the titles of the registry."""
+    """How a connection ends without a fatal ERROR; a fatal ERROR is named by its title in the registry."""
 
     CLIENT = "client"  # it closed its stream, at a boundary
     DRAIN = "drain"  # in order, as the server ends

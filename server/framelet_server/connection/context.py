@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -79,8 +80,11 @@ class Holder(Protocol):
 class AdmissionView(Protocol):
     """Who may come in."""
 
-    def move(self, old: str, new: Peer) -> str:
-        """Count a client for another address than its relay's; why it is refused for that, or nothing."""
+    def move(self, old: str, new: Peer) -> tuple[str, bool] | None:
+        """Count a client for another address than its relay's.
+
+        None, or why it is refused for that, and whether there is no room even to tell it.
+        """
         ...
 
 
@@ -94,6 +98,9 @@ class StopView(Protocol):
 
 class EndListener(Protocol):
     """Whom connections tell of their ends; each may be told of the same more than once."""
+
+    ends_at: float
+    """When what is left will be cut off, on the monotonic clock; infinity while nothing ends."""
 
     @property
     def outcome(self) -> tuple[int, int]:
@@ -126,6 +133,9 @@ class Context:
     """Whether sockets stay armed between turns, as is best while one worker serves all."""
     first_read: int = dataclasses.field(init=False)
     """Octets asked for in the first read of a turn: answered while the client sends on."""
+
+    process: int = dataclasses.field(init=False, default_factory=os.getpid)
+    """Whose connections these are."""
 
     request: Service = dataclasses.field(init=False)
     """The handler of REQUEST."""

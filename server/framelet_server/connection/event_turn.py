@@ -12,11 +12,13 @@ from framelet import ApplicationReceived, ErrorCode, FrameletError, RequestRecei
 from framelet_server.net.transport import LayerError
 from framelet_server.service.handlers import LONG
 
+from .close_reason import SessionEnded
 from .lifetime import Lifetime
 from .replies import PendingReplies
 
 if TYPE_CHECKING:
     from framelet import ServerEvent
+    from framelet_server.net.peer import Peer
     from framelet_server.service.calls import HandlerCalls
 
     from .context import Holder
@@ -26,23 +28,36 @@ _log = logging.getLogger("framelet_server")
 _READ = 262_144
 """Octets read at a time, at the most."""
 
+LONGEST = 0.01
+"""Seconds after which a turn ends, whatever is left to serve: some frames cost far more than their octets.
+
+What is left waits until others had their turn, or, where the socket is full, for the client to read.
+"""
+
+_AT_ONCE = 64
+"""Frames that need no program, as PINGs, taken before the clock is looked at."""
+
 
 class EventTurn(Lifetime):
     """The half of ``Session`` that takes any frame."""
 
     __slots__ = ()
 
+    peer: Peer
+    stopper: StopReceived | None
+
     def turn(self, calls: HandlerCalls, holder: Holder) -> None:
-        """Read, serve and answer, up to a bounded number of octets (REQ-FLOW-5).
+        """Read, serve and answer, up to a bounded number of octets and for a bounded time (REQ-FLOW-5).
 
         Raises SessionEnded, LayerError and OSError.
         """
         budget = self._context.limits.turn_octets
-        if self._starved:
-            self._starved = False
-            self.connection.resume(time.monotonic())
+        now = time.monotonic()
+        if self._starved or self._unfinished:
+            self._starved = self._unfinished = False
+            self.connection.resume(now)
         more = True  # whether another read may find something
-        while self._answer_events(calls, holder):
+        while self._answer_events(calls, holder, now + LONGEST):
             if self.connection.finished:
                 if self._can_finish():
                     self._finish()
@@ -52,7 +67,7 @@ class EventTurn(Lifetime):
                 continue
             if not more or budget <= 0 or not self.wants()[0] or self._is_starved():
                 return
-            wanted = min(_READ, budget)
+            wanted = min(self._context.first_read if self._context.memory.exceeded else _READ, budget)
             if self._drain_left is not None:
                 wanted = min(wanted, self._drain_left)
             received = self._receive(wanted)
@@ -61,6 +76,8 @@ class EventTurn(Lifetime):
 
     def wants(self) -> tuple[bool, bool]:
         """Whether to go on when there is something to read, and when there is room to write."""
+        if self._unfinished:
+            return True, True  # as soon as others had their turn
         writing = self.transport.unsent > 0
         if self._eof:
             return False, writing
@@ -95,27 +112,35 @@ class EventTurn(Lifetime):
 
     def _identify(self) -> None:
         """Find out who this is, as far as the layers know by now."""
-        peer = self.transport.identify(self.peer)
-        moved = peer.host != self.peer.host and not self.refused
-        if moved and (refusal := self._context.admission.move(self.peer.host, peer)):
+        before, self.peer = self.peer, self.transport.identify(self.peer)
+        moved = self.peer.host != before.host and not self.refused
+        if moved and (refusal := self._context.admission.move(before.host, self.peer)):
             self.refused = True
+            text, silent = refusal
             self._ends(ErrorCode.TOO_MANY_CONNECTIONS.title)
-            self.connection.fail(ErrorCode.TOO_MANY_CONNECTIONS, refusal)
-        self.peer = peer
+            if silent:
+                raise SessionEnded(ErrorCode.TOO_MANY_CONNECTIONS.title, text)
+            self.connection.fail(ErrorCode.TOO_MANY_CONNECTIONS, text)
         if self.transport.established:
             self._identified = True
             self.connection.resume(time.monotonic())
 
-    def _answer_events(self, calls: HandlerCalls, holder: Holder) -> bool:
-        """Serve what was received; False where too many answers wait for more."""
+    def _answer_events(self, calls: HandlerCalls, holder: Holder, until: float) -> bool:
+        """Serve what was received; False where too many answers wait for more, or the turn's time is up."""
         connection = self.connection
         while self._has_room():
-            event = connection.next_event()
+            event = connection.next_event(_AT_ONCE)
             if event is not None:
                 self._serve_event(event, calls, holder)
-                continue
+            if event is not None or connection.needs_events:
+                if time.monotonic() < until or not connection.needs_events:
+                    continue
+                self._unfinished = True
+                self.transport.flush(connection)
+                return False
             if self._outcome is not None and self.stopper is not None:
-                connection.send_stopped(self.stopper, *self._outcome)  # REQ-STOP-8
+                if not connection.finished:  # it was shed, or failed, since its STOP was allowed
+                    connection.send_stopped(self.stopper, *self._outcome)  # REQ-STOP-8
                 self._outcome = None
             if not self._eof or self.transport.layers or self.transport.unsent or connection.output_size:
                 self.transport.flush(connection)
@@ -150,7 +175,12 @@ class EventTurn(Lifetime):
         # What is left has not come yet, or does not fit yet: either wakes a worker when it does.
         while self._backlog() <= bound and replies.deliver(self.connection, bound):
             self.connection.resume(time.monotonic())  # the handlers' time is not the client's
-        return replies.has_room
+        # What needs no handler, as a PING, waits behind those that do, and takes memory.  Where that is short
+        # a small frame waits as it is: submitted it takes a hundred times its octets.
+        # A STOP that was allowed is owed STOPPED until the drain has ended, and no later frame is handled.
+        short = len(replies) and self._context.memory.exceeded
+        few = self.stopper is not None or self.connection.owes < self._context.limits.max_in_flight
+        return replies.has_room and not short and few
 
     def send_made(self, now: float) -> None:
         """Send the answers of a turn that is half done, as it may be long before somebody goes on with it."""
@@ -192,18 +222,19 @@ class EventTurn(Lifetime):
         self, event: RequestReceived | ApplicationReceived, calls: HandlerCalls, holder: Holder
     ) -> None:
         connection, handlers = self.connection, self._context.handlers
-        if handlers.executor is not None:
-            self._pending(holder).submit(handlers, handlers.executor, event)
-            return
         service = handlers.service_of(event)
+        # Behind answers that are being made elsewhere its own has to wait, and is counted with them.
+        executor = service.executor or (handlers.inline if self.pending else None)
+        if executor is not None:
+            self._pending(holder).submit(handlers, executor, event, self)
+            return
         if service.at_once == 1 and connection.output_size:
             self.transport.flush(connection)  # a call may take long
         try:
             waiting = connection.output_size or self.transport.unsent
-            answer = calls.answer_one(service, event.text, self if waiting else None)
+            answer = calls.answer_one(service, service.arguments(event, self), self if waiting else None)
         except BaseException:  # noqa: BLE001 - even SystemExit in a handler must cost its caller alone
-            handlers.failed(service)
-            connection.send_error(event, ErrorCode.HANDLER_FAILED)
+            connection.send_error(event, *handlers.failure(service))
         else:
             handlers.send(connection, service, answer, event)
         if calls.ended - calls.now > LONG:
@@ -211,9 +242,9 @@ class EventTurn(Lifetime):
 
     def _decide_stop(self, event: StopReceived, holder: Holder) -> None:
         """Have a STOP decided on; where it is allowed the channel sees ``stopper`` after the turn."""
-        self.transport.flush(self.connection)
         wait = self._context.stops.refusal(self.peer, event.token)
         if wait is None:
+            self.transport.flush(self.connection)
             self.connection.allow_stop(event)
             self.stopper = event
             self._drain_left = None  # what follows is read and discarded (REQ-STOP-10)

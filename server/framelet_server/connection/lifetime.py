@@ -35,7 +35,7 @@ _JITTER = 0.1
 
 
 class Lifetime:
-    """The base of ``Session``; every method belongs to whoever owns its channel, unless it says otherwise."""
+    """The base of ``Session``; its methods are for the channel's owner, unless one says otherwise."""
 
     __slots__ = (
         "_answers",
@@ -52,6 +52,7 @@ class Lifetime:
         "_retiring",
         "_starved",
         "_undelivered",
+        "_unfinished",
         "batchable",
         "began",
         "connection",
@@ -70,34 +71,36 @@ class Lifetime:
         self, context: Context, sock: socket.socket, peer: Peer, layers: Sequence[Layer] = ()
     ) -> None:
         """Take over a connected, non-blocking socket."""
-        self.began = now = time.monotonic()
-        self.peer = peer
-        self.transport = Transport(sock, layers)
-        self.connection = ServerConnection(
+        now = time.monotonic()
+        self.began: float = now
+        self.peer: Peer = peer
+        self.transport: Transport = Transport(sock, layers)
+        self.connection: ServerConnection = ServerConnection(
             context.limits,
             now=now,
             application_types=context.handlers.application_types,
             takes_stop=True,
         )
-        self.reason = ""  # how it ends, once that is known: a CloseReason, or the title of a fatal error
+        self.reason: str = ""  # how it ends, once that is known: a CloseReason, or the title of a fatal error
         self.stopper: StopReceived | None = None  # its STOP that was allowed: STOPPED is due
-        self.draining = False  # the server, or the maximum age, ends it
-        self.batchable = not layers and context.handlers.executor is None
+        self.draining: bool = False  # the server, or the maximum age, ends it
+        self.batchable: bool = not layers and context.request.executor is None
         self._context = context
         self._replies: PendingReplies | None = None  # answers that come later
         self._identified = not layers  # whether ``peer`` is the client for good
         self._paused = False  # not read, because too much is unsent or pending
         self._starved = False  # not read, because all clients together hold too much
+        self._unfinished = False  # the turn's time was up with frames left to serve
         self._eof = False  # the client has ended its stream
-        self.fin_sent = False
-        self.over = False  # both directions have ended: the socket can be closed
-        self.refused = False  # for its relay's client, who has too many connections
+        self.fin_sent: bool = False
+        self.over: bool = False  # both directions have ended: the socket can be closed
+        self.refused: bool = False  # for its relay's client, who has too many connections
         self._outcome: tuple[int, int] | None = None  # what STOPPED will say
         self._undelivered = 0  # octets that the system still had for the client when last asked
         self._linger_until = math.inf  # the latest end, however slowly it takes the last answers
         self._drain_left: int | None = None  # octets still to be read in a drain
         self._retiring = False  # to be ended for its age
-        self.retire_at = math.inf  # until that is left as a note
+        self.retire_at: float = math.inf  # until that is left as a note
         if context.limits.max_age:
             self.retire_at = now + context.limits.max_age * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads load, keeps no secret
         # Between the halves of a turn:
@@ -173,7 +176,7 @@ class Lifetime:
             except BlockingIOError:
                 return
             except OSError:
-                self.over = True  # as it has ended in order, a reset is no loss
+                self.over = True  # it has ended in order: a reset loses nothing
                 return
             budget -= count
             if not count:
@@ -222,7 +225,7 @@ class Lifetime:
         if self.transport.unsent:
             return min(self.transport.since + self._context.limits.write_timeout, self.retire_at)
         # Time that we do not read is not the client's, until only its end is waited for.
-        unread = (self._starved or self._paused) and not self.connection.finished
+        unread = (self._starved or self._paused or self._unfinished) and not self.connection.finished
         due = math.inf if unread else self.connection.next_deadline()
         return min(math.inf if due is None else due, self.retire_at)
 
@@ -236,7 +239,7 @@ class Lifetime:
             if time.monotonic() < self.deadline():
                 return True
             raise SessionEnded(
-                CloseReason.WRITE_TIMEOUT, "the client took nothing of its answers in time", cut=True
+                CloseReason.WRITE_TIMEOUT, "the client did not read its answers in time", cut=True
             )
         if self.connection.state is State.CLOSING and now < self._linger_until and self._delivers():
             self.connection.resume(now)
@@ -259,10 +262,20 @@ class Lifetime:
     # What others see.
 
     @property
+    def gone(self) -> bool:
+        """Whether no answer can reach the client any more; may be asked from any thread."""
+        return self.transport.gone
+
+    @property
+    def cut_off_at(self) -> float:
+        """When a drain cuts the client off, on the monotonic clock; may be asked from any thread."""
+        return self._context.drain.ends_at
+
+    @property
     def held(self) -> int:
-        """Octets that are in memory for this client: frames not served yet, and answers not taken."""
+        """Octets of memory for this client: frames not served yet, and answers not taken."""
         later = 0 if self._replies is None else self._replies.held
-        return self.connection.input_size + self.connection.output_size + self.transport.unsent + later
+        return self.connection.held + self.transport.held + later
 
     @property
     def pending(self) -> int:

@@ -2,37 +2,54 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import time
 from collections import deque
 from concurrent.futures import Future
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from framelet import ErrorCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Executor
 
     from framelet import ApplicationReceived, RequestReceived, ServerConnection, StopReceived
     from framelet_server.net.timers import Timers
-    from framelet_server.service.handlers import Delivery, Handlers
+    from framelet_server.service.call_context import Caller
+    from framelet_server.service.handlers import Delivery, Handlers, Submitter
 
-_WEIGHT = 1_024
-"""Octets that a future and what belongs to it take, give or take, beside the texts."""
+
+def _size_with_parts(whole: object) -> int:
+    """Octets of memory that an object and all that it refers to take, types and modules left out."""
+    parts: dict[int, object] = {}
+    left = [whole]
+    while left:
+        part = left.pop()
+        if id(part) not in parts and not isinstance(part, (type, ModuleType)):
+            parts[id(part)] = part
+            left += gc.get_referents(part)
+    return sum(map(sys.getsizeof, parts.values()))
+
+
+_WEIGHT = 5 * _size_with_parts(Future()) // 2
+"""Octets that a future takes, as much again for the call, its callbacks and its place in a queue, and a
+quarter of that for what lies idle between many small objects.
+"""
 
 
 class _Answer:
     """An answer that is owed: its future, how it is sent, and how much is in memory for it."""
 
-    __slots__ = ("asked", "began", "ended", "future", "held", "send")
+    __slots__ = ("began", "ended", "future", "held", "send")
 
-    def __init__(self, future: Future[str], send: Delivery, text: str = "") -> None:
+    def __init__(self, future: Future[str], send: Delivery) -> None:
         self.future = future
         self.send = send
         self.began = time.perf_counter()
         self.ended = 0.0
-        self.asked = _WEIGHT + len(text)  # the connection keeps the event until it is answered
-        self.held = self.asked  # 0 once it is delivered
+        self.held = _WEIGHT  # 0 once it is delivered; the connection keeps the event, and counts that
 
 
 class PendingReplies:
@@ -51,7 +68,7 @@ class PendingReplies:
         self._waiting: deque[_Answer] = deque()
         self._ended: deque[_Answer] = deque()  # those that have ended since this was last asked
         self._blocked = False  # nothing may be asked for before all of these are delivered
-        self.held = 0  # octets in memory, where the texts are ASCII
+        self.held: int = 0  # octets of memory
 
     def __len__(self) -> int:
         """How many answers are owed."""
@@ -63,11 +80,15 @@ class PendingReplies:
         return not self._blocked and len(self._waiting) < self._most
 
     def submit(
-        self, handlers: Handlers, executor: Executor, event: RequestReceived | ApplicationReceived
+        self,
+        handlers: Handlers,
+        executor: Submitter,
+        event: RequestReceived | ApplicationReceived,
+        caller: Caller,
     ) -> None:
         """Have the answer to a frame made elsewhere."""
-        future, deliver = handlers.submit(executor, event)
-        self._append(_Answer(future, deliver, event.text))
+        future, deliver = handlers.submit(executor, event, caller)
+        self._append(_Answer(future, deliver))
 
     def refuse_stop(self, event: StopReceived, timers: Timers, wait: float) -> None:
         """Refuse a STOP in its turn, after some seconds in which nothing else is taken (REQ-STOP-3)."""
@@ -90,6 +111,7 @@ class PendingReplies:
             answer.held = 0
             send, answer.send = answer.send, _unheard
             send(connection, (answer.ended or time.perf_counter()) - answer.began)
+            del answer.future  # it keeps its callbacks, which keep the answer: a circle with the text in it
             found = True
         if not self._waiting:
             self._blocked = False
@@ -101,6 +123,8 @@ class PendingReplies:
         for answer in self._waiting:
             answer.send = _unheard  # its future may wait for long in the executor, and would keep the event
             answer.future.cancel()
+            answer.held = 0
+            del answer.future
         self._waiting.clear()
         self._ended.clear()
         self.held = 0
@@ -114,7 +138,7 @@ class PendingReplies:
         """Have the answer seen to; called from any thread."""
         answer.ended = time.perf_counter()
         on_done = self._on_done
-        if on_done is not None:
+        if on_done is not None and answer.held:  # else it was delivered before this was called
             self._ended.append(answer)
             on_done()
 
@@ -122,18 +146,15 @@ class PendingReplies:
         """Count the texts of those that have ended and wait for others before them."""
         while self._ended:
             answer = self._ended.popleft()
-            if not answer.held:
-                continue
-            self.held -= answer.held
-            answer.held = answer.asked
-            if not (answer.future.cancelled() or answer.future.exception()):
+            if answer.held and not (answer.future.cancelled() or answer.future.exception()):
                 text: object = answer.future.result()
-                answer.held += len(text) if isinstance(text, str) else 0
-            self.held += answer.held
+                size = str.__sizeof__(text) if isinstance(text, str) else 0
+                answer.held += size
+                self.held += size
 
 
 def _unheard(_connection: ServerConnection, _seconds: float) -> None:
-    """Send nothing: it was sent, or there is nobody to send it to."""
+    """Send nothing: it was sent already, or the client is gone."""
 
 
 def _settle(future: Future[str]) -> None:

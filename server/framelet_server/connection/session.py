@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from framelet import FrameletError
-from framelet_server.service.handlers import FAILURE, LONG
+from framelet_server.service.handlers import LONG
 
-from .event_turn import EventTurn
+from .event_turn import LONGEST, EventTurn
 
 if TYPE_CHECKING:
     from framelet_server.service.calls import HandlerCalls
@@ -23,11 +23,16 @@ if TYPE_CHECKING:
 _NEXT_READ = 262_144
 """Octets asked for where that was not all: bodies of 16 KiB go 1.7 times as fast."""
 
+_MANY = 1_024
+"""Most requests of a read after which the next one is enlarged: small ones take twenty times their octets."""
+
 
 class Session(EventTurn):
-    """The server's side of a connection; every method belongs to whoever owns its channel."""
+    """The server's side of a connection; its methods are for the channel's owner."""
 
     __slots__ = ()
+
+    batchable: bool
 
     # A turn of REQUESTs.  Its two halves make no Python call that can be spared: each costs a large part of
     # what a quick handler takes.
@@ -56,11 +61,12 @@ class Session(EventTurn):
             texts = connection.receive_requests(data, now)
             self._rest = not connection.clean and connection.needs_events
             if texts:
-                if len(texts) > 1 and len(texts) > context.request.at_once:
+                count = len(texts)
+                if count > 1 and count > context.request.at_once:
                     self._answer_in_parts(texts, calls)
                 else:
                     self._answers = answers = calls.answer(texts, self)
-                    if len(answers) < len(texts):  # it failed, was stopped, or some were sent early
+                    if len(answers) < count:  # it failed, was stopped, or some were sent early
                         self._go_on_after(texts, calls)
                     if calls.ended - now > LONG:
                         connection.resume(calls.ended)  # the handler's time is not the client's
@@ -76,10 +82,12 @@ class Session(EventTurn):
         Whether the session is at rest: nothing is held, owed or unsent, and it is still ``batchable``.
         """
         connection, transport, context = self.connection, self.transport, self._context
-        budget = -1  # octets that may still be read in this turn, once that matters
+        budget, wanted, began = -1, _NEXT_READ, calls.ended  # octets to be read, once that matters
         while True:
             answers = self._answers
             if answers is not None:
+                if len(answers) > _MANY:
+                    wanted = context.first_read
                 self._answers = None
                 try:
                     pieces = connection.replies_to_send(answers, calls.ended)
@@ -104,25 +112,28 @@ class Session(EventTurn):
                 return connection.clean
             if budget < 0:
                 budget = context.limits.turn_octets - context.first_read
-            if budget == 0 or context.memory.exceeded:
+            if budget == 0 or context.memory.exceeded or calls.ended - began > LONGEST:
                 return False
-            wanted = min(_NEXT_READ, budget)
+            wanted = min(wanted, budget)
             budget -= wanted
             self.read_and_serve(calls, wanted)
 
     def _answer_in_parts(self, texts: list[str], calls: HandlerCalls) -> None:
-        """Answer REQUESTs a few at a time, each part sent before the next, as their handler may take long."""
+        """Answer REQUESTs a few at a time, each part sent before the next, as their handler may take long.
+
+        After a while the rest is left to further turns: where this is the only worker, others wait.
+        """
         request = self._context.handlers.request
-        start = 0
+        start, began = 0, calls.ended
         while start < len(texts):
-            if self._held_up():
+            if self._held_up() or calls.ended - began > LONGEST:
                 self.connection.return_requests(texts[start:])
                 self._rest = True
                 return
             part = texts[start : start + request.at_once]
             self._queue_each(calls.answer(part, self))
-            if calls.failed:
-                self.connection.queue_replies([FAILURE])
+            if calls.failure is not None:
+                self.connection.queue_replies([calls.failure])
             start += calls.done
             self.transport.flush(self.connection)
             if self.transport.unsent and not calls.watched:
@@ -133,8 +144,8 @@ class Session(EventTurn):
         """Go on after a call that failed, or after many octets of answers."""
         answers, self._answers = self._answers or [], None
         self._queue_each(answers)
-        if calls.failed:
-            self.connection.queue_replies([FAILURE])
+        if calls.failure is not None:
+            self.connection.queue_replies([calls.failure])
         self._answer_in_parts(texts[calls.done :], calls)
         self._rest = self._rest or self.connection.output_size > 0
 
@@ -147,7 +158,7 @@ class Session(EventTurn):
         transport = self.transport
         self.batchable = (
             self._identified
-            and self._context.handlers.executor is None
+            and self._context.request.executor is None
             and not (transport.unsent or self._paused or self._starved or self._eof or self._replies)
             and not (
                 self.draining

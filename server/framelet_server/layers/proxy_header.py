@@ -58,7 +58,7 @@ class ProxyHeader:
         """Expect a header from a peer."""
         # Limits per address are for clients.  And no client is local, not even one that the relay knows by a
         # loopback address: another relay in front of it may have made it look so.
-        self.relay = sender._replace(host="", local=False, relay=True)
+        self.relay: Peer = sender._replace(host="", local=False, relay=True)
         self._buffer = bytearray()
         self._peer: Peer | None = None
         self._sender = sender
@@ -74,7 +74,7 @@ class ProxyHeader:
         return False
 
     def receive(self, data: bytes) -> bytes:
-        """Take octets in, and return those behind the header; raises LayerError for a header that is none."""
+        """Take octets in, and return those after the header; raises LayerError for a malformed one."""
         if self._peer is not None:
             return data
         self._buffer += data
@@ -91,7 +91,7 @@ class ProxyHeader:
         return pieces
 
     def end(self) -> bytes:
-        """Nothing is written behind the last octet."""
+        """Nothing is written after the last octet."""
         return b""
 
     def identify(self, peer: Peer) -> Peer:
@@ -115,7 +115,7 @@ def _size(start: bytearray) -> int:
             raise _too_long(_LINE_MOST)
         return 0
     if start[: len(_SIGNATURE)] != _SIGNATURE[: len(start)]:
-        raise LayerError("it began with no PROXY header")
+        raise LayerError("it did not begin with a PROXY header")
     if len(start) < _FIXED:
         return 0
     command, family, length = start[12], start[13], int.from_bytes(start[14:_FIXED])

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from framelet import ConfigurationError
+from framelet_server.net.peer import Peer
 from framelet_server.net.transport import LayerError
 
 from .proxy_header import ProxyHeader
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from framelet_server.net.peer import Peer
-
 
 class ProxyPolicy:
-    """Who has to say in a PROXY header whom it speaks for; nobody else may connect.
+    """The relays that may connect; each has to name its client in a PROXY header.
 
     The header is never guessed at: with a policy every connection begins with one, of version 1 or 2.
     """

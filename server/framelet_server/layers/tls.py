@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import threading
 from typing import TYPE_CHECKING
 
-from framelet import ErrorCode, FrameType, ServerConnection
-from framelet.tls import TlsStream, load_authorities, load_certificate, new_context, reason_of
+from framelet import (
+    Address,
+    ConfigurationError,
+    ErrorCode,
+    FrameType,
+    ServerConnection,
+    TlsAddress,
+    UnixAddress,
+    parse_address,
+)
+from framelet.tls import KeptFile, TlsStream, load_authorities, load_certificate, new_context, reason_of
 from framelet_server.net.transport import LayerError
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Sequence
 
     from framelet_server.net.peer import Peer
@@ -26,6 +35,7 @@ class ServerTls:
     """A server's certificate, and whose certificates it asks its clients for.
 
     After ``reload`` new connections use what the files hold by then; those that are open go on as they began.
+    Files that can be read only once, as pipes, are kept as they were.
     """
 
     def __init__(
@@ -42,16 +52,23 @@ class ServerTls:
         certificate that one of the authorities in it has signed; the organizational units (OU) of its
         subject are the client's roles.
         """
-        self._cert_file = cert_file
-        self._key_file = key_file
-        self._client_ca_file = client_ca_file
+        self._cert = KeptFile.of(cert_file)
+        self._key = self._cert if key_file is None else KeptFile.of(key_file)
+        self._client_ca = None if client_ca_file is None else KeptFile.of(client_ca_file)
         self._loading = threading.Lock()  # so that of two reloads the later one has the last word
         self._context = self._load()
 
     @property
     def knows_clients(self) -> bool:
         """Whether clients have to show a certificate."""
-        return self._client_ca_file is not None
+        return self._client_ca is not None
+
+    @property
+    def files(self) -> dict[str, KeptFile]:
+        """What it was made from, by the names of the arguments."""
+        key = None if self._key is self._cert else self._key
+        found = {"cert_file": self._cert, "key_file": key, "client_ca_file": self._client_ca}
+        return {name: file for name, file in found.items() if file is not None}
 
     def reload(self) -> None:
         """Read the files again; where they are wrong, keep what there was, and raise ConfigurationError."""
@@ -64,9 +81,9 @@ class ServerTls:
 
     def _load(self) -> ssl.SSLContext:
         context = new_context(server_side=True)
-        load_certificate(context, self._cert_file, self._key_file)
-        if self._client_ca_file is not None:
-            load_authorities(context, self._client_ca_file)
+        load_certificate(context, self._cert, self._key)
+        if self._client_ca is not None:
+            load_authorities(context, self._client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
         return context
 
@@ -95,10 +112,29 @@ class ServerTlsLayer(TlsStream):
         connection = ServerConnection(now=0.0)
         connection.fail(ErrorCode.TYPE_UNEXPECTED, "this port speaks TLS")
         self._outgoing.write(connection.data_to_send(0.0))
-        message = f"it speaks {spoken}, and this port TLS"
+        message = f"it speaks {spoken}, but this port expects TLS"
         raise LayerError(message)
 
     def _failure(self, error: ssl.SSLError) -> LayerError:
         if isinstance(error, ssl.SSLCertVerificationError):
             return LayerError(f"the client's certificate is not accepted: {error.verify_message}")
         return LayerError(f"TLS failed: {reason_of(error) or 'for no reason given'}")
+
+
+def check_address(address: Address | tuple[str, int] | str, tls: ServerTls | None = None) -> Address:
+    """An address in any form, checked as those that people write; raises AddressError, or as ``secured``."""
+    address = parse_address(address)
+    if isinstance(address, TlsAddress) and tls is None:
+        message = f"{address} needs a certificate, but none is given"
+        raise ConfigurationError(message)
+    return secured(address, tls)
+
+
+def secured(address: Address, tls: ServerTls | None) -> Address:
+    """The address as one where TLS is spoken, if it is; raises ConfigurationError for a unix socket then."""
+    if tls is None:
+        return address
+    if isinstance(address, UnixAddress):
+        message = f"{address} cannot have TLS: expected a host and a port"
+        raise ConfigurationError(message)
+    return TlsAddress(address.host, address.port)

@@ -15,7 +15,7 @@ _RAREST = 64
 class BusyPoll:
     """Waits for sockets for one worker, at first awake where that has paid off before.
 
-    Where nobody comes in time it is left alone for twice as many waits as the last time, so that a server
+    If no client comes in time it is left alone for twice as many waits as the last time, so that a server
     with little to do, or one that shares its only core with its clients, spends next to nothing on it.
     """
 

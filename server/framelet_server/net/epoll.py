@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
+from collections.abc import Callable
 
 
 class EpollPoller:
@@ -12,12 +14,16 @@ class EpollPoller:
     def __init__(self) -> None:
         """Open the epoll and the pair of sockets by which ``close`` wakes the threads."""
         self._epoll = select.epoll()
-        self.poll = self._epoll.poll
-        self.closed = False
+        self.poll: Callable[..., list[tuple[int, int]]] = self._epoll.poll
+        self.closed: bool = False
         self.owners: dict[int, object] = {}
         self._wake_receiver, self._wake_sender = socket.socketpair()
         # Not one-shot, and never read: once it is readable it wakes every thread again and again.
         self._epoll.register(self._wake_receiver, select.EPOLLIN)
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while sockets are ready, or the poller is closed."""
+        return self._epoll.fileno()
 
     def add(self, sock: socket.socket, owner: object, *, read: bool, write: bool, keep: bool = False) -> bool:
         """Watch a socket for ``owner``, armed at once; with ``keep`` for all further input."""
@@ -32,17 +38,25 @@ class EpollPoller:
 
     def arm(self, sock: socket.socket, *, read: bool, write: bool) -> None:
         """Watch a socket that was added for one further readiness."""
-        self._epoll.modify(sock, _mask(read=read, write=write))
+        self._change(sock, _mask(read=read, write=write))
 
     def keep(self, sock: socket.socket) -> bool:
         """Watch a socket that was added for all further input, until ``arm``; True."""
-        self._epoll.modify(sock, select.EPOLLIN)
+        self._change(sock, select.EPOLLIN)
         return True
+
+    def _change(self, sock: socket.socket, mask: int) -> None:
+        try:
+            self._epoll.modify(sock, mask)
+        except FileNotFoundError:  # another process that has the same epoll took it out
+            self._epoll.register(sock, mask)
 
     def discard(self, sock: socket.socket) -> None:
         """Stop watching a socket, and close it."""
         self.owners.pop(sock.fileno(), None)
-        self._epoll.unregister(sock)
+        # Another process that has the same epoll took it out, or something else has closed it.
+        with contextlib.suppress(OSError, ValueError):
+            self._epoll.unregister(sock)
         sock.close()
 
     def close(self) -> None:

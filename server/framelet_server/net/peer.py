@@ -5,10 +5,8 @@ from __future__ import annotations
 import functools
 import ipaddress
 import socket
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 _SITE = 64
 """Leading bits of an IPv6 address that name one customer: addresses with the same count as one host."""

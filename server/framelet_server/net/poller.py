@@ -39,7 +39,7 @@ class Poller(Protocol):
     def poll(self) -> Callable[[float, int], list[tuple[int, int]]]:
         """Descriptors that are ready, each with a mask: ``poll(timeout, most)``.
 
-        Blocks for up to ``timeout`` seconds, for ever where that is negative, and returns ``most`` at most;
+        Blocks for up to ``timeout`` seconds, without limit if that is negative, and returns ``most`` at most;
         returns at once when the poller is closed.  (A property, so that it can be a built-in method: workers
         call it without a Python call in between.)
         """

@@ -22,11 +22,15 @@ class SelectorPoller:
         self.owners: dict[int, object] = {}
         self._changes: deque[tuple[socket.socket, int, bool]] = deque()
         self._ready: deque[tuple[int, int]] = deque()
-        self.closed = False
+        self.closed: bool = False
         self._wake_receiver, self._wake_sender = socket.socketpair()
         self._wake_receiver.settimeout(0)
         self._wake_sender.settimeout(0)
         self._selector.register(self._wake_receiver, selectors.EVENT_READ)
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while sockets are ready, or the poller is closed."""
+        return self._selector.fileno()
 
     def add(self, sock: socket.socket, owner: object, *, read: bool, write: bool, keep: bool = False) -> bool:
         """Watch a socket for ``owner``, armed at once; False, as ``keep`` is not possible."""
@@ -72,7 +76,9 @@ class SelectorPoller:
 
     def release(self) -> None:
         """Free what the poller holds, once no thread waits any more."""
-        self._apply_changes()
+        for sock, _, close in self._changes:
+            if close:
+                sock.close()
         self._selector.close()
         self._wake_receiver.close()
         self._wake_sender.close()
@@ -95,7 +101,7 @@ class SelectorPoller:
 
     def _change(self, sock: socket.socket, mask: int, *, close: bool) -> None:
         self._changes.append((sock, mask, close))
-        if self._leading.acquire(blocking=False):  # nobody waits; all threads may be busy for long
+        if self._leading.acquire(blocking=False):  # no thread waits, and all may stay busy for long
             try:
                 self._apply_changes()
             finally:

@@ -95,12 +95,20 @@ def _open_unix(path: str, backlog: int) -> socket.socket:
 
 
 def _is_stale(path: str) -> bool:
-    """Whether a socket file was left behind by a process that is gone; a file of another kind never is."""
+    """Whether a socket file was left behind by a process that has ended; False for other kinds of file."""
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(0)  # the backlog of a server that lives may be full
         return probe.connect_ex(path) == errno.ECONNREFUSED
+
+
+def close_listeners(sockets: list[socket.socket]) -> None:
+    """Close what ``open_listeners`` opened, and remove the file of a unix socket."""
+    for sock in sockets:
+        if sock.family == socket.AF_UNIX:
+            SocketFile(sock).remove()
+        sock.close()
 
 
 def check_listening(sock: socket.socket) -> None:
@@ -109,10 +117,10 @@ def check_listening(sock: socket.socket) -> None:
         family, kind = sock.family, sock.type
         listening = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:
-        message = f"file descriptor {sock.fileno()} is no socket: {error.strerror}"
+        message = f"file descriptor {sock.fileno()} is not a socket: {error.strerror}"
         raise ConfigurationError(message) from None
     if family not in _FAMILIES or kind != socket.SOCK_STREAM or not listening:
-        message = f"file descriptor {sock.fileno()} is no listening stream socket of TCP or a unix path"
+        message = f"file descriptor {sock.fileno()} is not a listening TCP or unix stream socket"
         raise ConfigurationError(message)
 
 
@@ -120,7 +128,7 @@ def address_of(sock: socket.socket) -> Address:
     """The address of a listening socket."""
     name = sock.getsockname()
     if sock.family == socket.AF_UNIX:
-        return UnixAddress(os.fsdecode(name).replace("\0", "@", 1))  # Linux has names that are no paths
+        return UnixAddress(os.fsdecode(name).replace("\0", "@", 1))  # Linux also has names that are not paths
     return TcpAddress(name[0], name[1])
 
 

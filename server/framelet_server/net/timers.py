@@ -9,6 +9,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from .threads import begin_thread
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -35,7 +37,7 @@ class Timer:
 
     def __init__(self, when: float, callback: Callable[..., object], subject: object) -> None:
         """Due at ``when`` seconds on the monotonic clock."""
-        self.when = when
+        self.when: float = when
         self._callback: Callable[..., object] | None = callback
         self._subject = subject
         self._timers: Timers | None = None  # who wants to know that it is cancelled
@@ -76,7 +78,7 @@ class Timers:
     """Calls back in order of time, on a thread of its own; callbacks must not block."""
 
     def __init__(self) -> None:
-        """Start the thread."""
+        """Start the thread; raises ThreadLimitError."""
         self._condition = threading.Condition()
         self._heap: list[tuple[float, Timer]] = []
         # Most connections end long before they time out.  Their timers wait here until the thread looks
@@ -84,8 +86,7 @@ class Timers:
         self._later: deque[Timer] = deque()
         self._cancelled = 0
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="framelet-timers", daemon=True)
-        self._thread.start()
+        self._thread = begin_thread("framelet-timers", self._run)
 
     def schedule(self, when: float, callback: Callable[..., object], subject: object = None) -> Timer:
         """Call back at ``when`` seconds on the monotonic clock, with the subject if there is one."""

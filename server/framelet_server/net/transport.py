@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import itertools
+import select
 import socket
 import struct
+import sys
 import termios
 import time
 from collections import deque
@@ -25,6 +28,10 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close at once, with RST
 
 _GATHER = 64
 """Pieces written in one call; the least that POSIX lets a system take is 16, and Linux takes 1,024."""
+
+_QUEUE = sys.getsizeof(deque())
+_PIECE = sum(map(sys.getsizeof, (memoryview(b""), *gc.get_referents(memoryview(b"")))))
+"""Octets of memory that a piece takes beside what it holds."""
 
 _UNREAD = 65_536
 """Octets read of a client that has failed before its end is sent."""
@@ -56,7 +63,7 @@ class Layer(Protocol):
         ...
 
     def end(self) -> bytes:
-        """What is written behind the last octet."""
+        """Octets to write after the last octet of the frames."""
         ...
 
     def identify(self, peer: Peer) -> Peer:
@@ -71,20 +78,29 @@ class Transport:
 
     def __init__(self, sock: socket.socket, layers: Sequence[Layer] = ()) -> None:
         """Use a connected, non-blocking socket; the first layer is the one next to it."""
-        self.sock = sock
-        self.layers = tuple(layers)
+        self.sock: socket.socket = sock
+        self.layers: tuple[Layer, ...] = tuple(layers)
         self._pieces: deque[memoryview] | None = None
         self._ended = False  # nothing further is taken from the connection
-        self.established = not layers
-        self.received = 0  # octets in all
-        self.sent = 0
-        self.unsent = 0  # octets kept
-        self.since = 0.0  # when octets were last taken, or first waited
+        self.established: bool = not layers
+        self.received: int = 0  # octets in all
+        self.sent: int = 0
+        self.unsent: int = 0  # octets kept
+        self.since: float = 0.0  # when octets were last taken, or first waited
 
     @property
     def ended(self) -> bool:
         """Whether a layer has said that nothing further will come in."""
         return bool(self.layers) and any(layer.ended for layer in self.layers)
+
+    @property
+    def held(self) -> int:
+        """Octets of memory that what is kept takes, with what was sent of its first piece."""
+        if not self._pieces:
+            return 0
+        first = self._pieces[0]
+        sent = len(first.obj) - len(first)  # type: ignore[arg-type]  # of bytes
+        return self.unsent + sent + _QUEUE + len(self._pieces) * _PIECE
 
     @property
     def unread(self) -> int:
@@ -131,6 +147,16 @@ class Transport:
         except OSError:
             return False
         return True
+
+    @property
+    def gone(self) -> bool:
+        """Whether both directions have ended, as after a reset; may be asked from any thread."""
+        watched = select.poll()
+        try:
+            watched.register(self.sock, 0)
+            return bool(watched.poll(0))
+        except (OSError, ValueError):  # it was closed
+            return True
 
     def identify(self, peer: Peer) -> Peer:
         """What is known of the client by now."""
@@ -225,6 +251,7 @@ class Transport:
                     return
                 sent -= len(piece)
                 self._pieces.popleft()
+        self._pieces = None
 
     def _send(self, pieces: Sequence[Buffer]) -> int:
         """Write once; the number of octets that the system took."""

@@ -38,7 +38,10 @@ class TotalStats:
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self.frames = self.answers = self.octets_in = self.octets_out = 0
+        self.frames: int = 0
+        self.answers: int = 0
+        self.octets_in: int = 0
+        self.octets_out: int = 0
         self.errors: Counter[ErrorCode] = Counter()
 
     def add(self, stats: ConnectionStats) -> None:

@@ -40,8 +40,8 @@ class Cells:
 
     def __init__(self) -> None:
         """Begin with nothing counted."""
-        self.counts = [0] * (len(BOUNDS) + 1)
-        self.seconds = 0.0
+        self.counts: list[int] = [0] * (len(BOUNDS) + 1)
+        self.seconds: float = 0.0
 
 
 class Histogram:

@@ -7,6 +7,7 @@ request.  It is for the operator's own machines: it has neither users nor TLS.
 from __future__ import annotations
 
 import http.server
+import ipaddress
 import logging
 import socket
 import socketserver
@@ -15,8 +16,11 @@ import time
 from collections import OrderedDict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol, Self
+from urllib.parse import urlsplit
 
+from framelet_server.net.forks import tell_of_forks
 from framelet_server.net.sockets import ListenError
+from framelet_server.net.threads import ThreadLimitError, begin_thread
 
 from .prometheus import HasMetrics, registry
 
@@ -67,15 +71,20 @@ class Endpoint:
             message = f"cannot serve metrics on {_shown(host, port)}: {reason}"
             raise ListenError(message) from error
         self.address: tuple[str, int] = self._http.server_address[:2]  # type: ignore[assignment]  # no unix socket
-        self._thread = threading.Thread(target=self._http.serve_forever, name="framelet-metrics", daemon=True)
+        self._elsewhere = False  # this is a fork of its process
+        tell_of_forks(self)
 
     def __str__(self) -> str:
         """Where it listens, as ``HOST:PORT``."""
         return _shown(*self.address)
 
     def __enter__(self) -> Self:
-        """Start answering."""
-        self._thread.start()
+        """Start answering; raises ThreadLimitError."""
+        try:
+            self._thread = begin_thread("framelet-metrics", self._http.serve_forever)
+        except ThreadLimitError:
+            self._http.server_close()
+            raise
         return self
 
     def __exit__(
@@ -84,10 +93,16 @@ class Endpoint:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop answering."""
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+        """Stop answering; nothing in a fork."""
+        if not self._elsewhere:
+            self._http.shutdown()
+            self._http.server_close()
+            self._thread.join()
+
+    def forked(self) -> None:
+        """Close the copies of a fork."""
+        self._elsewhere = True
+        self._http.forked()
 
 
 Page = tuple[HTTPStatus, str, bytes]
@@ -120,7 +135,7 @@ def _open(host: str, port: int, pages: dict[str, Callable[[], Page]]) -> _HttpSe
     family, _, _, _, name = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
         0
     ]
-    return _HttpServer(family, name, pages)
+    return _HttpServer(family, name, pages, host)
 
 
 def _shown(host: str, port: int) -> str:
@@ -135,16 +150,31 @@ class _HttpServer(socketserver.ThreadingTCPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, family: int, name: Any, pages: dict[str, Callable[[], Page]]) -> None:  # noqa: ANN401 - socket addresses have a form per family
+    def __init__(self, family: int, name: Any, pages: dict[str, Callable[[], Page]], host: str) -> None:  # noqa: ANN401 - socket addresses have a form per family
         self.address_family = family
         self.pages = pages
+        self._host = host.lower()
         self._open: OrderedDict[Any, None] = OrderedDict()
         self._lock = threading.Lock()  # guards ``_open``
         self._short = False  # of descriptors, since the last request
         super().__init__(name, _Request)
 
+    def is_called(self, host: str) -> bool:
+        """Whether a request may name this host: on the loopback interface an address, localhost or ours.
+
+        A page in a browser of this machine can have a name of its own resolve to 127.0.0.1, and then read
+        what comes from there (DNS rebinding).
+        """
+        if not ipaddress.ip_address(str(self.server_address[0]).partition("%")[0]).is_loopback:
+            return True
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            return name in ("localhost", self._host) or bool(ipaddress.ip_address(name.partition("%")[0]))
+        except ValueError:
+            return False
+
     def get_request(self) -> tuple[Any, Any]:
-        """Accept a client; where that fails, wait a moment: the base would try again at once, for ever."""
+        """Accept a client; after an error, wait a moment: the base class would retry in a busy loop."""
         try:
             return super().get_request()
         except OSError as error:
@@ -155,20 +185,28 @@ class _HttpServer(socketserver.ThreadingTCPServer):
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as the base has it
-        """Make room, then answer on a thread of its own."""
+        """Make room, then answer on a thread of its own, or on this one where the system allows no more."""
         self._short = False
         with self._lock:
             self._open[request] = None
             oldest = self._open.popitem(last=False)[0] if len(self._open) > _MOST else None
         if oldest is not None:
             _end(oldest)  # its thread finds the stream ended, and closes it
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:
+            self.process_request_thread(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - as the base has it
         """Close it, and make room for another."""
         with self._lock:
             self._open.pop(request, None)
         super().shutdown_request(request)
+
+    def forked(self) -> None:
+        """Close the copies of a fork."""
+        for sock in (self.socket, *self._open):
+            sock.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as the base has it
         """A client that fails is of interest at debug level alone."""
@@ -193,6 +231,10 @@ class _Request(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer with a page."""
+        host = self.headers.get("Host")  # which HTTP/1.0 does not ask for, and browsers send
+        if host is not None and not self.server.is_called(host):
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "unknown host: expected an address or localhost")
+            return
         page = self.server.pages.get(self.path.partition("?")[0])
         if page is None:
             self.send_error(HTTPStatus.NOT_FOUND, "expected /metrics, /healthz or /readyz")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _EVERY = 1.0
 """Seconds between two beats."""
 
-_SILENCE = 10.0
-"""Seconds without a beat after which the thread of the timers counts as stuck: a machine may be slow."""
+SILENCE = 10.0
+"""Seconds without a sign of life after which a thread or a process counts as stuck: a machine may be slow."""
 
 
 class Health(NamedTuple):
@@ -46,6 +46,9 @@ class LivenessProbe:
         self._asked: float | None = None  # when it became ready, while no worker has come
         self._waited = 0.0  # seconds, the last time
         self._beat_at = time.monotonic()
+        self._late_after = self._seen_late = (
+            0.0  # the beat after which none came in time, and when that was seen
+        )
         poller.add(self._sock, self, read=False, write=False)
         self._beat()
 
@@ -63,8 +66,16 @@ class LivenessProbe:
 
     @property
     def beats(self) -> bool:
-        """Whether the thread of the timers goes on."""
-        return time.monotonic() - self._beat_at < _SILENCE
+        """Whether the thread of the timers goes on; where a beat is late, it has one more second for it.
+
+        The whole process may have been stopped, and this be the first thread of it that goes on.
+        """
+        now, beat_at = time.monotonic(), self._beat_at
+        if now - beat_at < SILENCE:
+            return True
+        if self._late_after != beat_at:
+            self._late_after, self._seen_late = beat_at, now
+        return now - self._seen_late < _EVERY
 
     def ready(self, *, gone: bool) -> None:
         """Take the time, called by a worker."""
@@ -89,6 +100,11 @@ class LivenessProbe:
             self._poller.discard(self._sock)
             self._other.close()
         self._throttle.report(ending=True)
+
+    def forked(self) -> None:
+        """Close the copies of a fork."""
+        self._sock.close()
+        self._other.close()
 
     def _beat(self) -> None:
         now = time.monotonic()

@@ -1,6 +1,6 @@
-"""A log that nobody waits for: a bounded queue, and one thread that writes it.
+"""A log that never blocks its callers: a bounded queue, and one thread that writes it.
 
-Whoever logs may be a worker in the middle of a turn, or hold a lock; and what reads the log may stop reading.
+The caller may be a worker in the middle of a turn, or hold a lock; and what reads the log may stop reading.
 So a line that finds the queue full is dropped and counted, and the next one that is written says how many.
 """
 
@@ -11,8 +11,9 @@ import os
 import queue
 import select
 import threading
-import time
 from logging.handlers import QueueHandler
+
+from framelet_server.net.threads import ThreadLimitError, begin_thread
 
 _LINES = 1_000
 """Lines that may wait; each is of a few KiB at the most."""
@@ -26,8 +27,9 @@ class DroppedLines:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._lock = threading.Lock()
-        self.count = 0
+        # The caller may be a signal handler or a finalizer that interrupted another line of this thread.
+        self._lock = threading.RLock()
+        self.count: int = 0
 
     def add(self, count: int = 1) -> None:
         """Count some more."""
@@ -42,12 +44,13 @@ class LogQueue(QueueHandler):
     """Formats records where they are made, which is bounded work, and has another thread write them.
 
     ``descriptor`` is that of a stream: the lock of Python's own object for it would be held by whoever is
-    stuck in a write, and asked for by the interpreter at its end.
+    stuck in a write, and asked for by the interpreter at its end.  The queue is one that may be interrupted
+    anywhere by a line of the same thread, which ``queue.Queue`` is not; so it is bounded here.
     """
 
     def __init__(self, descriptor: int, formatter: logging.Formatter) -> None:
         """Write lines of UTF-8 to a descriptor that is open for as long as the process."""
-        self._lines: queue.Queue[str] = queue.Queue(_LINES)
+        self._lines: queue.SimpleQueue[str | threading.Event] = queue.SimpleQueue()
         super().__init__(self._lines)
         self.setFormatter(formatter)
         self._descriptor = descriptor
@@ -64,41 +67,39 @@ class LogQueue(QueueHandler):
             line = self.format(record)
         except BaseException as error:  # noqa: BLE001 - whatever an argument does when it is shown
             line = f"{record.levelname} a line of the log could not be made: {type(error).__name__}"
-        try:
-            self._lines.put_nowait(line)
-        except queue.Full:
+        if self._lines.qsize() < _LINES:  # or a few more, by threads that look at the same time
+            self._lines.put(line)
+        else:
             DROPPED.add()
 
     def _begin(self) -> bool:
         """Start the thread of this process; False where the system allows none, to be tried again."""
-        self.queue = self._lines = queue.Queue(_LINES)
-        thread = threading.Thread(
-            target=self._write_all, args=(self._lines,), name="framelet-log", daemon=True
-        )
+        self._lines = queue.SimpleQueue()
         try:
-            thread.start()
-        except RuntimeError:
+            begin_thread("framelet-log", self._write_all, self._lines)
+        except ThreadLimitError:
             return False
         self._process = os.getpid()
         return True
 
     def flush(self) -> None:
         """Wait for what is queued, for a second at the most; called at the end of the process."""
-        lines = self._lines
-        until = time.monotonic() + _LAST
-        with lines.all_tasks_done:
-            while lines.unfinished_tasks and (left := until - time.monotonic()) > 0:
-                lines.all_tasks_done.wait(left)
+        if self._process == os.getpid():
+            written = threading.Event()
+            self._lines.put(written)
+            written.wait(_LAST)
 
-    def _write_all(self, lines: queue.Queue[str]) -> None:
+    def _write_all(self, lines: queue.SimpleQueue[str | threading.Event]) -> None:
         while True:
             line = lines.get()
+            if isinstance(line, threading.Event):
+                line.set()
+                continue
             dropped = DROPPED.count - self._said
             if dropped:
                 self._said += dropped
                 line = f"{line}\n{self._notice(dropped)}"
             self._write(f"{line}\n".encode("utf-8", "backslashreplace"))
-            lines.task_done()
 
     def _notice(self, count: int) -> str:
         message = "%d lines of the log were dropped: it was not read in time"
@@ -111,7 +112,7 @@ class LogQueue(QueueHandler):
         while rest:
             try:
                 rest = rest[os.write(self._descriptor, rest) :]
-            except BlockingIOError:  # whoever shares the stream may have made it non-blocking
+            except BlockingIOError:  # another process that shares the stream may have made it non-blocking
                 waiting = select.poll()
                 waiting.register(self._descriptor, select.POLLOUT)
                 waiting.poll()

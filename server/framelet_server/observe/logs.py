@@ -15,6 +15,8 @@ import sys
 import time
 import traceback
 
+from framelet import escape
+
 from .log_queue import LogQueue
 
 
@@ -70,8 +72,8 @@ class HumanFormatter(logging.Formatter):
         """One line, and further ones that begin with blanks."""
         # A copy, because the standard formatter keeps the text of a traceback in the record.
         first, *rest = super().format(logging.makeLogRecord(_shown(record))).split("\n")
-        lines = [printable("\\n".join([first, *rest]))]
-        lines += [f"    {printable(line)}" for line in _trace(record)]
+        lines = [escape("\\n".join([first, *rest]))]
+        lines += [f"    {escape(line)}" for line in _trace(record)]
         return "\n".join(lines)
 
 
@@ -97,15 +99,6 @@ class JsonFormatter(logging.Formatter):
         if trace:
             found["traceback"] = "\n".join(trace)
         return json.dumps(found, default=str)
-
-
-def printable(text: str) -> str:
-    """The text with everything escaped that is no printable character."""
-    return "".join(char if char.isprintable() else _escaped(char) for char in text)
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
 
 
 def _shown(record: logging.LogRecord) -> dict[str, object]:
@@ -161,5 +154,5 @@ def _lines_of(error: BaseException, depth: int = 0) -> list[str]:
 def _text_of(told: object) -> str:
     try:
         return str(told)
-    except BaseException as error:  # noqa: BLE001 - of whoever wrote it; SystemExit must not end a worker
+    except BaseException as error:  # noqa: BLE001 - the program's own code; SystemExit must not end a worker
         return f"<it cannot be shown: {type(error).__name__}>"

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from .metrics import MetricInfo, Metrics
+else:
+    CollectorRegistry = Any  # for typing.get_type_hints, as the package is an extra
 
 
 class HasMetrics(Protocol):
@@ -32,8 +34,9 @@ def registry(server: HasMetrics) -> CollectorRegistry:
     Raises MissingExtraError without the package ``prometheus-client``.
     """
     with importing_extra("metrics", "prometheus_client", "metrics for Prometheus need"):
-        from prometheus_client import CollectorRegistry  # noqa: PLC0415 - an extra
-    found = CollectorRegistry()
+        # All of it now: when a page is asked for there may be no descriptor left to read a module with.
+        from prometheus_client import core  # noqa: PLC0415 - an extra
+    found = core.CollectorRegistry()
     found.register(_Collector(server))
     return found
 
@@ -65,11 +68,9 @@ def _family(info: MetricInfo, value: Any) -> Metric:  # noqa: ANN401 - as the fi
     name = f"framelet_{info.name}"
     if isinstance(value, Distribution):
         return HistogramMetricFamily(name, info.purpose, buckets=value.cumulated(), sum_value=value.seconds)
-    if info.kind == "gauge":
-        return GaugeMetricFamily(name, info.purpose, value=float(value))
-    if not info.label:
-        return CounterMetricFamily(name, info.purpose, value=value)
-    family = CounterMetricFamily(name, info.purpose, labels=[info.label])
-    for label, count in value.items():
-        family.add_metric([label], count)
+    family = (GaugeMetricFamily if info.kind == "gauge" else CounterMetricFamily)(
+        name, info.purpose, labels=[info.label] if info.label else []
+    )
+    for label, number in value.items() if info.label else [("", value)]:
+        family.add_metric([label] if info.label else [], float(number))
     return family

@@ -3,7 +3,7 @@
 A worker is in one of three places: it waits for a client, it is in a handler, which may take as long as it
 likes, or it is in the server's own code, where a turn takes milliseconds.  A server is stuck when a worker
 does not come out of its own code, or when a worker waits and yet does not wake for a socket that is ready.
-That all workers are in handlers is no sign of it.
+Workers that are all in handlers do not count as stuck.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from framelet_server.connection.context import Context
 
     from .admission import Admission
-    from .drain import Drain
+    from .connections import ConnectionTable
 
 _log = logging.getLogger("framelet_server")
 
@@ -37,10 +37,10 @@ Raises LayerError where it may not come in.
 """
 
 _BATCH = 64
-"""Clients accepted in one turn, so that a crowd at the door does not hold a worker."""
+"""Clients accepted in one turn, so that many waiting clients do not hold a worker."""
 
 _UNREAD = 65_536
-"""Octets read of a client that is turned away at the door."""
+"""Octets read of a client that is refused."""
 
 _OF_ONE_CLIENT = {
     getattr(errno, name, None)
@@ -69,23 +69,21 @@ class Acceptor:
         context: Context,
         sock: socket.socket,
         admission: Admission,
-        drain: Drain,
+        table: ConnectionTable,
         entrance: Entrance,
         *,
         alone: bool = True,
     ) -> None:
-        """Begin to accept; ``alone`` says that nobody else has the socket, and nobody will.
+        """Begin to accept; ``alone`` says that no other process has or will have the socket.
 
-        Then the end of accepting is the end of the socket: the file of a unix socket is removed, and those
-        who wait to be accepted are let in first.
+        Then the file of a unix socket is removed with the end of accepting.
         """
         self._context = context
         self._sock = sock
         self._admission = admission
-        self._drain = drain
+        self._table = table
         self._entrance = entrance
         self._lock = threading.Lock()  # against closing while another thread accepts
-        self._alone = alone
         self._closed = False
         self._kept = False  # whether the poller goes on to watch
         self._burst = 1  # clients to be accepted in a turn
@@ -130,8 +128,8 @@ class Acceptor:
         else:
             poller.arm(self._sock, read=True, write=False)
 
-    def close(self) -> None:
-        """Accept nobody beyond those who wait by now, and remove the file of a unix socket."""
+    def close(self, *, last: bool) -> None:
+        """Stop accepting; the ``last`` holder of the socket first accepts the clients that wait now."""
         with self._lock:
             if self._closed:
                 return
@@ -139,10 +137,14 @@ class Acceptor:
             # The file goes first: another server that wants the path finds none, or one that is in use.
             if self._file is not None:
                 self._file.remove()
-            if self._alone:
+            if last:
                 self._accept_waiting()
             self._context.poller.discard(self._sock)
             self._close_reserve()
+
+    def forked(self) -> None:
+        """Close the copy of a fork."""
+        self._sock.close()
 
     def _accept_waiting(self) -> None:
         """Let those in who have connected: closing the socket would reset them."""
@@ -155,7 +157,7 @@ class Acceptor:
             self._turn_away()
 
     def _accept(self) -> bool:
-        """Take one client in; False when nobody waits."""
+        """Accept one client; False if none waits."""
         try:
             sock, peer = self._sock.accept()
         except BlockingIOError:
@@ -195,7 +197,7 @@ class Acceptor:
             self._admission.leave(peer.host, refused=refusal is not None)
             raise
         channel.session.refused = refusal is not None  # before the drain may look
-        self._drain.enter(channel)
+        self._table.add(channel)
         channel.begin(refusal=refusal.text if refusal else "")
 
     def _back_off(self, error: Exception) -> None:
@@ -224,7 +226,7 @@ class Acceptor:
                 with sock:
                     self._tell(sock, peer_of(sock.family, address))
         except OSError:
-            pass  # nobody waits any more, or another thread took the descriptor
+            pass  # the client has left, or another thread took the descriptor
         finally:
             self._reserve = _open_reserve()
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from framelet_server.observe.log_limit import LogLimit
 
 _TOLD = 64
-"""Clients beyond the maximum that are told so at a time; further ones are closed without a word."""
+"""Clients beyond the maximum that are told so at a time; further ones are closed without an answer."""
 
 
 class Refusal(NamedTuple):
@@ -55,8 +55,11 @@ class Admission:
         self.record_refusal(peer, reason, text)
         return Refusal(text, silent)
 
-    def move(self, old: str, new: Peer) -> str:
-        """Count a client for another address than its relay's; why it is refused for that, or nothing."""
+    def move(self, old: str, new: Peer) -> Refusal | None:
+        """Count a client for another address than its relay's, or say why it is refused for that.
+
+        ``leave`` undoes it in either case.
+        """
         with self._lock:
             self._leave_host(old)
             self._open -= 1
@@ -64,10 +67,11 @@ class Admission:
             if not text:
                 self._open += 1
                 self._hosts[new.host] += 1
-                return ""
+                return None
+            silent = self._told >= _TOLD
             self._told += 1
         self.record_refusal(new, reason, text)
-        return text
+        return Refusal(text, silent)
 
     def leave(self, host: str, *, refused: bool) -> None:
         """Forget a client."""

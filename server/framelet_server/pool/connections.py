@@ -35,7 +35,6 @@ class ConnectionTable:
         """Begin with none."""
         self._lock = threading.Lock()
         self._channels: set[Connected] = set()
-        self._sealed = False
         self._taken = 0
         self._close_reasons: Counter[str] = Counter()
         self._totals = TotalStats()  # of those that are gone
@@ -44,12 +43,11 @@ class ConnectionTable:
         """How many are open."""
         return len(self._channels)
 
-    def add(self, channel: Connected) -> bool:
-        """Take a channel in; False where the table was sealed before."""
+    def add(self, channel: Connected) -> None:
+        """Take a channel in."""
         with self._lock:
             self._taken += 1
             self._channels.add(channel)
-            return not self._sealed
 
     def remove(self, channel: Connected) -> None:
         """Forget a channel that is closed."""
@@ -57,12 +55,6 @@ class ConnectionTable:
             self._channels.remove(channel)
             self._totals.add(channel.stats())
             self._close_reasons[channel.close_reason] += 1
-
-    def seal(self) -> list[Connected]:
-        """All channels, as the drain begins; those that come later are told apart by ``add``."""
-        with self._lock:
-            self._sealed = True
-            return list(self._channels)
 
     def all(self) -> list[Connected]:
         """All channels now."""

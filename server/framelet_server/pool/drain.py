@@ -5,7 +5,7 @@ The way of a drain, in the order of the methods below:
 1. ``begin``: a signal, the program, or a STOP (``stop_allowed``) asks for the end.  No client is accepted any
    more, and every channel is told; each answers what it has received, sends FIN, and says so by ``finished``.
 2. ``force``, at the drain timeout or a second signal: those that still have answers to send are cut off.
-3. ``_advance``, when nobody is waited for: the ``DrainObserver`` hears the counts, and calls ``_conclude``
+3. ``_advance``, when no client is waited for: the ``DrainObserver`` hears the counts, and calls ``_conclude``
    with those of all processes.
 4. ``_conclude``: those whose STOP was allowed get STOPPED, as their last frame.
 5. ``_end``, when the last channel is ``closed``, or has lingered for too long: the workers go.
@@ -17,13 +17,13 @@ a change of them is done after it is released.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from framelet_server.config import ServerLimits
     from framelet_server.connection.context import Connected
     from framelet_server.net.timers import Timers
@@ -41,7 +41,14 @@ class DrainObserver:
     """
 
     def drain_began(self, reason: str) -> None:
-        """The server has begun to drain, whoever asked for it."""
+        """The server has begun to drain."""
+
+    def ends_listening(self) -> bool:
+        """Whether sockets that were given to the server end with this drain, about to begin.
+
+        Then waiting clients are accepted first: no other process will accept them.
+        """
+        return False
 
     def stop_allowed(self, reason: str) -> None:
         """A client's STOP was allowed; the drain has begun by now."""
@@ -74,17 +81,19 @@ class Drain:
         self._observer = observer
         self.stop_accepting: Callable[[], None] = lambda: None
         self.on_end: Callable[[], None] = lambda: None
-        self.ended = threading.Event()
+        self.ended: threading.Event = threading.Event()
+        self.ends_at: float = math.inf
+        """When what is left will be cut off, on the monotonic clock; infinity before it has begun."""
         self._lock = threading.Lock()
         self._finished: set[Connected] = (
             set()
-        )  # open channels that nobody waits for: their last octet is sent
+        )  # open channels that the drain does not wait for: their last octet is sent
         self._stoppers: set[Connected] = set()  # those whose STOP was allowed
         self._active: set[Connected] = set()  # once it has begun: those that it waits for
         self._begun = False
         self._forced = False
-        self._counted = False  # the observer knows that nobody is waited for
-        self.outcome = (0, 0)
+        self._counted = False  # the observer knows that no client is waited for
+        self.outcome: tuple[int, int] = (0, 0)
         """How many connections were closed, and how many cut: what STOPPED says, once ``_concluded``."""
         self._concluded = False
         self._over = False
@@ -100,30 +109,22 @@ class Drain:
 
     def begin(self, reason: str) -> None:
         """Answer what was received, then end; returns at once, and does nothing the second time."""
-        # This first: whoever has been accepted is let in, so that no client is closed without a word
+        # This first: no channel comes after those that are told, and no client is closed without a word
         # (REQ-STOP-6).
         self.stop_accepting()
         with self._lock:
             if self._begun:
                 return
             self._begun = True
-            channels = [channel for channel in self._table.seal() if channel not in self._stoppers]
+            self.ends_at = time.monotonic() + self._limits.drain_timeout
+            channels = [channel for channel in self._table.all() if channel not in self._stoppers]
             self._active = {channel for channel in channels if not self._is_done(channel)}
         _log.info("draining %d connections: %s", len(channels), reason)
         self._observer.drain_began(reason)
-        self._timers.schedule(time.monotonic() + self._limits.drain_timeout, self.force)
+        self._timers.schedule(self.ends_at, self.force)
         for channel in channels:
             channel.drain()
         self._advance()
-
-    def enter(self, channel: Connected) -> None:
-        """Take a new channel in; one that comes while the drain begins is drained with the others."""
-        if self._table.add(channel):
-            return
-        with self._lock:
-            if not self._is_done(channel):
-                self._active.add(channel)
-        channel.drain()
 
     def stop_allowed(self, channel: Connected) -> None:
         """A client's STOP was allowed: it waits for the others (REQ-STOP-8, 11)."""
@@ -135,8 +136,6 @@ class Drain:
         reason = f"{channel.peer.name} sent STOP"
         self.begin(reason)
         self._observer.stop_allowed(reason)
-        if self._concluded:
-            channel.send_stopped()
         self._advance()  # it may have been the last one that a drain under way was waiting for
 
     def finished(self, channel: Connected) -> None:
@@ -160,7 +159,7 @@ class Drain:
         self._advance()
         self._limit_linger()
 
-    # 3. Nobody is waited for.
+    # 3. No client is waited for.
 
     def _advance(self) -> None:
         """Take the drain to its next step, if it is time for one."""

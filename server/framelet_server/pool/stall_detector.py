@@ -36,6 +36,10 @@ _QUIET = 50
 """Ticks with few turns after which the detector goes to sleep."""
 
 
+_ASLEEP = 2
+"""Workers that wait for clients while the detector sleeps."""
+
+
 class Team(Protocol):
     """The workers, as the detector sees them."""
 
@@ -53,7 +57,7 @@ class Team(Protocol):
         """See that another one is there while this one is held up."""
 
     def send_left(self, now: float) -> None:
-        """Send the answers that nobody has taken over from a worker that is held up."""
+        """Send the answers of a worker that is held up, unless another has taken them over."""
 
     def grow_to(self, wanted: int) -> None:
         """Have at least so many active."""
@@ -71,9 +75,11 @@ class StallDetector:
         self._context = context
         self._alone = alone
         self._lock = threading.Lock()  # guards ``awake``
-        self.awake = False
-        self.stalls = 0
+        self.awake: bool = False
+        self.stalls: int = 0
         """How many times a worker was held up by surprise."""
+        self.others_wanted: bool = False
+        """Whether a worker has let others in since the last tick, before a call that may take long."""
         self._held_up: list[Worker] = []  # at the last tick
         self._quiet = 0  # ticks with few turns
         self._turns = 0  # of all workers, at the last tick
@@ -118,11 +124,14 @@ class StallDetector:
             self._context.keep_armed = quick
             if quick or self._quiet:
                 self._team.shrink_to(1 + len(held_up))
+            elif not self.others_wanted:  # though REQUESTs may take long, or none have come
+                self._team.shrink_to(_ASLEEP + len(held_up))
+            self.others_wanted = False
         turns = sum(worker.turns for worker in workers)
         few = turns - self._turns <= _OFTEN // 2 and not self._others_are_busy(None)
         self._quiet = self._quiet + 1 if few else 0
         self._turns = turns
-        too_many = self._alone and self._team.granted > 2  # noqa: PLR2004 - those that wait while it sleeps
+        too_many = self._alone and self._team.granted > _ASLEEP
         if self._quiet < _QUIET or too_many:
             self._context.timers.schedule(now + _TICK, self._look)
         else:
@@ -135,8 +144,8 @@ class StallDetector:
             worker.calls.watched = False
         if self._alone:
             self._context.keep_armed = False
-            self._team.shrink_to(2)
-            self._team.grow_to(2)
+            self._team.shrink_to(_ASLEEP)
+            self._team.grow_to(_ASLEEP)
         if self._others_are_busy(None):
             self.wake()  # a turn began just now, when its worker still saw the detector awake
 

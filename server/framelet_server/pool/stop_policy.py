@@ -8,13 +8,12 @@ import hmac
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Self
 
 from framelet import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Set as AbstractSet
-
     from framelet_server.net.peer import Peer
     from framelet_server.observe.log_limit import LogLimit
 
@@ -41,7 +40,7 @@ class StopPolicy:
     role: str = ""
 
     def __post_init__(self) -> None:
-        """Raise ConfigurationError for a token or role out of place, or that nobody can have (REQ-STOP-5)."""
+        """Raise ConfigurationError for a token or role that is unusable or not needed (REQ-STOP-5)."""
         if self.kind is StopKind.TOKEN and len(self.token) < _FEWEST:
             message = f"the stop policy 'token' needs a token of {_FEWEST} characters or more"
             raise ConfigurationError(message)
@@ -49,7 +48,7 @@ class StopPolicy:
             message = f"a stop token is given, but the stop policy is {self.kind.value!r}: expected 'token'"
             raise ConfigurationError(message)
         if (self.kind is StopKind.CERTIFICATE) != bool(self.role):
-            raise ConfigurationError("the stop policy 'certificate', and no other, needs a role")
+            raise ConfigurationError("a role is needed by the stop policy 'certificate', and by no other")
         try:
             self.token.encode()
         except UnicodeEncodeError:  # from an environment variable of other octets
@@ -146,7 +145,7 @@ class StopControl:
         self._local = local
         self._lock = threading.Lock()  # guards the rest
         self._wrong_tokens = WrongTokens()
-        self.refused = 0
+        self.refused: int = 0
 
     def refusal(self, peer: Peer, token: str) -> float | None:
         """Decide on a STOP (REQ-STOP-1): None where it is allowed.

@@ -24,12 +24,12 @@ class Worker:
 
     def __init__(self, calls: HandlerCalls) -> None:
         """Stand by."""
-        self.calls = calls
-        self.active = False  # whether it has a permit
+        self.calls: HandlerCalls = calls
+        self.active: bool = False  # whether it has a permit
         self.ready: deque[tuple[int, int]] = deque()  # sockets to be served, as the poller named them
         self.unsent: deque[Channel] = deque()  # whose turn is half done: their answers are to be sent
-        self.turn_began = math.inf
-        self.turns = 0
+        self.turn_began: float = math.inf
+        self.turns: int = 0
 
     def is_held_up(self, now: float) -> bool:
         """Whether it has been in a handler, or in one turn, for long."""

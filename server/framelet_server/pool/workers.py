@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Protocol
 from framelet_server.connection.channel import Channel
 from framelet_server.net.busy_poll import BusyPoll
 from framelet_server.net.poller import GONE
-from framelet_server.service.calls import HandlerCalls
+from framelet_server.net.threads import ThreadLimitError
+from framelet_server.service.calls import handler_calls
 from framelet_server.service.handlers import LONG
 
 from .stall_detector import StallDetector
@@ -74,19 +75,22 @@ class Workers:
         self._left: deque[Channel | tuple[int, int]] = deque()  # what workers that are held up had taken on
         self._permits: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # guards the next two, and ``active`` of each worker
-        self.granted = 0
+        self.granted: int = 0
         """Permits, those that no worker has taken yet among them."""
         self._surplus = 0  # those of them that are to be taken back
-        self.all = [Worker(HandlerCalls(context.handlers)) for _ in range(threads)]
-        self.detector = StallDetector(self, context, alone=alone)
+        self.all: list[Worker] = [Worker(handler_calls(context.handlers)) for _ in range(threads)]
+        self.detector: StallDetector = StallDetector(self, context, alone=alone)
         for worker in self.all:
             worker.calls.let_others_in = functools.partial(self.let_others_in, worker)
             worker.calls.watch = self.detector.wake
         self.grow_to(2 if alone else threads)
 
     def start(self, executor: Executor) -> list[Future[None]]:
-        """Have an executor run them all, each on a thread of its own."""
-        return [executor.submit(self._run, worker) for worker in self.all]
+        """Have an executor run them all, each on a thread of its own; raises ThreadLimitError."""
+        try:
+            return [executor.submit(self._run, worker) for worker in self.all]
+        except RuntimeError:
+            raise ThreadLimitError from None
 
     def end(self) -> None:
         """Have those see that the poller is closed that stand by, though none comes back to tell them."""
@@ -120,6 +124,7 @@ class Workers:
 
         It goes on with what this one had taken on.  Called by the worker itself, or by the stall detector.
         """
+        self.detector.others_wanted = True
         left = False
         with contextlib.suppress(IndexError):
             while True:
@@ -130,24 +135,25 @@ class Workers:
                 self._left.append(worker.ready.popleft())
                 left = True
         now = monotonic()
-        grown = not any(other.is_free(now) for other in self.all if other is not worker) and self._grow()
-        if grown:
+        if not any(other.is_free(now) for other in self.all if other is not worker) and self._grow():
             self.detector.wake()  # which sees to it that there are fewer again
         elif left:
             self.wake_one()
 
     def send_left(self, now: float) -> None:
-        """Send the answers that workers had made before they were held up, where nobody has taken over."""
+        """Send the answers that held-up workers had ready, unless another worker has taken over."""
         put_back = False
         with contextlib.suppress(IndexError):
             for _ in range(len(self._left)):
-                item = self._left.popleft()  # whoever has it owns it
+                item = self._left.popleft()  # the worker that pops it owns it
                 if isinstance(item, Channel):
                     item.session.send_made(now)
                 self._left.append(item)
                 put_back = True
         if put_back:
             self.wake_one()  # it may have looked in between, and found nothing
+        if self._poller.closed:  # and the last of them may have gone
+            self._release_left()
 
     def grow_to(self, wanted: int) -> None:
         """Have at least so many active."""
@@ -203,17 +209,33 @@ class Workers:
         self._release_left()
         self._permits.put(None)  # so that the others see it too
 
-    def _serve(self, worker: Worker) -> None:  # noqa: C901, PLR0912, PLR0915 - see the comment inside
-        """Wait for clients and serve them, until this worker's permit is taken back or the poller closed."""
+    def serve_ready(self) -> bool:
+        """Serve the clients that are ready now, on the caller's thread; whether more may be ready.
+
+        For a server without threads of its own: the caller is the only worker, and waits for the poller.
+        """
+        (worker,) = self.all
+        worker.ready.extend(self._poller.poll(0, _AT_ONCE))
+        full = len(worker.ready) == _AT_ONCE
+        self._serve(worker, once=True)
+        return full
+
+    def _serve(self, worker: Worker, *, once: bool = False) -> None:  # noqa: C901, PLR0912, PLR0915 - see the comment inside
+        """Wait for clients and serve them, until this worker's permit is taken back or the poller closed.
+
+        With ``once`` only those are served that it has taken on already.
+        """
         context, poller, detector = self._context, self._poller, self.detector
         poll, owners = poller.poll, poller.owners
         calls, ready, unsent, left = worker.calls, worker.ready, worker.unsent, self._left
         memory, request, seconds = context.memory, context.handlers.request, context.limits.busy_poll
         awake = BusyPoll(poller, _AT_ONCE, seconds) if seconds else None
         while not poller.closed:
-            if self._surplus and not left and self._stands_down(worker):
+            if once:
+                pass
+            elif self._surplus and not left and self._stands_down(worker):
                 return
-            if left:
+            elif left:
                 self._take_over(worker)
             elif not context.keep_armed or request.at_once == 1:
                 ready.extend(poll(-1, 1))  # what it takes on may have to wait
@@ -274,6 +296,8 @@ class Workers:
                     channel.release_at_rest()
             owner = channel = None  # type: ignore[assignment]  # a client that goes must not stay in memory
             worker.turn_began = math.inf
+            if once:
+                return
 
     def _take_over(self, worker: Worker) -> None:
         """Go on with what a worker that is held up had taken on."""
@@ -286,7 +310,7 @@ class Workers:
                     worker.ready.append(item)
 
     def _release_left(self) -> None:
-        """Let go of clients that nobody will go on with: the server has ended."""
+        """Drop the clients that are left: the server has ended."""
         with contextlib.suppress(IndexError):
             while True:
                 if isinstance(item := self._left.popleft(), Channel):

@@ -16,6 +16,8 @@ from .inherited import inheritance_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from framelet_server.observe.metrics import Metrics
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 30.0
 """Seconds before a crashed child is replaced; doubled with each crash."""
 
@@ -34,16 +36,24 @@ class ChildProcess:
     ready: bool = False
     reload_due: bool = False  # asked for before it was ready
     drained: tuple[int, int] | None = None  # its clients: how many were closed, and how many cut off
+    numbers: Metrics | None = None  # the last that it told
+    asked: float | None = None  # since when it owes new ones
 
     @classmethod
-    def start(cls, command: Sequence[str], sockets: Sequence[socket.socket], silence: float) -> Self:
-        """Run the command, with the sockets and one end of a control line handed down; raises OSError.
+    def start(
+        cls,
+        command: Sequence[str],
+        sockets: Sequence[socket.socket],
+        files: Sequence[int],
+        *watch: object,
+    ) -> Self:
+        """Run the command, with sockets, files and one end of a control line handed down; raises OSError.
 
-        The child has to say that it makes progress several times in ``silence`` seconds.
+        ``watch`` is what it is told first: see ``control``.
         """
         ours, theirs = socket.socketpair()
         with theirs:
-            inheritance, numbers = inheritance_of(theirs, sockets)
+            inheritance, numbers = inheritance_of(theirs, sockets, files)
             # Blocked, a SIGHUP to the child waits until the child ignores it.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
             try:
@@ -60,7 +70,7 @@ class ChildProcess:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
         ours.settimeout(0)
         child = cls(popen, ControlLine(ours), began=time.monotonic())
-        child.line.send("watch", silence)
+        child.line.send("watch", *watch)
         return child
 
     @property
@@ -75,11 +85,13 @@ class Place:
 
     child: ChildProcess | None = None
     due: float = math.inf
+    starts: int = 0
     _pause: float = _FIRST_PAUSE  # seconds, after the next crash
 
     def take(self, child: ChildProcess) -> None:
         """A child was started."""
         self.child, self.due = child, math.inf
+        self.starts += 1
 
     def crashed(self, child: ChildProcess | None = None) -> float:
         """The child crashed, or none could be started: put off the next start by the seconds returned."""
@@ -95,7 +107,7 @@ class Children:
 
     def __init__(self, number: int) -> None:
         """Begin with empty places."""
-        self.places = [Place() for _ in range(number)]
+        self.places: list[Place] = [Place() for _ in range(number)]
         self._ended: list[tuple[int, int]] = []
 
     def running(self) -> list[ChildProcess]:

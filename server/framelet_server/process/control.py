@@ -5,9 +5,12 @@ Each message is a JSON array on a line of its own.
 =================== ============ ==================================================================
 message             said by      meaning
 =================== ============ ==================================================================
-watch SECONDS       supervisor   comes first: say ``alive`` several times in so many seconds
+watch SECONDS ENDS  supervisor   comes first: say ``alive`` several times in so many seconds; and whether
+                                 the listening sockets end with the drain of all children
 ready               child        clients are served
 alive               child        it makes progress
+measure             supervisor   tell your numbers
+numbers METRICS     child        as an object; also told with ``alive`` once asked for, and at the end
 stop REASON         child        a client's STOP was allowed
 drained CLOSED CUT  child        its clients are gone, except those whose STOP was allowed
 drain REASON        supervisor   begin to drain
@@ -28,6 +31,8 @@ import socket
 import threading
 from typing import Any
 
+from framelet_server.net.forks import tell_of_forks
+
 _SIZE = 65_536
 
 
@@ -39,13 +44,17 @@ class ControlLine:
         self._sock = sock
         self._lock = threading.Lock()  # so that messages do not mix
         self._received = bytearray()
+        tell_of_forks(self)
 
     def fileno(self) -> int:
         """For selectors."""
         return self._sock.fileno()
 
     def send(self, *message: object) -> None:
-        """Send a message without waiting; it is lost where the other process is gone or does not read."""
+        """Send a message without waiting; it is lost where the other process is gone or does not read.
+
+        It goes as a whole or not at all: Linux does not divide what is below 32 KiB.
+        """
         line = json.dumps(message).encode() + b"\n"
         with self._lock, contextlib.suppress(OSError):
             self._sock.send(line, socket.MSG_DONTWAIT)
@@ -67,4 +76,8 @@ class ControlLine:
 
     def close(self) -> None:
         """Let the other process see the end of the stream."""
+        self._sock.close()
+
+    def forked(self) -> None:
+        """Close the copy of a fork, which would keep the end of the stream from the other process."""
         self._sock.close()

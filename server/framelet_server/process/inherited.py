@@ -55,7 +55,7 @@ def _take_socket(number: int, called: str = "") -> socket.socket:
         os.set_inheritable(number, False)  # noqa: FBT003 - the function takes nothing else
         sock = socket.socket(fileno=number)
     except OSError as error:
-        message = f"file descriptor {number}{called} was handed over, but is no socket: {error.strerror}"
+        message = f"file descriptor {number}{called} was handed over, but is not a socket: {error.strerror}"
         raise ConfigurationError(message) from None
     try:
         check_listening(sock)
@@ -65,22 +65,27 @@ def _take_socket(number: int, called: str = "") -> socket.socket:
     return sock
 
 
-def inheritance_of(control: socket.socket, listening: Sequence[socket.socket]) -> tuple[str, list[int]]:
+def inheritance_of(
+    control: socket.socket, listening: Sequence[socket.socket], files: Sequence[int]
+) -> tuple[str, list[int]]:
     """What a supervisor tells a child of its descriptors, and the descriptors to pass on."""
     numbers = [sock.fileno() for sock in (control, *listening)]
-    return ",".join(map(str, numbers)), numbers
+    text = "+".join(",".join(map(str, some)) for some in (numbers, files))
+    return text, [*numbers, *files]
 
 
-def take_inheritance(inheritance: str) -> tuple[socket.socket, list[socket.socket]]:
-    """The control socket and the listening sockets of a child, from what ``inheritance_of`` has said.
+def take_inheritance(inheritance: str) -> tuple[socket.socket, list[socket.socket], list[int]]:
+    """The control socket, listening sockets and files of a child, from what ``inheritance_of`` has said.
 
     Raises ConfigurationError where it is not what a supervisor would have passed on.
     """
     try:
-        number, *listening = map(int, inheritance.split(","))
+        (number, *listening), files = (
+            [int(number) for number in some.split(",") if number] for some in inheritance.split("+")
+        )
         control = socket.socket(fileno=number)
         control.set_inheritable(False)
     except (ValueError, OSError):
         message = f"{inheritance!r} was not passed on by a supervisor: --worker is for its use alone"
         raise ConfigurationError(message) from None
-    return control, [_take_socket(number) for number in listening]
+    return control, [_take_socket(number) for number in listening], files

@@ -9,11 +9,13 @@ import logging
 import math
 import os
 import socket
+import struct
 import time
 import weakref
 from typing import TYPE_CHECKING, Self
 
 from framelet import ConfigurationError
+from framelet_server.net.forks import tell_of_forks
 from framelet_server.pool.drain import DrainObserver
 
 if TYPE_CHECKING:
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("framelet_server")
 
-_PATIENCE = 1.0
-"""Seconds for the manager to take a message."""
+_PATIENCE = 1
+"""Seconds for the manager to take a message; for signs of life none, as they come from the timers' thread."""
 
 
 class Notifier:
@@ -39,8 +41,16 @@ class Notifier:
         # Opened now: a sign of life must not need a descriptor when there are none left.
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if address else None
         if self._sock is not None:
-            self._sock.settimeout(_PATIENCE)
+            # By the system: a timeout of Python's would ask again and again whether there is room.
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _PATIENCE, 0))
             weakref.finalize(self, self._sock.close)
+            tell_of_forks(self)
+
+    def forked(self) -> None:
+        """Tell nothing in a fork, and close its copy."""
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str] = os.environ) -> Self:
@@ -52,7 +62,7 @@ class Notifier:
         microseconds = environment.pop("WATCHDOG_USEC", "")
         for_process = environment.pop("WATCHDOG_PID", str(os.getpid()))
         if address and address[0] not in "/@":
-            message = f"NOTIFY_SOCKET is {address!r}: expected a path from the root, or @NAME"
+            message = f"NOTIFY_SOCKET is {address!r}: expected an absolute path, or @NAME"
             raise ConfigurationError(message)
         if not microseconds or for_process != str(os.getpid()):
             return cls(address)
@@ -79,14 +89,14 @@ class Notifier:
 
     def alive(self) -> None:
         """The service makes progress."""
-        self._send("WATCHDOG=1")
+        self._send("WATCHDOG=1", flags=socket.MSG_DONTWAIT)
 
-    def _send(self, *assignments: str) -> None:
+    def _send(self, *assignments: str, flags: int = 0) -> None:
         if self._sock is None:
             return
         address = self._address.replace("@", "\0", 1) if self._address[0] == "@" else self._address
         try:
-            self._sock.sendto("\n".join(assignments).encode(), address)
+            self._sock.sendto("\n".join(assignments).encode(), flags, address)
         except OSError as error:  # not fatal: the manager decides what our silence means
             if not self._failed:
                 _log.warning("cannot notify the service manager: %s", error.strerror or error)

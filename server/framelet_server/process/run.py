@@ -6,9 +6,12 @@ import contextlib
 import logging
 import math
 import os
+import signal
 import sys
-import threading
 from typing import TYPE_CHECKING
+
+from framelet.__main__ import end_by_interrupt
+from framelet_server.net.threads import ThreadLimitError, begin_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,13 +76,17 @@ def reload_safely(reload: Reload) -> None:
         _log.info("reloaded")
 
 
-def end_process() -> None:
-    """End although threads are still in handlers; the interpreter would wait for them."""
+def end_process(forced_by: int | None) -> None:
+    """End although threads are still in handlers: with status 0, or by SIGINT if that was the second signal.
+
+    The interpreter would wait for the threads.
+    """
     # On a thread of its own: what reads the streams may have stopped, and a handler may hold their locks.
-    last = threading.Thread(target=_flush_streams, daemon=True)
-    last.start()
-    last.join(_LAST)
+    with contextlib.suppress(ThreadLimitError):
+        begin_thread("framelet-flush", _flush_streams).join(_LAST)
     logging.shutdown()
+    if forced_by == signal.SIGINT:
+        end_by_interrupt()
     os._exit(0)
 
 

@@ -7,15 +7,22 @@ start a thread.  So it only writes the signal's number into a pipe, where it wai
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
+import sys
 import threading
 from typing import TYPE_CHECKING
+
+from framelet_server.net.forks import tell_of_forks
+from framelet_server.net.threads import begin_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from framelet_server.server import Server
+
+_log = logging.getLogger("framelet_server")
 
 ENDING = (signal.SIGTERM, signal.SIGINT)
 
@@ -28,14 +35,21 @@ class Signals:
 
     def __init__(self, *numbers: signal.Signals) -> None:
         """Catch these from now on."""
+        self.forced_by: int | None = None  # the second one, which cut a drain short
         self._process = os.getpid()
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
+        tell_of_forks(self)
         self.catch(*numbers)
 
     def fileno(self) -> int:
         """For selectors."""
         return self._reader
+
+    def forked(self) -> None:
+        """Close the copies of a fork, for which nothing is caught."""
+        os.close(self._reader)
+        os.close(self._writer)
 
     def catch(self, *numbers: signal.Signals) -> None:
         """Catch these too."""
@@ -47,40 +61,64 @@ class Signals:
         return os.read(self._reader, _MOST)
 
     def obey(
-        self, server: Server, reload: Callable[[], None] | None, *, may_force: bool
+        self,
+        server: Server,
+        reload: Callable[[], None] | None,
+        *,
+        may_force: bool,
+        on_ending: Callable[[], None] = lambda: None,
     ) -> Callable[[], None]:
         """Have signals drain a server, cut the drain short if ``may_force``, and reload.
 
-        To be called before the server starts, so that no signal ends the process without a drain.  What is
-        returned is to be called once it has started.  Raises RuntimeError where no thread can be started.
+        ``on_ending`` is called before the drain.  To be called before the server starts, so that no signal
+        ends the process without a drain.  What is returned is to be called once it has started.  Raises
+        ThreadLimitError where no thread can be started.
         """
         started = threading.Event()
+        draining = False
+
+        def obey(number: int) -> None:
+            nonlocal draining
+            if number in ENDING:
+                again, draining = draining, True
+                on_ending()
+                if may_force and not again:
+                    tell_who_is_there(number)
+                server.begin_drain(signal.Signals(number).name)
+                if may_force and again:
+                    self.forced_by = number
+                    server.force()
+            elif number == signal.SIGHUP and reload and not server.metrics().draining:
+                reload()
 
         def act() -> None:
             started.wait()
-            draining = False
             while True:
                 for number in self.read():
-                    if number in ENDING:
-                        server.begin_drain(signal.Signals(number).name)
-                        if draining and may_force:
-                            server.force()
-                        draining = True
-                    elif number == signal.SIGHUP and reload and not server.metrics().draining:
-                        reload()
+                    try:
+                        obey(number)
+                    except Exception:  # noqa: BLE001 - the next signal must be obeyed all the same
+                        _log.exception("%s could not be obeyed", signal.Signals(number).name)
 
-        threading.Thread(target=act, name="framelet-signals", daemon=True).start()
+        begin_thread("framelet-signals", act)
         self.catch(*ENDING)
         return started.set
 
     def _caught(self, number: int, frame: object) -> None:
         del frame
         if os.getpid() == self._process:
-            with contextlib.suppress(BlockingIOError):  # 65,536 signals that nobody has read say enough
+            with contextlib.suppress(BlockingIOError):  # 65,536 unread signals are enough
                 os.write(self._writer, bytes([number]))
         else:  # a fork by a handler: the signal is meant for it, and not for the server
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+
+def tell_who_is_there(number: int) -> None:
+    """Say to who has pressed Ctrl-C at a terminal that a drain has begun, and how not to wait for it."""
+    with contextlib.suppress(AttributeError, ValueError):  # stderr is closed
+        if number == signal.SIGINT and sys.stderr.isatty():
+            _log.warning("draining: received requests are answered first; press Ctrl-C again to end at once")
 
 
 def leave_hangup_to_supervisor() -> None:

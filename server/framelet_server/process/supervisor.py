@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from framelet import FrameletError
 from framelet_server.net.sockets import SocketFile, address_of
 
-from .children import ChildProcess, Children, how_ended
-from .signals import ENDING
+from .children import ChildProcess, how_ended
+from .signals import ENDING, tell_who_is_there
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from .children import Place
     from .notify import Notifier
+    from .overview import Overview
     from .signals import Signals
 
 _log = logging.getLogger("framelet_server")
@@ -59,8 +60,9 @@ class Supervisor:
         command: Sequence[str],
         sockets: Sequence[socket.socket],
         *,
+        passed_on: Sequence[int],
         owns_files: bool,
-        children: int,
+        overview: Overview,
         limits: ServerLimits,
         announce: Callable[[Sequence[Address]], None],
         notifier: Notifier,
@@ -68,18 +70,23 @@ class Supervisor:
     ) -> None:
         """Take over listening sockets, and with ``owns_files`` also the files of unix sockets among them.
 
-        ``command`` starts a child: ``--worker`` and what ``Child`` takes are added to it.  ``announce`` is
+        ``command`` starts a child: ``--worker`` and what ``Child`` takes are added to it; descriptors that it
+        reads are ``passed_on``.  ``overview`` is of
+        the children, none of them started, and goes on to show how they are.  ``announce`` is
         called when all are ready.  ``signals`` are those caught since the command began.
         """
         self._command = command
         self._sockets = list(sockets)
+        self._passed_on = passed_on
+        self._owns_sockets = owns_files
         self._files = [SocketFile(sock) for sock in sockets if owns_files and sock.family == socket.AF_UNIX]
         self._limits = limits
         self._announce = announce
         self._notifier = notifier
         self._signals = signals
         self._addresses = [address_of(sock) for sock in sockets]
-        self._children = Children(children)
+        self._overview = overview
+        self._children = overview.children
         self._selector = selectors.DefaultSelector()
         self._announced = False
         self._draining = False
@@ -146,8 +153,10 @@ class Supervisor:
     def _on_signals(self) -> None:
         for number in self._signals.read():
             if number in ENDING and self._draining:
+                self._signals.forced_by = number
                 self._force()
             elif number in ENDING:
+                tell_who_is_there(number)
                 self._begin_drain(signal.Signals(number).name)
             elif number == signal.SIGHUP:
                 self._reload()
@@ -159,6 +168,11 @@ class Supervisor:
                 self._selector.unregister(child.line)  # it is ending; its status will tell how
             return
         for name, *values in messages:
+            if (
+                name == "numbers"
+            ):  # no sign of progress: any child can tell them that has not lost its threads
+                self._overview.take_numbers(child, *values)
+                continue
             child.heard = time.monotonic()
             if name == "ready":
                 child.ready = True
@@ -197,8 +211,8 @@ class Supervisor:
             self._on_messages(child)  # the last ones
             with contextlib.suppress(KeyError):
                 self._selector.unregister(child.line)
+            self._overview.remove(place, child)
             child.line.close()
-            place.child = None
             self._on_end(place, child, status)
         elif now >= child.heard + self._silence and not self._draining:
             self._on_messages(child)  # what it said may lie unread
@@ -213,7 +227,9 @@ class Supervisor:
     def _start(self, place: Place) -> None:
         """Start a child; where the system refuses, try again later, unless it is the very start."""
         try:
-            child = ChildProcess.start(self._command, self._sockets, self._silence)
+            child = ChildProcess.start(
+                self._command, self._sockets, self._passed_on, self._silence, self._owns_sockets
+            )
         except OSError as error:
             message = f"cannot start a child: {error.strerror}"
             if not self._announced:
@@ -235,6 +251,7 @@ class Supervisor:
             if absent or not all(child.ready for child in self._children.running()):
                 return
             self._announced = True
+            self._overview.begin()
             self._announce(self._addresses)
             self._notifier.ready(self._describe())
         self._tell_status()
@@ -268,6 +285,7 @@ class Supervisor:
         if self._draining:
             return
         self._draining = True
+        self._overview.begin_drain()
         _log.info("draining all children: %s", reason)
         self._notifier.stopping(reason)
         self._stop_listening()

@@ -14,14 +14,17 @@ import threading
 from bisect import bisect_left
 from operator import length_hint
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from framelet_server.observe.histogram import BOUNDS
 
+from .call_context import Caller
 from .handlers import LONG, MOST_AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from framelet import ErrorAnswer
 
     from .handlers import Handlers, Service
 
@@ -34,8 +37,8 @@ _MOST_CHARACTERS = 262_144
 """Characters of answers after which they are sent before the next call: a bound of memory (REQ-FLOW-1)."""
 
 
-class EarlySender(Protocol):
-    """Where answers go while a later one of the same read is still being made."""
+class EarlySender(Caller, Protocol):
+    """Where answers go while a later one of the same read is still being made: the client's session."""
 
     def send_early(self, answers: list[str], now: float) -> None:
         """Send the answers to the oldest REQUESTs, and what waited before them; raises nothing."""
@@ -43,7 +46,7 @@ class EarlySender(Protocol):
 
 
 def _nothing() -> None:
-    """Let nobody know."""
+    """Do nothing."""
 
 
 class HandlerCalls:
@@ -52,12 +55,13 @@ class HandlerCalls:
     __slots__ = (
         "_answers",
         "_cells",
+        "_function",
         "_handlers",
         "_sender",
         "began",
         "done",
         "ended",
-        "failed",
+        "failure",
         "let_others_in",
         "lock",
         "now",
@@ -69,36 +73,39 @@ class HandlerCalls:
     def __init__(self, handlers: Handlers) -> None:
         """Begin with no call under way."""
         self._handlers = handlers
+        self._function = handlers.request.function
         self._cells = handlers.seconds.cells()
-        self.lock = threading.Lock()
-        self.began = math.inf  # when the calls under way began, on the monotonic clock; infinity for none
-        self.sent = 0  # how many of their answers were sent early
+        self.lock: threading.Lock = threading.Lock()
+        self.began: float = (
+            math.inf
+        )  # when the calls under way began, on the monotonic clock; infinity for none
+        self.sent: int = 0  # how many of their answers were sent early
         self._answers = _NONE  # those made so far
         self._sender: EarlySender | None = None
-        self.ended = 0.0  # when the last ones ended
-        self.done = 0  # how many texts the last ones have dealt with
-        self.failed = False  # whether the last of them raised
-        self.now = 0.0  # when the worker's turn began
-        self.watched = False  # whether the stall detector is awake
+        self.ended: float = 0.0  # when the last ones ended
+        self.done: int = 0  # how many texts the last ones have dealt with
+        self.failure: ErrorAnswer | None = None  # the answer to the last of them, where it raised
+        self.now: float = 0.0  # when the worker's turn began
+        self.watched: bool = False  # whether the stall detector is awake
         self.watch: Callable[[], None] = _nothing  # wakes it
         self.let_others_in: Callable[[], None] = _nothing  # before a call that may take long
 
     def answer(self, texts: Sequence[str], sender: EarlySender) -> list[str]:
-        """Call the handler of REQUEST for texts, up to the first that fails (``failed``).
+        """Call the handler of REQUEST for texts, up to the first that fails (``failure``).
 
         Returns the answers that were not sent early.  One Python call for all texts of a read, as the time
         that it takes is a large part of what a quick handler takes.
         """
         service = self._handlers.request
-        handler, count = service.function, len(texts)
-        self.failed = False
+        handler, count = self._function, len(texts)
+        self.failure = None
         if count == 1 and service.at_once > 1:  # nothing to be sent early: half of what follows can be spared
             self.began = began = monotonic()
             try:
                 answers = [handler(texts[0])]
             except BaseException:  # noqa: BLE001 - even SystemExit in a handler must cost its caller alone
                 answers = []
-                self._fail(service)
+                self.failure = self._handlers.failure(service)
             self.ended = ended = monotonic()
             self.began = math.inf
             self.done = 1
@@ -120,15 +127,15 @@ class HandlerCalls:
                     if size > _MOST_CHARACTERS:
                         break
             except BaseException:  # noqa: BLE001 - even SystemExit in a handler must cost its caller alone
-                # What has no length was returned: that it is no text is found out when it is sent.
+                # The result has no length, so it is not a text: sending it reports that.
                 if count - length_hint(left) > len(answers):
-                    self._fail(service)
+                    self.failure = self._handlers.failure(service)
             self.ended = ended = monotonic()
             with self.lock:  # from here on nothing is sent early
                 self.began = math.inf
                 sent, self.sent = self.sent, 0
             self._answers, self._sender = _NONE, None  # they must not stay in memory while the worker waits
-            self.done = count = len(answers) + self.failed
+            self.done = count = len(answers) + (self.failure is not None)
         spent = ended - began
         cells = self._cells
         cells.seconds += spent
@@ -136,10 +143,6 @@ class HandlerCalls:
         if spent > LONG or service.at_once < MOST_AT_ONCE:
             self._learn(service, count, spent)
         return answers[sent:] if sent else answers
-
-    def _fail(self, service: Service) -> None:
-        self.failed = True
-        self._handlers.failed(service)
 
     @staticmethod
     def _learn(service: Service, count: int, spent: float) -> None:
@@ -150,8 +153,8 @@ class HandlerCalls:
             else:
                 service.at_once = min(2 * service.at_once, MOST_AT_ONCE)
 
-    def answer_one(self, service: Service, text: str, sender: EarlySender | None) -> str:
-        """Call a handler for one text; raises what it raises.
+    def answer_one(self, service: Service, arguments: tuple[Any, ...], sender: EarlySender | None) -> object:
+        """Call a handler for one frame; raises what it raises.
 
         ``sender`` has answers that are to go out while the call is made, if it takes long.
         """
@@ -162,7 +165,7 @@ class HandlerCalls:
         self._answers, self._sender = _NONE, sender
         self.began = began = monotonic()
         try:
-            return service.function(text)
+            return service.function(*arguments)
         finally:
             self.ended = ended = monotonic()
             with self.lock:
@@ -181,3 +184,23 @@ class HandlerCalls:
             ready = self._answers[self.sent :]
             self.sent += len(ready)
             self._sender.send_early(ready, now)
+
+
+class ContextCalls(HandlerCalls):
+    """The same for a handler of REQUEST that asks for the context of its calls: others pay nothing for it."""
+
+    __slots__ = ()
+
+    def answer(self, texts: Sequence[str], sender: EarlySender) -> list[str]:
+        """Call the handler for texts of one client; all calls of a read have the same context."""
+        request = self._handlers.request
+        self._function = request.bound_to(sender)
+        try:
+            return super().answer(texts, sender)
+        finally:
+            self._function = request.function  # the client must not stay in memory
+
+
+def handler_calls(handlers: Handlers) -> HandlerCalls:
+    """What one worker has these handlers do."""
+    return (ContextCalls if handlers.request.asks else HandlerCalls)(handlers)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import shlex
+import signal
 import sys
 import time
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from framelet.address import without_password
 from framelet_conformance.options import RunOptions
 from framelet_conformance.play import Case
 from framelet_conformance.replay import Replay
@@ -19,13 +23,13 @@ from framelet_conformance.results import Results
 from framelet_conformance.running.attempts import attempt
 from framelet_conformance.running.collection import collect
 from framelet_conformance.running.run import run_cases
-from framelet_conformance.running.selection import SelectionError
+from framelet_conformance.running.selection import SelectionError, select
 from framelet_conformance.specification import read_requirements
 from framelet_conformance.targets.launch import places
 from framelet_conformance.verdicts import CaseEnded
 
 from .options import ReportOptions, read_address, read_token, shared, split
-from .valued import option
+from .valued import GroupedCommand, option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,8 +37,13 @@ if TYPE_CHECKING:
     from framelet_conformance.targets.under_test import UnderTest
 
 
-@click.group("framelet-conformance", context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="framelet", message="framelet-conformance %(version)s")
+@click.group(
+    "framelet-conformance",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(
+    None, "-V", "--version", package_name="framelet", message="framelet-conformance %(version)s"
+)
 def command() -> None:
     """Hold a Framelet server or client to the specification.
 
@@ -43,7 +52,7 @@ def command() -> None:
     """
 
 
-@command.command()
+@command.command(cls=GroupedCommand)
 @click.argument("address", metavar="[HOST:PORT]", required=False)
 @option(
     "--launch",
@@ -101,17 +110,18 @@ def server(
     return run(options, output, make_target, address or launch or "")
 
 
-@command.command()
+@command.command(cls=GroupedCommand)
 @option(
     "--launch",
     metavar="COMMAND",
-    required=True,
     help="The adapter of the client; {host} and {port} stand for the address that it connects to.",
 )
 @shared
-def client(*, launch: str, **values: Any) -> int:  # noqa: ANN401 - the shared options
+def client(*, launch: str | None, **values: Any) -> int:  # noqa: ANN401 - the shared options
     """Test a client through its adapter (see ADAPTER.md)."""
     values, output = split(values)
+    if launch is None and not output.list_only:
+        raise click.UsageError("say which client: --launch COMMAND, the command of its adapter (ADAPTER.md)")
     _check_template(launch, "port")
     options = RunOptions(role="client", launch=launch, command=_command_line(), **values)
 
@@ -120,7 +130,7 @@ def client(*, launch: str, **values: Any) -> int:  # noqa: ANN401 - the shared o
 
         return Adapter(options)
 
-    return run(options, output, make_target, launch)
+    return run(options, output, make_target, launch or "")
 
 
 def _check_template(template: str | None, needed: str) -> None:
@@ -154,6 +164,8 @@ def run(options: RunOptions, output: ReportOptions, make_target: Callable[[], Un
         run_cases(options, make_target, results, terminal)
     except SelectionError as error:
         raise click.UsageError(str(error)) from None
+    finally:
+        terminal.close()
     results.duration = time.monotonic() - began
     terminal.summary(results)
     _write_reports(results, output)
@@ -167,16 +179,21 @@ def _replay(
     results: Results,
     terminal: Terminal,
 ) -> int:
-    """Play a replay file, and show what was said; 0 where the peer now does what is expected."""
+    """Play a file of replays, and show what was said; 0 where the peer now does what is expected."""
     try:
-        replay = Replay.load(path)
+        replays = {each.case: each for each in Replay.load(path)}  # of a case the last one
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    if replay.role != options.role:
-        message = f"{path} is a replay for a {replay.role}"
-        raise click.UsageError(message)
-    title, names = f"replay of {path}", tuple(replay.requirements)
-    which = Case(replay.case, title, names, alone=True, stops=False, reruns=0, slow=False)
+    title = f"replay of {path}"
+    cases = [
+        Case(name, title, tuple(each.requirements), alone=True, stops=False, reruns=0, slow=False)
+        for name, each in replays.items()
+    ]
+    chosen, _ = select(cases, options)
+    for which in chosen:
+        if (role := replays[which.id].role) != options.role:
+            message = f"{path} is a replay for a {role}"
+            raise click.UsageError(message)
     try:
         target = make_target()
     except CaseEnded as error:
@@ -184,12 +201,14 @@ def _replay(
         terminal.summary(results)
         return results.exit_code
     try:
-        result, _ = attempt(which, options, target, lambda play: target.replay(play, replay))
+        for which in chosen:
+            replay = functools.partial(target.replay, replay=replays[which.id])
+            result, _ = attempt(which, options, target, replay)
+            results.add(result)
+            terminal.wire(result)
+            terminal.case(result)
     finally:
         target.close()
-    results.add(result)
-    terminal.wire(result)
-    terminal.case(result)
     terminal.summary(results)
     return results.exit_code
 
@@ -225,15 +244,42 @@ def _write_reports(results: Results, output: ReportOptions) -> None:
             raise click.ClickException(message) from None
 
 
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit status."""
+    ended: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        # What was launched is ended first, as at Ctrl-C, and by one signal however many come.
+        for each in _ENDING:
+            signal.signal(each, signal.SIG_IGN)
+        ended.append(number)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, end) for number in _ENDING}
+    try:
+        return _main(arguments)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if ended:
+            os.kill(os.getpid(), ended[0])
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     try:
         return int(command.main(arguments, prog_name="framelet-conformance", standalone_mode=False) or 0)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return 2
     except click.ClickException as error:
-        text = " ".join(error.format_message().split())
+        text = without_password(" ".join(error.format_message().split()).rstrip("."))
+        if "No such command" in text:
+            text += ": expected server or client, as in framelet-conformance server HOST:PORT"
+        elif "unexpected extra argument" in text:
+            text += ": HOST:PORT is one argument"
         print(f"framelet-conformance: error: {text} (see --help)", file=sys.stderr)
         return 2
     except (click.Abort, KeyboardInterrupt):

@@ -21,7 +21,7 @@ _PATTERN = "PATTERN|@FILE"
 
 def _file(name: str, purpose: str) -> Callable[..., Any]:
     kind = click.Path(dir_okay=False, path_type=Path)
-    return option(name, type=kind, metavar="FILE", help=purpose)
+    return option(name, type=kind, metavar="FILE", help=purpose, group="Reports")
 
 
 _SHARED = [
@@ -30,13 +30,17 @@ _SHARED = [
         multiple=True,
         metavar=_PATTERN,
         help="Run these cases only: ids or requirements, with * and ?.  May be repeated.",
+        group="Choice of cases",
     ),
-    option("--exclude", multiple=True, metavar=_PATTERN, help="Leave these cases out."),
+    option(
+        "--exclude", multiple=True, metavar=_PATTERN, help="Leave these cases out.", group="Choice of cases"
+    ),
     option(
         "--expect-fail",
         multiple=True,
         metavar=_PATTERN,
         help="These cases are known to fail; one that passes is an error.",
+        group="Choice of cases",
     ),
     option(
         "--time-scale",
@@ -44,6 +48,7 @@ _SHARED = [
         default=1.0,
         show_default=True,
         help="Multiply every bound of time, for a slow peer or a slow network.",
+        group="How they run",
     ),
     option(
         "--workers",
@@ -51,6 +56,7 @@ _SHARED = [
         default=16,
         show_default=True,
         help="Conversations at once.",
+        group="How they run",
     ),
     option(
         "--examples",
@@ -58,12 +64,31 @@ _SHARED = [
         default=100,
         show_default=True,
         help="Generated conversations of each kind.",
+        group="Choice of cases",
     ),
-    option("--seed", type=int, help="Generate other conversations.  [default: always the same]"),
-    option("--slow", is_flag=True, help="Also run the cases that have to wait for long."),
-    option("--strict", is_flag=True, help="Let non-strict verdicts fail the run."),
-    option("--list", "list_only", is_flag=True, help="List the cases instead of running them."),
-    option("--json", "as_json", is_flag=True, help="With --list: as JSON."),
+    option(
+        "--seed",
+        type=int,
+        help="Generate other conversations.  [default: always the same]",
+        group="Choice of cases",
+    ),
+    option(
+        "--slow", is_flag=True, help="Also run the cases that have to wait for long.", group="Choice of cases"
+    ),
+    option(
+        "--strict",
+        is_flag=True,
+        help="Let non-strict verdicts and skipped cases fail the run.",
+        group="How they run",
+    ),
+    option(
+        "--list",
+        "list_only",
+        is_flag=True,
+        help="List the cases instead of running them.",
+        group="Choice of cases",
+    ),
+    option("--json", "as_json", is_flag=True, help="With --list: as JSON.", group="Choice of cases"),
     _file("--report-html", "Write a page to read."),
     _file("--report-json", "Write all results as JSON."),
     _file("--junit", "Write JUnit XML."),
@@ -72,15 +97,18 @@ _SHARED = [
         type=click.Path(file_okay=False, path_type=Path),
         default=Path("framelet-replays"),
         show_default=True,
-        help="Where the replay files of failures go.",
+        help="The folder for the replay files of failures.",
+        group="Reports",
     ),
+    _file("--replay-file", "Append all replays to this one file instead, which --replay plays in turn."),
     option(
         "--replay",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         metavar="FILE",
-        help="Play one replay file instead of the cases.",
+        help="Play what a replay file holds instead of the cases; --only chooses.",
+        group="Reports",
     ),
-    option("--quiet", "-q", is_flag=True, help="Print the summary only."),
+    option("--quiet", "-q", is_flag=True, help="Print the summary only.", group="Reports"),
 ]
 
 

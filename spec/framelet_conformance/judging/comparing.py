@@ -25,10 +25,24 @@ def show_octets(data: bytes) -> str:
     return text if len(data) <= _SHOWN else f"{text} ... ({len(data):,} octets)"
 
 
+def escaped(body: bytes) -> str:
+    """Text for people; what cannot be shown is escaped."""
+    return "".join(
+        each if each.isprintable() else ascii(each)[1:-1] for each in body.decode(errors="backslashreplace")
+    )
+
+
+def show(found: Frame | None) -> str:
+    """What came, be it the end of the stream."""
+    return "the end of the stream" if found is None else show_frame(found)
+
+
 def show_frame(frame: Frame) -> str:
     """A frame for people."""
     if frame.type == FrameType.ERROR:
-        return f"ERROR {frame.body[:60].decode(errors='backslashreplace')!r}"
+        return f'ERROR "{escaped(frame.body[:60])}"'
+    if frame.type == FrameType.STOPPED:
+        return f'STOPPED "{escaped(frame.body[:60])}"'
     return f"{type_name(frame.type)} {show_octets(frame.body)}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 from framelet_conformance.expectations import is_fatal, unroll
@@ -13,8 +14,12 @@ from framelet_conformance.wire.log import Ending
 from .comparing import compare, show_expected, show_frame, show_octets
 
 if TYPE_CHECKING:
+    from framelet import Frame
     from framelet_conformance.expectations import Expectation
     from framelet_conformance.wire.conversation import Conversation
+
+
+_LOOKED_AT = 64  # answers behind a wrong one
 
 
 class CloseRecord(Protocol):
@@ -51,11 +56,39 @@ def judge(
         if frame is None:
             _missing(conversation, items, place, play)
             return
-        compare(frame, item, place)
+        try:
+            compare(frame, item, place)
+        except Failed as error:
+            raise Failed(
+                error.reason, *(error.broken or _misplaced(conversation, frame, items, place))
+            ) from None
     if then == "open":
         _expect_open(conversation, play)
     elif then == "closed":
         _expect_end(conversation, items, play)
+
+
+def _misplaced(
+    conversation: Conversation, frame: Frame, items: list[Expectation], place: int
+) -> tuple[str, ...]:
+    """The requirements to blame where the answer is right in another place, and the one due comes later."""
+    later = [item for item in items[place:] if item != items[place - 1]]
+    if not any(_fits(frame, item) for item in later):
+        return ()
+    for _ in later[:_LOOKED_AT]:
+        with contextlib.suppress(Silence):
+            found = conversation.read_frame(conversation.times.quiet)
+            if found is not None and _fits(found, items[place - 1]):
+                return "REQ-ORDER-1", "REQ-ORDER-2"
+    return ()
+
+
+def _fits(frame: Frame, item: Expectation) -> bool:
+    try:
+        compare(frame, item, 0)
+    except Failed:
+        return False
+    return True
 
 
 def _missing(

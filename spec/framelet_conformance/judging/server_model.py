@@ -48,16 +48,14 @@ def predict(sent: bytes, facts: Facts, *, eof: bool) -> PredictedAnswers:
     while (end := frame_end(sent, place)) is not None:
         body_at = place + HEADER_SIZE
         kind, length = type_kinds[sent[place]], end - body_at
-        if kind is FrameType.ERROR and length > facts.max_body:
-            return PredictedAnswers(expect, "closed")  # nobody answers an ERROR
+        if kind is FrameType.ERROR:
+            return PredictedAnswers(expect, "closed")  # at its header, and nobody answers an ERROR
         fault = _header_fault(kind, length, facts)
         if fault is not None:
             return PredictedAnswers([*expect, error(fault)], "closed")
         if end > len(sent):
             break
         frame_type, body, place = sent[place], sent[body_at:end], end
-        if kind is FrameType.ERROR:
-            return PredictedAnswers(expect, "closed")
         if kind is TypeRange.IGNORABLE:
             continue
         item = _answer(frame_type, body, facts)

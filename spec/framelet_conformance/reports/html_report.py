@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import itertools
 import shlex
 import textwrap
@@ -51,7 +52,9 @@ def _code(sentence: str) -> markupsafe.Markup:
 
 
 def _view(results: Results, requirements: Mapping[str, Requirement]) -> dict[str, Any]:
-    troubles = sorted((case for case in results.cases if _is_trouble(case)), key=_size)
+    troubles = [case for case in results.cases if _is_trouble(case)]
+    failures = results.failures()
+    others = [case for case in troubles if not case.bad]
     counts = {verdict: count for verdict, count in results.counts().items() if count}
     return {
         "results": results,
@@ -62,7 +65,14 @@ def _view(results: Results, requirements: Mapping[str, Requirement]) -> dict[str
         "conversations": sum(case.conversations for case in results.cases),
         "sections": _sections(results, requirements),
         "reasons": read_uncovered(),
+        "not_judged": results.not_judged(),
+        "version": importlib.metadata.version("framelet"),
         "troubles": troubles,
+        "failures": [
+            (found, requirements.get(found.requirement), [sorted(alike, key=_size) for alike in found.alike])
+            for found in failures
+        ],
+        "others": others,
         "above": {case.id for case in troubles},
         "good": _GOOD,
         "lines_of_good": _ENOUGH,

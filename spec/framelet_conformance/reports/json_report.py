@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import importlib.metadata
 import json
 from typing import TYPE_CHECKING, Any
 
 from framelet_conformance.results import worst
+from framelet_conformance.verdicts import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,6 +16,10 @@ if TYPE_CHECKING:
 
     from framelet_conformance.results import CaseResult, Results
     from framelet_conformance.specification import Requirement
+
+
+_GOOD = {Verdict.PASS, Verdict.INFORMATIONAL}
+"""What was said in these is not for reports: it would be all that was said."""
 
 
 def write(results: Results, requirements: Mapping[str, Requirement], path: Path) -> None:
@@ -26,6 +33,8 @@ def _document(results: Results, requirements: Mapping[str, Requirement]) -> dict
     by_requirement = results.by_requirement()
     return {
         "format": 1,
+        "version": importlib.metadata.version("framelet"),
+        "started": dt.datetime.fromtimestamp(results.started, dt.UTC).isoformat(timespec="seconds"),
         "role": results.role,
         "peer": results.peer,
         "command": results.command,
@@ -34,6 +43,17 @@ def _document(results: Results, requirements: Mapping[str, Requirement]) -> dict
         "duration": round(results.duration, 3),
         "facts": results.facts,
         "counts": {str(verdict): count for verdict, count in results.counts().items()},
+        "failures": [
+            {
+                "requirement": found.requirement,
+                "cases": len(found.cases),
+                "reasons": [
+                    {"reason": alike[0].reason, "cases": [case.id for case in alike]} for alike in found.alike
+                ],
+            }
+            for found in results.failures()
+        ],
+        "not_judged": results.not_judged(),
         "requirements": [
             {
                 "name": name,
@@ -64,5 +84,5 @@ def _case_document(case: CaseResult) -> dict[str, Any]:
         "duration": round(case.duration, 4),
         "conversations": case.conversations,
         "replay": case.replay,
-        "wire": [log.as_document() for log in case.logs],
+        "wire": [] if case.verdict in _GOOD else [log.as_document() for log in case.logs],
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -29,6 +31,15 @@ STYLES = {
     Verdict.SKIPPED: "dim",
 }
 _SHOWN_REASONS = 12
+_SHOWN_CASES = 4  # of those that fail alike
+_SHOWN_PEER = 70  # characters of its launch command
+_SILENCE = 30.0  # seconds after which it is said how far the run is
+
+
+class _Steady(Console):
+    def show_cursor(self, show: bool = True) -> bool:  # noqa: ARG002, FBT001, FBT002 - as rich has it
+        """Leave it alone: nobody would show it again behind a bar that a signal ends or stops."""
+        return False
 
 
 class Terminal:
@@ -36,16 +47,21 @@ class Terminal:
 
     def __init__(self, *, quiet: bool = False) -> None:
         """``quiet`` leaves only the summary."""
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = _Steady(highlight=False, soft_wrap=True)
         self._quiet = quiet
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._total = 0
+        self._done = 0
+        self._over = threading.Event()
 
     def begin(self, total: int) -> None:
         """So many cases will be run."""
         self._total = total
-        if self._quiet or not self._console.is_terminal:
+        if self._quiet:
+            return
+        if not self._console.is_terminal:
+            threading.Thread(target=self._tell, daemon=True).start()
             return
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -58,8 +74,16 @@ class Terminal:
         self._task = self._progress.add_task("cases", total=total)
         self._progress.start()
 
+    def _tell(self) -> None:
+        """Say now and then how far the run is: slow cases have nothing to show for minutes."""
+        began = time.monotonic()
+        while not self._over.wait(_SILENCE):
+            seconds = time.monotonic() - began
+            self._console.print(Text(f"{self._done} of {self._total} cases after {seconds:.0f} s", "dim"))
+
     def case(self, result: CaseResult) -> None:
         """One is done; what needs a look is shown at once."""
+        self._done += 1
         if self._progress is not None and self._task is not None:
             self._progress.advance(self._task)
         unremarkable = {Verdict.PASS, Verdict.SKIPPED, Verdict.INFORMATIONAL}
@@ -85,12 +109,18 @@ class Terminal:
                 text.append(f"{line.octets}  ").append(line.meaning, "cyan")
                 self._console.print(text)
 
-    def summary(self, results: Results) -> None:
-        """The end of the run."""
+    def close(self) -> None:
+        """Leave nothing of the progress."""
+        self._over.set()
         if self._progress is not None:
             self._progress.stop()
+
+    def summary(self, results: Results) -> None:
+        """The end of the run."""
+        self.close()
         self._skipped(results)
-        self._requirements(results)
+        self._not_judged(results)
+        self._failures(results)
         line = Text()
         for verdict, count in results.counts().items():
             if count:
@@ -114,22 +144,48 @@ class Terminal:
         if len(reasons) > _SHOWN_REASONS:
             self._console.print(Text(f"... and for {len(reasons) - _SHOWN_REASONS} more reasons", "dim"))
 
-    def _requirements(self, results: Results) -> None:
-        """The requirements that were broken, with their sentences."""
+    def _not_judged(self, results: Results) -> None:
+        names = results.not_judged()
+        if names:
+            text = (
+                f"not judged ({len(names)} requirements, all of whose cases were skipped): {' '.join(names)}"
+            )
+            self._console.print(Text(text, "dim"))
+
+    def _failures(self, results: Results) -> None:
+        """What was broken, most often first, with its sentence and the reasons."""
         known = read_requirements()
-        for name, cases in results.by_requirement().items():
-            bad = [case for case in cases if case.bad]
-            if not bad or name not in known:
-                continue
-            line = Text(f"{name} ", STYLES[worst(bad) or Verdict.FAIL])
-            line.append(f"{known[name].sentence} ").append(f"[{len(bad)} of {len(cases)} cases]", "dim")
+        for found in results.failures():
+            line = Text(f"{found.requirement} ", STYLES[worst(found.cases) or Verdict.FAIL])
+            if found.requirement in known:
+                line.append(f"{known[found.requirement].sentence} ")
+            line.append(f"[{_cases(len(found.cases))}]", "dim")
             self._console.print(line)
+            for alike in found.alike[:_SHOWN_REASONS]:
+                names = ", ".join(case.id for case in alike[:_SHOWN_CASES])
+                more = f" and {len(alike) - _SHOWN_CASES} more" if len(alike) > _SHOWN_CASES else ""
+                reason = alike[0].reason.partition("\n")[0]
+                self._console.print(
+                    Text(f"    {_cases(len(alike))}: {reason} ").append(f"{names}{more}", "dim")
+                )
+            if len(found.alike) > _SHOWN_REASONS:
+                self._console.print(Text(f"    and {len(found.alike) - _SHOWN_REASONS} more reasons", "dim"))
+
+
+def _cases(count: int) -> str:
+    return f"{count} case{'s' if count > 1 else ''}"
 
 
 def _conclusion(results: Results) -> Text:
     text = CONCLUSIONS[results.exit_code]
     style = "bold red" if results.exit_code else "bold green"
     if results.exit_code == 1 and not any(case.bad for case in results.cases):
-        stale = any(case.stale for case in results.cases)
-        text = "has stale expectations" if stale else "does not conform strictly"
-    return Text(f"{results.peer}: {text}", style)
+        verdicts = {case.verdict for case in results.cases}
+        if any(case.stale for case in results.cases):
+            text = "has stale expectations"
+        elif Verdict.NON_STRICT in verdicts:
+            text = "does not conform strictly"
+        else:
+            text = "conforms as far as it was judged, and --strict wants all cases judged"
+    peer = results.peer if len(results.peer) <= _SHOWN_PEER else f"{results.peer[: _SHOWN_PEER - 3]}..."
+    return Text(f"{text}: {peer}", style)

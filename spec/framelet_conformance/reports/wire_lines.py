@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from framelet import HEADER_SIZE
+from framelet import HEADER_SIZE, escape
 from framelet.registry import FrameType, TypeRange, type_kinds
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _meaning(octet: int, length: int, body: bytes) -> str:
         text = body.decode()
     except UnicodeDecodeError:
         return f"{name}, ill-formed text of {length:,} octets"
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:_TEXT])
+    shown = escape(text[:_TEXT])
     return f'{name} "{shown}"' + (f" ... ({length:,} octets)" if len(text) > _TEXT else "")
 
 

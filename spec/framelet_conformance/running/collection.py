@@ -25,7 +25,7 @@ class Collection:
         """Nothing is collected yet."""
         self.cases: dict[str, Case] = {}
         self.expected: set[str] = set()
-        self.error = ""
+        self.error: str = ""
         self._options = options
 
     @pytest.fixture
@@ -47,6 +47,7 @@ class Collection:
             self.error = f"the suite itself is at fault: ids that stand twice: {twice}"
             items.clear()
             return
+        found = [(item, which) for item, which in found if self._options.slow or not which.thorough]
         try:
             chosen, self.expected = select([which for _, which in found], self._options)
         except SelectionError as error:
@@ -63,6 +64,7 @@ class Collection:
 
 def run_pytest(options: RunOptions, collection: Collection, *more: object) -> None:
     """Have pytest collect the cases of the role and go through them; raises SelectionError."""
+    before = os.environ.get("PYTEST_ADDOPTS")
     os.environ["PYTEST_ADDOPTS"] = ""
     folder = _CASES / options.role
     arguments = [
@@ -82,7 +84,12 @@ def run_pytest(options: RunOptions, collection: Collection, *more: object) -> No
         "-pno:capture",
         *([] if more else ["--collect-only"]),
     ]
-    status = pytest.main(arguments, plugins=[collection, *more])
+    try:
+        status = pytest.main(arguments, plugins=[collection, *more])
+    finally:
+        del os.environ["PYTEST_ADDOPTS"]
+        if before is not None:
+            os.environ["PYTEST_ADDOPTS"] = before
     if status == pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     if status not in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:

@@ -47,11 +47,46 @@ def run_cases(
     Raises SelectionError.  A peer that cannot be tested is a trouble of the results.
     """
     collection = Collection(options)
-    run_pytest(options, collection, _Run(options, collection, make_target, results, watcher))
+    runner = Runner(options, collection, make_target, results)
+    run_pytest(options, collection, _Hooks(collection, runner, results, watcher))
 
 
-class _Run:
-    """The pytest plugin of one run."""
+class _Hooks:
+    """The pytest plugin of one run: hands each case to the runner."""
+
+    def __init__(self, collection: Collection, runner: Runner, results: Results, watcher: Watcher) -> None:
+        self._collection = collection
+        self._runner = runner
+        self._results = results
+        self._watcher = watcher
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> object:
+        """Begin; None lets pytest go on."""
+        if self._collection.error or not self._runner.start(session.items):
+            return True
+        self._watcher.begin(len(session.items))
+        return None
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Nothing is set up: each attempt makes its own ``play``."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> object:
+        """Take the result of a case."""
+        result = self._runner.result(item)
+        result.expected = result.id in self._collection.expected
+        self._results.add(result)
+        self._watcher.case(result)
+        return True
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        """End with a sanity conversation; after an interrupt, by ending what is under way."""
+        self._runner.finish(interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
+
+
+class Runner:
+    """Runs collected cases against one peer, those that may share its time beforehand."""
 
     def __init__(
         self,
@@ -59,68 +94,61 @@ class _Run:
         collection: Collection,
         make_target: Callable[[], UnderTest],
         results: Results,
-        watcher: Watcher,
     ) -> None:
+        """Take what was collected; ``results`` are the caller's to add to, but for facts and trouble."""
         self._options = options
         self._collection = collection
         self._make_target = make_target
         self._results = results
-        self._watcher = watcher
         self._target: UnderTest | None = None
         self._attempts: Attempts | None = None
         self._lock = threading.Lock()
         self._failures = 0
         self._gone = False
         self._pools: list[concurrent.futures.ThreadPoolExecutor] = []
+        self._later: list[pytest.Item] = []
         self._ahead: dict[str, concurrent.futures.Future[CaseResult]] = {}
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> object:
-        """Begin with a sanity conversation, and with what may run ahead; None lets pytest go on."""
-        if self._collection.error:
-            return True
+    @property
+    def untaken(self) -> bool:
+        """Whether cases were begun whose results nobody has taken."""
+        return bool(self._ahead)
+
+    def start(self, items: list[pytest.Item]) -> bool:
+        """Begin with a sanity conversation, and with those of the cases that may run ahead.
+
+        Where it returns False the peer cannot be tested, and the trouble of the results says why.
+        """
         try:
             self._target = self._make_target()
         except CaseEnded as error:
             self._results.trouble = error.reason
-            return True
+            return False
         if not self._sane("before the first case"):
-            return True
-        self._watcher.begin(len(session.items))
+            return False
         self._attempts = Attempts(self._options, self._target)
-        # Those that wait for deadlines wait together, before the others make the machine busy.
-        self._submit(session.items, slow=True)
-        return None
-
-    def _submit(self, items: list[pytest.Item], *, slow: bool) -> None:
-        """Begin cases that may run beside each other."""
         cases = self._collection.cases
-        chosen = [item for item in items if not self._alone(item) and cases[item.nodeid].slow is slow]
-        workers = max(self._options.workers, len(chosen)) if slow else self._options.workers
-        pool = concurrent.futures.ThreadPoolExecutor(min(workers, _MOST_WAITING) or 1)
+        together = [item for item in items if not (cases[item.nodeid].alone or cases[item.nodeid].stops)]
+        # Those that wait for deadlines wait together, before the others make the machine busy.
+        slow = [item for item in together if cases[item.nodeid].slow]
+        self._later = [item for item in together if not cases[item.nodeid].slow]
+        self._submit(slow, max(self._options.workers, len(slow)))
+        return True
+
+    def _submit(self, items: list[pytest.Item], workers: int) -> None:
+        """Begin cases that may run beside each other."""
+        pool = concurrent.futures.ThreadPoolExecutor(min(workers, _MOST_WAITING))
         self._pools.append(pool)
-        for item in chosen:
+        for item in items:
             self._ahead[item.nodeid] = pool.submit(self._run, item)
 
-    def _alone(self, item: pytest.Item) -> bool:
-        which = self._collection.cases[item.nodeid]
-        return which.alone or which.stops
-
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Nothing is set up: each attempt makes its own ``play``."""
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> object:
-        """Take the result of a case that ran ahead, or run it now."""
+    def result(self, item: pytest.Item) -> CaseResult:
+        """The result of a case, which ran ahead or is run now."""
+        if item in self._later:
+            self._submit(self._later, self._options.workers)
+            self._later = []
         future = self._ahead.pop(item.nodeid, None)
-        if future is None and not self._alone(item):
-            self._submit(item.session.items, slow=False)
-            future = self._ahead.pop(item.nodeid)
-        result = self._run(item) if future is None else future.result()
-        result.expected = result.id in self._collection.expected
-        self._results.add(result)
-        self._watcher.case(result)
-        return True
+        return self._run(item) if future is None else future.result()
 
     def _run(self, item: pytest.Item) -> CaseResult:
         """A case, unless the peer is gone."""
@@ -157,14 +185,17 @@ class _Run:
                 break
         return True
 
-    def pytest_sessionfinish(self) -> None:
-        """End with a sanity conversation."""
+    def finish(self, *, interrupted: bool) -> None:
+        """End with a sanity conversation; after an interrupt, by ending what is under way."""
+        if interrupted and self._target is not None:
+            self._gone = True
+            self._target.close()  # which ends cases that wait for it
         for pool in self._pools:
             pool.shutdown(cancel_futures=True)
         results, target = self._results, self._target
         if self._attempts is not None:
             self._attempts.stop()
-            if not self._stopped:
+            if not (interrupted or self._stopped):
                 self._sane("after the last case", tries=_TRIES)
         if target is None:
             return

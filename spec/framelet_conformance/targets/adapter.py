@@ -38,8 +38,8 @@ class Adapter:
         """Take the command; nothing is started yet."""
         assert options.launch is not None  # noqa: S101 - the command line demands it
         self.options = options
-        self.command = options.launch
-        self.repeats = True
+        self.command: str = options.launch
+        self.repeats: bool = True
         self._starting = threading.BoundedSemaphore(2 * (os.cpu_count() or 1))  # what the machine can bear
         self._runs = 0
         self.odd: str | None = None

@@ -58,7 +58,7 @@ class AdapterRun:
         """How many of the scenarios were played; raises CaseEnded."""
         with contextlib.ExitStack() as stack:
             listener = stack.enter_context(socket.create_server((_HOST, 0), backlog=16))
-            if any(step.do in {"write", "serve", "deaf"} for step in self.scenarios[0].steps):
+            if any(step.do in {"write", "serve", "deaf", "sip"} for step in self.scenarios[0].steps):
                 # A small buffer, so that a client notices when it is not read; each socket inherits it.
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
@@ -162,16 +162,14 @@ class AdapterRun:
 
     def _status(self) -> int | None:
         assert self._process is not None  # noqa: S101 - started first
-        return self._process.poll()
+        return launch.status_of(self._process)
 
     def _await_exit(self) -> int | None:
         """The exit status, None where it does not end in time."""
         end = time.monotonic() + self._times.launch
         while (status := self._status()) is None and time.monotonic() < end:
             self._check_output()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                assert self._process is not None  # noqa: S101 - started first
-                self._process.wait(_TICK)
+            time.sleep(_TICK)
         return status
 
     def _check_output(self) -> None:
@@ -226,6 +224,6 @@ class AdapterRun:
         """Leave nothing of it running."""
         if self._process is None:
             return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+        if self._status() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+            self._process.wait()

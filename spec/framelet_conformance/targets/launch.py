@@ -18,9 +18,10 @@ from framelet.registry import STOP_TOKEN_VARIABLE
 from framelet_conformance.verdicts import SetupFailed, Skipped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
+_TICK = 0.01  # seconds between two looks at a process that is to end
 _PLACE = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -51,6 +52,17 @@ def free_port() -> int:
         return port
 
 
+def listens_everywhere(port: object) -> bool:
+    """Whether somebody listens on this port of every address, as far as /proc tells."""
+    sought = {f"{'0' * digits}:{port:04X} {'0' * digits}:0000 0A" for digits in (8, 32)}
+    return any(
+        " ".join(line.split()[1:4]) in sought
+        for path in (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+        if path.exists()
+        for line in path.read_text(encoding="ascii").splitlines()
+    )
+
+
 def memory(session: int) -> int:
     """The data segments of all processes of a session, in octets; raises Skipped where they cannot be read.
 
@@ -68,6 +80,20 @@ def memory(session: int) -> int:
     if not total:
         raise Skipped("needs /proc, to see the peer's memory")
     return total
+
+
+def status_of(process: subprocess.Popen[bytes]) -> int | None:
+    """Its exit status, None while it runs; with its end, all ends that it started.
+
+    That is done before the system gives its number to somebody else's processes.
+    """
+    if process.returncode is None:
+        with contextlib.suppress(ChildProcessError):  # another thread was quicker
+            if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                return None
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return process.poll()
 
 
 class Process:
@@ -101,18 +127,32 @@ class Process:
     @property
     def status(self) -> int | None:
         """The exit status, None while it runs."""
-        return self._process.poll()
+        return status_of(self._process)
 
-    def terminate(self) -> None:
-        """Send it SIGTERM."""
-        self._process.terminate()
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it runs."""
+        if self.status is None:
+            self._process.send_signal(number)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Have it, and all that it started, stand still meanwhile."""
+        self._signal_all(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        if self.status is None:
+            os.killpg(self.pid, number)
 
     def wait(self, seconds: float) -> int | None:
         """Wait for it to end; the exit status, None where it did not."""
-        try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
+        end = time.monotonic() + seconds
+        while (status := self.status) is None and time.monotonic() < end:
+            time.sleep(_TICK)
+        return status
 
     def await_port(self, port: int, seconds: float) -> socket.socket:
         """Wait until it listens; raises SetupFailed where it ends or takes too long.
@@ -144,12 +184,8 @@ class Process:
         """Ask it to end, and make it."""
         if self._output.closed:
             return
-        if self.status is None:
-            self._process.terminate()
-            if self.wait(2.0) is None:
-                self._process.kill()
-                self._process.wait()
-        # Whatever it started in its turn belongs to its process group.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self.send_signal(signal.SIGTERM)
+        if self.wait(2.0) is None:
+            self._signal_all(signal.SIGKILL)
+            self._process.wait()
         self._output.close()

@@ -13,6 +13,7 @@ from framelet_conformance.judging.comparing import first_difference, show_octets
 from framelet_conformance.scenario import RESET, asked
 from framelet_conformance.verdicts import Failed, Verdict
 from framelet_conformance.wire.conversation import Conversation, Silence
+from framelet_conformance.wire.frames import frame
 from framelet_conformance.wire.log import Ending
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from framelet_conformance.judging.judge import CloseRecord
     from framelet_conformance.scenario import Asked, Scenario, Step
     from framelet_conformance.wire.times import Times
+
+
+_SIP = 65_536  # octets read at a time by a server that reads little
 
 
 class ServerEnd(Conversation):
@@ -57,9 +61,11 @@ class ServerEnd(Conversation):
             "write": lambda: self._write(value),
             "maybe": lambda: self._answer_if_asked(value),
             "serve": lambda: self._serve(value),
+            "echo": lambda: self._echo(value),
             "weigh": lambda: self._weigh(value),
             "pause": lambda: self.pause(value * self.times.scale),
             "deaf": lambda: self._stay_deaf(value * self.times.scale),
+            "sip": lambda: self._sip(value * self.times.scale),
             "fin": self.send_fin,
             "rst": self.reset,
         }
@@ -81,6 +87,17 @@ class ServerEnd(Conversation):
             self._read_asked()
             self._write(answer)
 
+    def _echo(self, answer: bytes | None) -> None:
+        """Answer each REQUEST with its own body, or with these octets, those that came at once together."""
+        answers = bytearray()
+        while self._left:
+            body = self._left[0].body
+            self._read_asked()
+            answers += frame(FrameType.REPLY, body) if answer is None else answer
+            if not self._received:
+                self._write(bytes(answers))
+                answers.clear()
+
     def _write(self, data: bytes) -> None:
         """Send without reading; a client that reads nothing either is told from a slow one."""
         if self.send(data, reading=False) < len(data) and self.writable:
@@ -100,6 +117,13 @@ class ServerEnd(Conversation):
     def _stay_deaf(self, seconds: float) -> None:
         time.sleep(seconds)
         self.log.event(f"read nothing for {seconds:.3g} s")
+
+    def _sip(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.ending is Ending.OPEN:
+            self.drink(_SIP)
+            self.drink(_SIP)  # so much that the client's system soon tells it of room
+            time.sleep(seconds / 50)
 
     # What the client sends.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import tempfile
 import threading
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from framelet_conformance.options import RunOptions
     from framelet_conformance.play import Play
     from framelet_conformance.replay import Replay
+    from framelet_conformance.wire.times import Times
 
 _ANSWERS = {
     bytes([octet])
@@ -39,7 +41,7 @@ class Servers:
     def __init__(self, options: RunOptions) -> None:
         """Reach or launch the main server; raises SetupFailed."""
         self.options = options
-        self.times = options.times
+        self.times: Times = options.times
         self._lock = threading.Lock()
         self._locks: dict[Setup, threading.Lock] = {}
         self._launched: dict[Setup, ServerUnderTest] = {}
@@ -50,7 +52,7 @@ class Servers:
         self.odd: str | None = None
         self._templates = launch.places(options.launch or "")
         try:
-            self.main = (
+            self.main: ServerUnderTest = (
                 ServerUnderTest(options.address) if options.address is not None else self._launch(self._plain)
             )
             self.sanity()
@@ -158,8 +160,8 @@ class Servers:
                 judge(conversation, [reply("abc"), pong("end")], "open")
             except Failed as error:
                 speaks = conversation.log.stream("received")[:1] in _ANSWERS
-                if self.odd != "" and speaks and not isinstance(error, Endless):
-                    self.odd = error.reason
+                if speaks and not isinstance(error, Endless):
+                    self.odd = self.odd or error.reason
                     return
                 status = self.main.process.status if self.main.process is not None else None
                 ended = f" (the server ended with status {status})" if status is not None else ""
@@ -210,6 +212,11 @@ class Servers:
         server = self._start(setup)
         with self._lock:
             self._all.append(server)
+        if setup.stop == "local" and launch.listens_everywhere(server.address[1]):
+            raise Skipped(
+                "the launched server listens on all addresses, where the STOP policy local allows nobody: "
+                "have it listen on {host}"
+            )
         return server
 
     def _start(self, setup: Setup) -> ServerUnderTest:
@@ -228,17 +235,20 @@ class Servers:
         with tempfile.NamedTemporaryFile(
             "w", prefix="framelet-token-", delete=False, encoding="utf-8"
         ) as file:
-            file.write(token)
+            file.write(token + "\n")  # as editors leave it; it is no part of the token (REQ-SEC-4)
         self._files.append(Path(file.name))
         return Path(file.name)
 
     def close(self) -> None:
         """End all servers that were launched."""
+        running = [server.process for server in self._all if server.process is not None]
+        for process in running:
+            process.send_signal(signal.SIGTERM)  # all at once, as each may take its time
         for server in self._all:
             for sock in server.spare:
                 sock.close()
-            if server.process is not None:
-                server.process.end()
+        for process in running:
+            process.end()
         for path in self._files:
             path.unlink(missing_ok=True)
 

@@ -6,9 +6,11 @@ anywhere, stop reading, reset.
 
 from __future__ import annotations
 
+import fcntl
 import select
 import socket
 import struct
+import termios
 import time
 from typing import TYPE_CHECKING, Self
 
@@ -40,10 +42,10 @@ class Conversation:
 
     def __init__(self, sock: socket.socket, times: Times, name: str = "") -> None:
         """Take over a connected socket."""
-        self.log = Log(name)
+        self.log: Log = Log(name)
         self.times = times
-        self.ending = Ending.OPEN
-        self.writable = True
+        self.ending: Ending = Ending.OPEN
+        self.writable: bool = True
         self._socket = sock
         self._received = bytearray()
         self._end = time.monotonic() + times.whole
@@ -82,7 +84,7 @@ class Conversation:
                 if not events:
                     break
                 if reading and events & ~select.POLLOUT:
-                    self._read()
+                    self.drink()
                     last = time.monotonic() if self.ending is Ending.OPEN else last
                 continue
             except OSError as error:
@@ -112,8 +114,14 @@ class Conversation:
         """Let time pass, reading what comes."""
         end = time.monotonic() + seconds
         while self._wait(select.POLLIN if self.ending is Ending.OPEN else 0, end) and time.monotonic() < end:
-            self._read()
+            self.drink()
         self.log.event(f"waited {seconds * 1000:.0f} ms")
+
+    @property
+    def unconfirmed(self) -> int:
+        """Octets sent that the peer's system has not confirmed; on a unix socket, that were not read."""
+        found: int = struct.unpack("i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)))[0]
+        return found
 
     # Reading.
 
@@ -149,7 +157,7 @@ class Conversation:
         if not self._wait(select.POLLIN, now + patience):
             self.log.event(f"nothing came for {patience:.3g} s")
             raise Silence
-        self._read()
+        self.drink()
 
     def read_end(self, within: float | None = None) -> Ending:
         """Wait until the peer ends the stream; how it did, SILENCE where it did not.
@@ -202,9 +210,10 @@ class Conversation:
         found = poll.poll(max(0.0, end - time.monotonic()) * 1000)
         return found[0][1] if found else 0
 
-    def _read(self) -> None:
+    def drink(self, most: int = _CHUNK) -> None:
+        """Read what is there, but no more than so many octets."""
         try:
-            data = self._socket.recv(_CHUNK)
+            data = self._socket.recv(most)
         except BlockingIOError:
             return
         except OSError as error:
@@ -225,7 +234,7 @@ class Conversation:
         self.writable = False
         if isinstance(error, BrokenPipeError) and self.ending is Ending.OPEN:
             while self.ending is Ending.OPEN and self._wait(select.POLLIN, time.monotonic()):
-                self._read()
+                self.drink()
         if self.ending is Ending.OPEN:
             self.ending = Ending.RST
             self.log.event("the peer reset the connection (RST)")

@@ -9,6 +9,7 @@ from typing import Any
 
 _JOINED = 1 << 16  # octets up to which what arrives at once is one entry
 _AT_ONCE = 0.001  # seconds
+_MOST_RECEIVED = 1 << 18  # octets kept of what a peer sends, which may be without end; all are counted
 
 
 class Ending(enum.StrEnum):
@@ -49,22 +50,29 @@ class Log:
     def octets(self, way: str, data: bytes) -> None:
         """Note octets that were sent or received; what arrives at once in one direction is joined."""
         now = time.monotonic() - self._start
+        size = len(data)
+        if way == "received":
+            data = data[: max(0, _MOST_RECEIVED - self._offsets[way])]
         last = self.entries[-1] if self.entries else None
         joins = last is not None and last.way == way == "received" and last.size < _JOINED
         if last is not None and joins and now - last.time < _AT_ONCE:
             last.octets += data
-            last.size += len(data)
+            last.size += size
         else:
-            self.entries.append(Entry(now, way, data, "", self._offsets[way], len(data)))
-        self._offsets[way] += len(data)
+            self.entries.append(Entry(now, way, data, "", self._offsets[way], size))
+        self._offsets[way] += size
 
     def event(self, note: str) -> None:
         """Note what happened besides octets."""
         self.entries.append(Entry(time.monotonic() - self._start, "event", note=note))
 
     def stream(self, way: str) -> bytes:
-        """All octets of one direction."""
+        """All octets of one direction that are kept."""
         return b"".join(entry.octets for entry in self.entries if entry.way == way)
+
+    def size(self, way: str) -> int:
+        """How many octets there were in one direction."""
+        return self._offsets[way]
 
     def trim(self, kept: int) -> None:
         """Keep no more than so many octets of each entry."""

@@ -6,11 +6,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from framelet_conformance.expectations import error
 from framelet_conformance.play import case
-from framelet_conformance.scenario import asked
-from framelet_conformance.wire.frames import ERROR, REPLY, frame, header
+from framelet_conformance.scenario import FAILED, Scenario, asked, maybe, read, send
+from framelet_conformance.wire.frames import ERROR, PONG, REPLY, frame, header
 
-from .shapes import ANSWERS, REQUEST, body, exchange, perform, refused
+from .shapes import (
+    ANSWERS,
+    NEXT_PING,
+    NEXT_PONG_OCTETS,
+    REQUEST,
+    body,
+    exchange,
+    perform,
+    refused,
+)
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
@@ -70,6 +80,52 @@ def case_ignorable(play: Play) -> None:
 def case_other_application(play: Play) -> None:
     """All 63 others."""
     perform(play, *(refused(asked("C0", "ab"), frame(octet, "ab")) for octet in range(0xC1, 0x100)))
+
+
+@case(
+    "client.type.unasked-error",
+    "a recoverable ERROR that comes while no answer is awaited is not read over",
+    "REQ-ORDER-7",
+    "REQ-ERROR-12",
+)
+def case_unasked_error(play: Play) -> None:
+    """A client that has sent the PING before it reads on may take the ERROR for the answer to that."""
+    perform(
+        play,
+        Scenario(
+            ask=(REQUEST, NEXT_PING),
+            steps=(read(), send(frame(REPLY, "ba") + frame(ERROR, "400 no")), maybe(NEXT_PONG_OCTETS)),
+            expect=(body(REPLY, "ba"), [FAILED, error(400)]),
+            then="closed",
+            pipeline=False,
+        ),
+    )
+
+
+@case(
+    "client.type.swapped-pongs",
+    "of several PINGs under way each has its own PONG: it closes where they are swapped",
+    "REQ-PING-3",
+    "REQ-ORDER-6",
+)
+def case_swapped_pongs(play: Play) -> None:
+    """The last one first; and the first one twice."""
+    asks = tuple(asked("PING", name) for name in ("first", "second", "third"))
+    pongs = [frame(PONG, ask.body) for ask in asks]
+    perform(
+        play,
+        *(
+            Scenario(
+                ask=asks,
+                steps=(read(3), send(b"".join(pongs[place] for place in places))),
+                expect=tuple(
+                    body(PONG, ask.body) if number < good else FAILED for number, ask in enumerate(asks)
+                ),
+                then="closed",
+            )
+            for places, good in (((2, 1, 0), 0), ((1, 0, 2), 0), ((0, 0, 1), 1), ((0, 2, 1), 1))
+        ),
+    )
 
 
 _KINDS = ("reply", "pong", "hello", "stopped", "application")

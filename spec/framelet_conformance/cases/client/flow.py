@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from framelet_conformance.play import case
-from framelet_conformance.scenario import FAILED, Scenario, Step, asked, read, send
-from framelet_conformance.wire.frames import REPLY, frame
+import pytest
 
-from .shapes import body, perform
+from framelet_conformance.expectations import error
+from framelet_conformance.play import case
+from framelet_conformance.scenario import FAILED, FIN, Scenario, Step, asked, read, send
+from framelet_conformance.wire.frames import ERROR, REPLY, frame
+
+from .shapes import REQUEST, body, perform, taken
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
@@ -58,23 +61,112 @@ def case_slow_server(play: Play) -> None:
 
 
 @case(
-    "client.flow.deaf-server",
-    "it gives up on a server that reads nothing, when its time is over",
-    "REQ-TIME-6",
+    "client.flow.fatal-while-writing",
+    "it heeds a fatal ERROR that comes while it has frames to write, and reports its code",
+    "REQ-FLOW-4",
+    "REQ-ERROR-12",
     slow=True,
 )
-def case_deaf_server(play: Play) -> None:
-    """The client's frames fill all buffers, and no answer comes."""
+def case_fatal_while_writing(play: Play) -> None:
+    """The server reads one frame, says what it has to say, and then reads nothing for a while."""
+    perform(
+        play,
+        Scenario(
+            ask=tuple(asked("REQUEST", _BODY) for _ in range(_COUNT)),
+            steps=(read(), Step("write", frame(ERROR, "500 over")), FIN, Step("deaf", 0.5)),
+            expect=(FAILED,) * _COUNT,
+            then="closed",
+            fatal=500,
+            allowed=_COUNT - 20,
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [
+        pytest.param(
+            reads,
+            marks=case(
+                f"client.flow.{name}",
+                f"it gives up on a server that reads {title}, when its time is over",
+                "REQ-TIME-6",
+                slow=True,
+            ),
+        )
+        for reads, name, title in (
+            ("deaf", "deaf-server", "nothing"),
+            ("sip", "slow-silent-server", "little by little, and answers nothing"),
+        )
+    ],
+)
+def case_deaf_server(play: Play, reads: str) -> None:
+    """The client's frames fill all buffers, and no answer comes.
+
+    One that has given up cannot send the last of them, when the server reads them all at last.
+    """
     timeout = 1.0
     patience = timeout + play.times.grace / play.times.scale
     perform(
         play,
         Scenario(
             ask=tuple(asked("REQUEST", _BODY) for _ in range(_COUNT)),
-            steps=(Step("deaf", patience),),
+            steps=(Step(reads, patience),),
             expect=(FAILED,) * _COUNT,
             then="closed",
+            allowed=_COUNT - 20,
             answer_timeout=timeout * play.times.scale,
+        ),
+    )
+
+
+@case(
+    "client.flow.more-than-65536",
+    "of 65,600 frames in a pipeline each gets its own answer",
+    "REQ-ORDER-6",
+    slow=True,
+)
+def case_more_than_65536(play: Play) -> None:
+    """Answered as they come, each with its own body."""
+    numbers = [f"{number}" for number in range(65_600)]
+    perform(
+        play,
+        Scenario(
+            ask=tuple(asked("REQUEST", number) for number in numbers),
+            steps=(Step("echo"),),
+            expect=tuple(body(REPLY, number) for number in numbers),
+        ),
+    )
+
+
+@case(
+    "client.flow.ignorable-more-than-65536",
+    "65,600 ignorable frames before an answer and after it take nobody's place",
+    "REQ-TYPE-3",
+    "REQ-ORDER-6",
+)
+def case_many_ignorable(play: Play) -> None:
+    """They come at once."""
+    noise = frame(0x80, "i") * 65_600
+    perform(play, taken(REQUEST, noise + frame(REPLY, "ba") + noise, body(REPLY, "ba")))
+
+
+@case(
+    "client.flow.errors-more-than-65536",
+    "of 65,600 frames in a pipeline each is answered by a recoverable ERROR",
+    "REQ-ERROR-12",
+    "REQ-ORDER-6",
+    slow=True,
+)
+def case_many_errors(play: Play) -> None:
+    """The connection goes on."""
+    count = 65_600
+    perform(
+        play,
+        Scenario(
+            ask=(REQUEST,) * count,
+            steps=(Step("echo", frame(ERROR, "450 no")),),
+            expect=(error(450),) * count,
         ),
     )
 
@@ -84,6 +176,7 @@ def case_deaf_server(play: Play) -> None:
     "a thousand answers in segments that end inside frames",
     "REQ-FRAME-4",
     "REQ-ORDER-6",
+    "REQ-ORDER-4",
 )
 def case_long_pipeline(play: Play) -> None:
     """A thousand answers at once, cut at places that are no boundaries."""

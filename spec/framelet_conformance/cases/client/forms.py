@@ -54,6 +54,13 @@ _STOPPEDS = {
 _ERRORS = {
     "no-space": "400",
     "colon": "400: x",
+    "letter": "400x",
+    "hyphen": "400-x",
+    "tab": "400\tx",
+    "wide-space": "400\u00a0x",
+    "digit": "4000",
+    "two-digits": "40 x",
+    "hexadecimal": "4f0 x",
     "five": "40000 x",
     "class-1": "100 x",
     "class-9": "900 x",
@@ -84,18 +91,23 @@ def _forms(kind: str, bodies: dict[str, str], title: str, requirement: str) -> l
         *_forms("error", _ERRORS, "an ERROR of another form", "REQ-ERROR-11"),
         *(
             pytest.param(
-                refused(asked("PING", "x\u20acy"), frame(PONG, text)),
+                refused(asked("PING", ping), frame(PONG, text)),
                 marks=case(
                     f"client.form.pong-{name}", f"it closes at a PONG that differs: {name}", "REQ-PING-3"
                 ),
             )
-            for name, text in (
-                ("empty", ""),
-                ("shorter", "x\u20ac"),
-                ("longer", "x\u20acy "),
-                ("reversed", "y\u20acx"),
-                ("case", "X\u20acy"),
-                ("other", "xxxxx"),
+            for name, ping, text in (
+                ("empty", "x\u20acy", ""),
+                ("shorter", "x\u20acy", "x\u20ac"),
+                ("longer", "x\u20acy", "x\u20acy "),
+                ("reversed", "x\u20acy", "y\u20acx"),
+                ("case", "x\u20acy", "X\u20acy"),
+                ("other", "x\u20acy", "xxxxx"),
+                ("behind-nul", "x\0y", "x\0z"),
+                ("normal-form", "\xe9", "e\u0301"),
+                ("bom", "x", "\ufeffx"),
+                ("not-empty", "", "x"),
+                ("last-octet", "x" * 64, "x" * 63 + "y"),
             )
         ),
     ],
@@ -113,6 +125,7 @@ def case_good_hellos(play: Play) -> None:
         ("65536", "framelet/1 max-body=65536"),
         ("4294967295", "framelet/1 max-body=4294967295"),
         ("70000", "framelet/1 x=~! max-body=70000 frame-timeout-ms=0 idle-timeout-ms=9999999999"),
+        ("70000", "framelet/1 a=b=c== z-=!~ max-body=70000"),
         ("70000", f"framelet/1 {'k' * 32}=1 a-9=b max-body=70000"),
         ("70000", "framelet/1 max-body=70000 x=" + "y" * 994),
     ]
@@ -127,9 +140,10 @@ def case_good_hellos(play: Play) -> None:
 
 @case(
     "client.error.all-recoverable",
-    "it takes each code from 400 to 499 as recoverable",
+    "it takes each code from 400 to 499 as recoverable, and hands it on",
     "REQ-ERROR-10",
     "REQ-ERROR-12",
+    "REQ-ERROR-16",
 )
 def case_recoverable(play: Play) -> None:
     """All hundred, each in place of the answer to one frame."""
@@ -139,7 +153,15 @@ def case_recoverable(play: Play) -> None:
     )
 
 
-@case("client.error.all-fatal", "it takes each code from 500 to 599 as fatal", "REQ-ERROR-10", "REQ-ERROR-12")
+@case(
+    "client.error.all-fatal",
+    "it takes each code from 500 to 599 as fatal, and hands it on",
+    "REQ-ERROR-10",
+    "REQ-ERROR-12",
+    "REQ-ERROR-16",
+)
 def case_fatal(play: Play) -> None:
-    """All hundred, each on a connection of its own."""
+    """All hundred, each on a connection of its own, and with another ERROR behind some."""
     perform(play, *(refused(REQUEST, frame(ERROR, f"{code} 400 x"), fatal=code) for code in range(500, 600)))
+    first = frame(ERROR, "501 x")
+    perform(play, *(refused(REQUEST, first + frame(ERROR, text), fatal=501) for text in ("502 x", "400 x")))

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from framelet_conformance.expectations import error
 from framelet_conformance.play import case
 from framelet_conformance.scenario import FAILED, FIN, Scenario, asked, maybe, read, send
-from framelet_conformance.wire.frames import HELLO, REPLY, SAMPLE, STOPPED, frame, text_of
+from framelet_conformance.wire.frames import ERROR, HELLO, REPLY, SAMPLE, STOPPED, frame, text_of
 
 from .shapes import HELLO_BODY, NEXT_PING, NEXT_PONG, NEXT_PONG_OCTETS, body, echo, exchange, perform
 
@@ -35,7 +36,8 @@ _HELLO = {"type": "HELLO", "parameters": {}}
 )
 def case_sizes(play: Play, sizes: list[int]) -> None:
     """Lengths in which each octet of the field counts."""
-    perform(play, exchange(echo(asked("REQUEST", text_of(size, size))) for size in sizes))
+    for name in ("REQUEST", "D5"):
+        perform(play, exchange(echo(asked(name, text_of(size, size))) for size in sizes))
 
 
 _TEXTS = {
@@ -61,7 +63,11 @@ _TEXTS = {
         pytest.param(
             text,
             marks=case(
-                f"client.sends.text-{name}", f"it sends {title} unchanged", "REQ-FRAME-1", "REQ-TEXT-1"
+                f"client.sends.text-{name}",
+                f"it sends {title} unchanged",
+                "REQ-FRAME-1",
+                "REQ-TEXT-1",
+                "REQ-TEXT-4",
             ),
         )
         for name, (title, text) in _TEXTS.items()
@@ -159,12 +165,40 @@ def case_reserved_types(play: Play) -> None:
 
 
 @case(
+    "client.sends.limit-stays",
+    "a HELLO without max-body leaves the limit of an earlier one in force",
+    "REQ-HELLO-9",
+    "REQ-SIZE-6",
+)
+def case_limit_stays(play: Play) -> None:
+    """The larger REQUEST must not be sent; without any limit it must be."""
+    stated = (asked("HELLO"), frame(HELLO, HELLO_BODY), _HELLO)
+    silent = (asked("HELLO"), frame(HELLO, "framelet/1"), _HELLO)
+    perform(play, _withheld(asked("REQUEST", b"a" * 65_537), stated, silent))
+    perform(play, exchange([silent, echo(asked("REQUEST", b"a" * 65_537))], pipeline=False))
+
+
+@case(
     "client.sends.no-larger-than-announced",
     "it sends no body larger than the max-body of the server's HELLO",
     "REQ-SIZE-6",
 )
 def case_announced(play: Play) -> None:
-    """65,537 octets to a server that takes 65,536; exactly 65,536 pass."""
+    """65,537 octets to a server that takes 65,536; exactly 65,536 pass, and more to one that takes more.
+
+    It is octets that count, the key may stand anywhere, and a refused HELLO changes nothing.
+    """
     hello = (asked("HELLO"), frame(HELLO, HELLO_BODY), _HELLO)
+    refused = (asked("HELLO"), frame(ERROR, "426 no"), error(426))
+    later = (asked("HELLO"), frame(HELLO, f"framelet/1 a=b {HELLO_BODY[11:]}"), _HELLO)
+    wide = asked("REQUEST", "\xe9" * 32_769)  # 65,538 octets
+    large = asked("C0", b"a" * 65_537)
     perform(play, _withheld(asked("REQUEST", b"a" * 65_537), hello))
-    perform(play, exchange([hello, echo(asked("REQUEST", b"a" * 65_536))], pipeline=False))
+    perform(play, _withheld(wide, hello))
+    perform(play, _withheld(large, later))
+    perform(play, _withheld(large, hello, refused))
+    for body_ in (b"a" * 65_536, "\xe9" * 32_768):
+        perform(play, exchange([hello, echo(asked("REQUEST", body_))], pipeline=False))
+    for number in (2**16 + 1, 2**24, 2**31 - 1, 2**31, 2**31 + 1, 2**32 - 1):
+        wider = asked("HELLO"), frame(HELLO, f"framelet/1 max-body={number}"), _HELLO
+        perform(play, exchange([wider, echo(asked("REQUEST", b"a" * 65_537))], pipeline=False))

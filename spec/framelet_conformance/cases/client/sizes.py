@@ -11,7 +11,7 @@ from framelet_conformance.expectations import error
 from framelet_conformance.play import case
 from framelet_conformance.scenario import FAILED, FIN, Scenario, asked, pause, read, send, weigh
 from framelet_conformance.verdicts import Failed, NonStrict
-from framelet_conformance.wire.frames import ERROR, PONG, REPLY, STOPPED, frame, header
+from framelet_conformance.wire.frames import ERROR, HELLO, PONG, REPLY, STOPPED, frame, header
 
 from .shapes import REQUEST, body, perform, refused, taken
 
@@ -33,15 +33,22 @@ if TYPE_CHECKING:
             ("2-to-24", "a REPLY of 2^24 octets", 1 << 24, ()),
             ("2-to-31-minus-one", "a REPLY of 2^31 - 1 octets", (1 << 31) - 1, ()),
             ("2-to-31", "a REPLY of 2^31 octets", 1 << 31, ("REQ-FRAME-2",)),
+            ("2-to-31-plus-one", "a REPLY of 2^31 + 1 octets", (1 << 31) + 1, ("REQ-FRAME-2",)),
             ("2-to-32-minus-one", "a REPLY of 2^32 - 1 octets", (1 << 32) - 1, ("REQ-FRAME-2",)),
         )
     ],
 )
 def case_too_large(play: Play, length: int) -> None:
     """With a maximum of 65,536 octets; for each type that a server may send, the discarded ones too."""
-    types = {"REQUEST": (REPLY, ERROR, 0x80), "C0": (0xC0,), "PING": (PONG,), "STOP": (STOPPED,)}
+    types = {
+        "REQUEST": (REPLY, ERROR, 0x80),
+        "C0": (0xC0,),
+        "PING": (PONG,),
+        "STOP": (STOPPED,),
+        "HELLO": (HELLO,),
+    }
     for name, octets_ in types.items():
-        ask = asked(name, "" if name == "STOP" else "ab")
+        ask = asked(name, "" if name in {"STOP", "HELLO"} else "ab")
         perform(play, *(refused(ask, header(octet, length), max_body=MIN_MAX_BODY) for octet in octets_))
 
 
@@ -95,6 +102,15 @@ def case_error_size(play: Play) -> None:
         refused(REQUEST, frame(ERROR, "400 " + "x" * 1_021)),
         refused(REQUEST, frame(ERROR, "500 " + "x" * 1_021)),
         refused(REQUEST, frame(ERROR, "400 " + "x" * 30_000)),
+    )
+
+
+@case("client.size.stopped", "it closes at a STOPPED of more than 1,024 octets", "REQ-STOP-17")
+def case_stopped_size(play: Play) -> None:
+    """Also where its maximum body size is far above."""
+    ask = asked("STOP", "")
+    perform(
+        play, *(refused(ask, frame(STOPPED, "closed=0 cut=0 a=" + "x" * size)) for size in (1_008, 30_000))
     )
 
 

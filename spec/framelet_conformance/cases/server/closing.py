@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from framelet import ErrorCode
 from framelet_conformance.expectations import error, pong, reply
 from framelet_conformance.judging.judge import judge
 from framelet_conformance.play import case
 from framelet_conformance.verdicts import Failed, Skipped, Verdict
-from framelet_conformance.wire.frames import frame, header, text_of
+from framelet_conformance.wire.frames import ERROR, frame, header, text_of
 from framelet_conformance.wire.log import Ending
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _FAULTS = {
 }
 
 
-def each_fault(name: str, title: str) -> pytest.MarkDecorator:
+def each_fault(name: str, title: str, **more: tuple[bytes, int]) -> pytest.MarkDecorator:
     """Make a function a case for each fault; ``{code}`` in the title stands for its code."""
     return pytest.mark.parametrize(
         ("fault", "code"),
@@ -42,7 +43,7 @@ def each_fault(name: str, title: str) -> pytest.MarkDecorator:
                     "REQ-ERROR-6",
                 ),
             )
-            for kind, (fault, code) in _FAULTS.items()
+            for kind, (fault, code) in (_FAULTS | more).items()
         ],
     )
 
@@ -58,21 +59,23 @@ def case_survives(play: Play, fault: bytes, code: int) -> None:
     strictly_closed(play, "REQ-ERROR-8")
 
 
-def strictly_closed(play: Play, requirement: str) -> None:
+def strictly_closed(play: Play, *requirements: str) -> None:
     """Do not let pass what is elsewhere only non-strict: here the end itself is the question."""
     if play.close_verdict is not Verdict.PASS:
         message = play.remark or f"the connection ended by {play.close} instead of FIN"
-        raise Failed(message, requirement)
+        raise Failed(message, *requirements)
 
 
 @each_fault(
-    "lingers", "behind the ERROR {code} comes FIN, and what the client still sends is read and discarded"
+    "lingers",
+    "behind the ERROR {code} comes FIN, and what the client still sends is read and discarded",
+    peer_error=(frame(ERROR, "400 no"), 400),
 )
 def case_lingers(play: Play, fault: bytes, code: int) -> None:
-    """Frames after the FIN must bring neither answers nor a reset."""
+    """Frames after the FIN must bring neither answers nor a reset, also where the ERROR was the client's."""
     with play.dial() as conversation:
         conversation.send(fault)
-        judge(conversation, [error(code)], "closed", play=play)
+        judge(conversation, [] if code == ErrorCode.ILL_FORMED_TEXT else [error(code)], "closed", play=play)
         strictly_closed(play, "REQ-ERROR-8")
         for _ in range(5):
             conversation.send(frame(1, "late") * 100)
@@ -109,6 +112,29 @@ def case_linger_ends(play: Play) -> None:
                 raise Failed(message)
             conversation.pause(0.05)
             conversation.send(b"x")
+
+
+@case(
+    "closing.linger-lasts",
+    "a client that does not close is lingered for until the linger timeout is over",
+    "REQ-ERROR-8",
+    "REQ-TIME-9",
+    slow=True,
+)
+def case_linger_lasts(play: Play) -> None:
+    """What comes after four fifths of the timeout is still discarded."""
+    timeout = 2.0 * play.times.scale
+    server = play.target.server(linger_timeout=timeout)
+    with play.open(server) as conversation:
+        conversation.send(header(0x00, 0))
+        judge(conversation, [error(501)], "closed", play=play)
+        began = time.monotonic()
+        while time.monotonic() - began < 0.8 * timeout:
+            conversation.send(b"x")
+            taken, waited = still_taken(conversation, 0.02), time.monotonic() - began
+            if not taken and waited < 0.8 * timeout:
+                message = f"it lingered for {waited:.2f} s, and the timeout is {timeout:.2f} s"
+                raise Failed(message)
 
 
 @case("closing.peer-error", "an ERROR from the client ends the connection, without an ERROR", "REQ-ERROR-9")

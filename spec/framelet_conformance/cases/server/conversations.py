@@ -45,7 +45,8 @@ class GeneratedInput(NamedTuple):
 
     def __repr__(self) -> str:
         """Short, for reports."""
-        return f"{self.sent.hex(' ')} cut at {self.cuts}{' FIN' if self.eof else ''}"
+        cuts = f" cut at {', '.join(map(str, self.cuts))}" if self.cuts else ""
+        return f"{self.sent.hex(' ')}{cuts}{' FIN' if self.eof else ''}"
 
 
 _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

@@ -5,11 +5,15 @@ It may begin by STOP or by SIGTERM; who may send STOP is a question of ``stop``.
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from framelet import grammar
 from framelet_conformance.expectations import pong, reply
+from framelet_conformance.judging.comparing import show
 from framelet_conformance.judging.judge import judge
 from framelet_conformance.play import case
 from framelet_conformance.verdicts import Failed, NonStrict, SetupFailed, Skipped, Verdict
@@ -32,7 +36,7 @@ def await_stopped(conversation: Conversation, within: float | None = None) -> di
     except Silence:
         raise Failed("no STOPPED came") from None
     if found is None or found.type != STOPPED:
-        message = f"in place of STOPPED came {found or conversation.ending}"
+        message = f"in place of STOPPED came {show(found)}"
         raise Failed(message)
     parameters = read_stopped(found)
     if conversation.read_end() is Ending.SILENCE:
@@ -45,7 +49,7 @@ def read_stopped(found: Frame) -> dict[str, str]:
     try:
         parameters: dict[str, str] = grammar.parse_body(grammar.StoppedBody, found.body)
     except ValueError:
-        message = f"the body of STOPPED is no stopped-body: {found.body[:100]!r}"
+        message = f"the body of STOPPED is no stopped-body: {show(found)}"
         raise Failed(message, "REQ-STOP-9") from None
     return parameters
 
@@ -68,7 +72,7 @@ def await_pong(conversation: Conversation) -> None:
     """The PONG of the PING that shows that the server has this connection."""
     found = conversation.read_frame()
     if found is None or found.body != b"p":
-        message = f"a PING was answered with {found}"
+        message = f"a PING was answered with {show(found)}"
         raise Failed(message, "REQ-PING-1")
 
 
@@ -79,6 +83,7 @@ def await_pong(conversation: Conversation) -> None:
     "REQ-STOP-7",
     "REQ-STOP-8",
     "REQ-STOP-9",
+    "REQ-DRAIN-1",
     stops=True,
 )
 def case_drains(play: Play) -> None:
@@ -102,13 +107,13 @@ def case_drains(play: Play) -> None:
         conversation.close()
     found = stopper.read_frame()
     if found is None or found.body != b"ba":
-        message = f"the REQUEST before the STOP was answered with {found}"
+        message = f"the REQUEST before the STOP was answered with {show(found)}"
         raise Failed(message, "REQ-STOP-7")
     parameters = await_stopped(stopper)
     play.ended(stopper.ending, Verdict.PASS)
     if (parameters["closed"], parameters["cut"]) != ("3", "0"):
-        message = f"three connections were closed in order, and STOPPED says {parameters}"
-        raise Failed(message, "REQ-STOP-8")
+        message = f"three connections were closed, and STOPPED says {parameters}"
+        raise Failed(message, "REQ-DRAIN-1", "REQ-STOP-8")
     if not refuses(play, server):
         raise Failed("a new connection was served after the drain", "REQ-STOP-6")
 
@@ -163,24 +168,49 @@ def take_answers(conversation: Conversation, text: str, count: int) -> None:
         raise Failed(message, "REQ-STOP-7")
 
 
-@case(
-    "stop.ends-at-its-deadline",
-    "a client that takes none of its answers does not hold up the drain beyond its deadline",
-    "REQ-STOP-12",
-    "REQ-STOP-8",
-    stops=True,
-    slow=True,
+@pytest.mark.parametrize(
+    "reads",
+    [
+        pytest.param(
+            reads,
+            marks=case(
+                name,
+                f"a client that takes {title} does not hold up the drain beyond its deadline",
+                "REQ-STOP-12",
+                "REQ-STOP-8",
+                "REQ-DRAIN-1",
+                stops=True,
+                slow=True,
+            ),
+        )
+        for reads, name, title in (
+            (False, "stop.ends-at-its-deadline", "none of its answers"),
+            (
+                True,
+                "stop.ends-in-spite-of-progress",
+                "its answers slowly, while others leave,",
+            ),
+        )
+    ],
 )
-def case_deadline(play: Play) -> None:
+def case_deadline(play: Play, reads: bool) -> None:  # noqa: FBT001 - a parameter of the case
     """STOPPED says that one was cut off."""
     timeout = 0.8 * play.times.scale
     server = play.target.server(fresh=True, stop="local", drain_timeout=timeout)
     stuck = play.open(server, "stuck", receive_buffer=8_192)
     stuck.send(frame(1, text_of(65_536)) * 200, reading=False, within=play.times.answer / 2)
     stopper = play.open(server, "stopper")
+    guests = [play.open(server, f"guest {number}") for number in range(20 * reads)]
     began = time.monotonic()
     stopper.send(frame(STOP))
-    parameters = await_stopped(stopper, timeout + play.times.grace)
+    latest = began + timeout + play.times.grace
+    while reads and not stopper.waiting and time.monotonic() < latest:
+        stopper.pause(timeout / 40)
+        if guests:
+            guests.pop().close()
+        stopper.send(frame(STOP))  # discarded
+        stuck.drink(1_024)  # so little that no server comes to the end of its answers in time
+    parameters = await_stopped(stopper, max(0.0, latest - time.monotonic()))
     elapsed = time.monotonic() - began
     play.ended(stopper.ending, Verdict.PASS)
     if elapsed < timeout - 0.05:
@@ -188,20 +218,35 @@ def case_deadline(play: Play) -> None:
         raise Failed(message, "REQ-STOP-7")
     if parameters["cut"] != "1":
         message = f"one connection had to be cut off, and STOPPED says {parameters}"
-        raise Failed(message, "REQ-STOP-8")
+        raise Failed(message, "REQ-DRAIN-1", "REQ-STOP-8")
 
 
-@case(
-    "stop.signal",
-    "SIGTERM begins the same drain: what was sent is answered, all are closed, and the process ends well",
-    "REQ-STOP-6",
-    "REQ-STOP-7",
-    stops=True,
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(
+            number,
+            marks=case(
+                name,
+                f"{number.name} begins the same drain: what was sent is answered, all are closed, "
+                "and the process ends well",
+                "REQ-DRAIN-3",
+                "REQ-DRAIN-4",
+                "REQ-STOP-6",
+                "REQ-STOP-7",
+                stops=True,
+            ),
+        )
+        for name, number in (("stop.signal", signal.SIGTERM), ("stop.signal-int", signal.SIGINT))
+    ],
 )
-def case_signal(play: Play) -> None:
+def case_signal(play: Play, number: signal.Signals) -> None:
     """It goes to the process that --launch started; a script must pass it on."""
     if play.options.launch is None:
-        raise Skipped("needs a server that the suite launched (--launch), to send it SIGTERM")
+        message = f"needs a server that the suite launched (--launch), to send it {number.name}"
+        raise Skipped(message)
+    if number == signal.SIGINT and signal.getsignal(number) == signal.SIG_IGN:
+        raise Skipped("the suite was started with SIGINT ignored, and so is what it launches")
     server = play.target.server(fresh=True)
     assert server.process is not None  # noqa: S101 - launched
     idle, inside = (play.open(server, name) for name in ("idle", "inside"))
@@ -210,15 +255,19 @@ def case_signal(play: Play) -> None:
     for conversation in (idle, inside):
         await_pong(conversation)
     busy, text, count = have_answers_wait(play, server)
-    server.process.terminate()
+    server.process.send_signal(number)
     for conversation in (idle, inside):
         ending = conversation.read_end()
         if ending is not Ending.FIN:
-            message = f"SIGTERM ended a connection by {ending}"
-            raise Failed(message, "REQ-STOP-7")
+            message = f"{number.name} ended a connection by {ending}"
+            raise Failed(message, "REQ-DRAIN-3", "REQ-STOP-7")
     if not refuses(play, server):
-        raise Failed("a new connection was served after SIGTERM", "REQ-STOP-6")
-    take_answers(busy, text, count)
+        message = f"a new connection was served after {number.name}"
+        raise Failed(message, "REQ-STOP-6")
+    try:
+        take_answers(busy, text, count)
+    except Failed as error:
+        raise Failed(error.reason, "REQ-DRAIN-3", *error.broken) from None
     play.ended(busy.ending, Verdict.PASS)
     for conversation in (idle, inside, busy):
         conversation.close()
@@ -234,7 +283,101 @@ def see_it_end(play: Play, server: ServerUnderTest) -> None:
     status = server.process.wait(play.times.launch)
     if status is None:
         message = f"its connections are closed, but after {play.times.launch:.3g} s its process still runs"
-        raise Failed(message)
+        raise Failed(message, "REQ-DRAIN-4")
     if status:
         message = f"it drained, but its process ended with status {status}"
         raise NonStrict(message)
+
+
+@case(
+    "stop.lingers-and-ends",
+    "what is sent behind the FIN of a drain is discarded, and the process ends though nobody closes",
+    "REQ-DRAIN-4",
+    "REQ-STATE-1",
+    "REQ-STOP-10",
+    stops=True,
+    slow=True,
+)
+def case_lingers(play: Play) -> None:
+    """Two that were open, one of them with a frame begun, and the one that asks."""
+    linger = 2.0 * play.times.scale
+    server = play.target.server(fresh=True, stop="local", linger_timeout=linger)
+    open_ones = [play.open(server, name) for name in ("idle", "inside", "stopper")]
+    for conversation in open_ones:
+        conversation.send(frame(6, "p"))
+        await_pong(conversation)
+    idle, inside, stopper = open_ones
+    inside.send(frame(1, "late")[:7])
+    inside.pause(play.times.quiet)
+    stopper.send(frame(STOP))
+    await_stopped(stopper)
+    began = time.monotonic()
+    for conversation in (idle, inside):
+        conversation.read_end()
+    for conversation in open_ones:
+        if conversation.ending is not Ending.FIN:
+            message = f"a draining server ended a connection by {conversation.ending}"
+            raise Failed(message, "REQ-STATE-1")
+    while time.monotonic() - began < linger / 4:
+        for conversation in open_ones:
+            conversation.send(frame(1, "late") * 100)
+            conversation.pause(play.times.pause)
+            if not conversation.writable and time.monotonic() - began < linger - 0.05:
+                message = "what was sent behind the FIN of a drain was met with a reset"
+                raise Failed(message, "REQ-STATE-1", "REQ-STOP-10")
+    play.ended(Ending.FIN, Verdict.PASS)
+    if server.process is not None:
+        latest = linger + play.times.grace + play.times.answer
+        if server.process.wait(latest) is None:
+            message = f"the linger timeout of {linger:.3g} s is over, and its process still runs"
+            raise Failed(message, "REQ-DRAIN-4")
+
+
+@case(
+    "stop.counts-to-300",
+    "STOPPED counts 300 connections",
+    "REQ-DRAIN-1",
+    "REQ-STOP-9",
+    stops=True,
+)
+def case_counts_many(play: Play) -> None:
+    """More than eight bits hold."""
+    server = play.target.server(fresh=True, stop="local", max_connections=400)
+    stopper, *others = (play.open(server, f"connection {number}") for number in range(301))
+    for conversation in others:
+        conversation.send(frame(6, "p"))
+    for conversation in others:
+        await_pong(conversation)
+    stopper.send(frame(STOP))
+    for conversation in others:
+        conversation.read_end()
+        conversation.close()
+    parameters = await_stopped(stopper)
+    play.ended(stopper.ending, Verdict.PASS)
+    if (parameters["closed"], parameters["cut"]) != ("300", "0"):
+        message = f"300 connections were closed, and STOPPED says {parameters}"
+        raise Failed(message, "REQ-DRAIN-1")
+
+
+@case(
+    "stop.behind-a-half-close",
+    "a drain answers a client whose stream had ended",
+    "REQ-STOP-7",
+    "REQ-CLOSE-1",
+    stops=True,
+)
+def case_half_closed(play: Play) -> None:
+    """It takes its answer when the drain has begun."""
+    server = play.target.server(fresh=True, stop="local")
+    stopper = play.open(server, "stopper")
+    text = text_of(min(server.max_body or _SMALL, _MUCH // 2))
+    other = play.open(server, "half-closed", receive_buffer=8_192)
+    other.send(frame(1, text) + frame(6, "last"), reading=False)
+    other.send_fin()
+    other.read_more()
+    stopper.send(frame(STOP))
+    stopper.pause(play.times.quiet)
+    judge(other, [reply(text), pong("last")], "closed", play=play)
+    other.close()
+    if await_stopped(stopper)["cut"] != "0":
+        raise Failed("nobody was cut off, and STOPPED says otherwise", "REQ-DRAIN-1")

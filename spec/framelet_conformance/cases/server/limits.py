@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from framelet.limits import MAX_HELLO_BODY, MAX_LENGTH
 from framelet_conformance.expectations import error, pong, reply
 from framelet_conformance.judging.judge import judge
 from framelet_conformance.play import case
@@ -22,24 +23,38 @@ _TYPES = {
     "request": frames.REQUEST,
     "ping": frames.PING,
     "hello": frames.HELLO,
+    "stop": frames.STOP,
     "application": frames.APPLICATION,
     "ignorable": frames.IGNORABLE,
 }
-_LENGTHS = {"plus-one": None, "2-31-less-one": 2**31 - 1, "2-31": 2**31, "2-32-less-one": 2**32 - 1}
+_LENGTHS = {
+    "plus-one": None,
+    "2-31-less-one": 2**31 - 1,
+    "2-31": 2**31,
+    "2-31-plus-one": 2**31 + 1,
+    "2-32-less-one": 2**32 - 1,
+}
 _LARGEST = 1 << 26  # no body above this is sent
 _SMALL = 65_536
 _CONNECTIONS = 32
 
 
-def limited(play: Play, *, small: bool = False, most: int | None = None) -> tuple[ServerUnderTest, int]:
+def limited(play: Play, *, most: int | None = None, **setup: Any) -> tuple[ServerUnderTest, int]:  # noqa: ANN401 - see Setup
     """A server and its maximum body size; raises Skipped where that is unknown or above ``most``."""
-    server = play.target.server(max_body=_SMALL) if small else play.target.server()
+    server = play.target.server(**setup)
     if server.max_body is None:
         raise Skipped("needs to know the maximum body size, and no HELLO stated it")
     if most is not None and server.max_body > most:
         message = f"needs a maximum of at most {most:,} octets, and the server states {server.max_body:,}"
         raise Skipped(message)
     return server, server.max_body
+
+
+def above(maximum: int) -> int:
+    """A length above the maximum body size; raises Skipped where there is none."""
+    if maximum >= MAX_LENGTH:
+        raise Skipped("needs a maximum below 4,294,967,295 octets, which every length states")
+    return maximum + 1
 
 
 @pytest.mark.parametrize(
@@ -64,8 +79,8 @@ def limited(play: Play, *, small: bool = False, most: int | None = None) -> tupl
 )
 def case_header(play: Play, octet: int, length: int | None) -> None:
     """The header alone; the connection stays open from here."""
-    server, maximum = limited(play)
-    length = maximum + 1 if length is None else length
+    server, maximum = limited(play, stop="off" if octet == frames.STOP else None)
+    length = above(maximum) if length is None else length
     if length <= maximum:
         message = f"needs a maximum below {length:,} octets, and the server states {maximum:,}"
         raise Skipped(message)
@@ -94,12 +109,75 @@ def case_header(play: Play, octet: int, length: int | None) -> None:
 )
 def case_at_maximum(play: Play, small: bool) -> None:  # noqa: FBT001 - a parameter of the case
     """Whole bodies, compared octet for octet."""
-    server, maximum = limited(play, small=small, most=_LARGEST)
+    server, maximum = limited(play, most=_LARGEST, max_body=_SMALL if small else None)
     with play.open(server) as conversation:
         for size in (maximum - 1, maximum):
             text = text_of(size)
             conversation.send(frame(frames.REQUEST, text))
             judge(conversation, [reply(text)], "open", play=play)
+
+
+@pytest.mark.parametrize(
+    "maximum",
+    [
+        pytest.param(
+            maximum,
+            marks=case(
+                f"limits.maximum-of-{name}",
+                f"a maximum of {maximum:,} octets is stated, and a header that announces it is not refused",
+                "REQ-HELLO-1",
+                "REQ-SIZE-2",
+                "REQ-FRAME-2",
+            ),
+        )
+        for name, maximum in (
+            ("2-16-plus-one", 2**16 + 1),
+            ("2-31-less-one", 2**31 - 1),
+            ("2-31", 2**31),
+            ("2-32-less-one", 2**32 - 1),
+        )
+    ],
+)
+def case_maximum(play: Play, maximum: int) -> None:
+    """One octet above it is."""
+    server = play.target.server(max_body=maximum)
+    with play.open(server) as conversation:
+        conversation.send(frame(frames.HELLO, "framelet/1"))
+        hello = {"type": "HELLO", "parameters": {"max-body": str(maximum)}}
+        judge(conversation, [hello], "open", play=play)
+        conversation.send(header(frames.REQUEST, maximum) + b"x")
+        conversation.pause(play.times.quiet)
+        conversation.send_fin()
+        judge(conversation, [], "closed", play=play)
+    if maximum < MAX_LENGTH:
+        with play.open(server) as conversation:
+            conversation.send(header(frames.REQUEST, maximum + 1))
+            judge(conversation, [error(503)], "closed", play=play)
+
+
+@case(
+    "limits.lengths",
+    "bodies of lengths around the powers of two are taken whole, served, refused and discarded alike",
+    "REQ-FRAME-2",
+    "REQ-SIZE-1",
+    "REQ-TYPE-3",
+)
+def case_lengths(play: Play) -> None:
+    """One octet to each side of 2^7, 2^8, 2^15 and 2^16, in each type that a client sends."""
+    server = play.target.server(application="none", stop="off")
+    sizes = [size + more for size in (1 << 7, 1 << 8, 1 << 15) for more in (-1, 0, 1)] + [65_535, 65_536]
+    if (server.max_body or 0) > _SMALL:
+        sizes.append(_SMALL + 1)
+    with play.open(server) as conversation:
+        for size in sizes:
+            text = text_of(size)
+            hello = "framelet/1 v=".ljust(size, "x")
+            bodies = {octet: hello if octet == frames.HELLO else text for octet in _TYPES.values()}
+            octets = b"".join(frame(octet, body) for octet, body in bodies.items())
+            conversation.send(octets + frame(frames.PING, f"{size}"))
+            greeted = {"type": "HELLO", "parameters": {}} if size <= MAX_HELLO_BODY else error(422)
+            answers = [reply(text), error(413), greeted, error(403), error(404), pong(f"{size}")]
+            judge(conversation, answers, "open", play=play)
 
 
 @case(
@@ -127,7 +205,7 @@ def case_answered_before(play: Play) -> None:
     """Two good frames and a header, in one segment."""
     server, maximum = limited(play)
     with play.open(server) as conversation:
-        conversation.send(frame(1, "ab") + frame(6, "x") + header(1, maximum + 1))
+        conversation.send(frame(1, "ab") + frame(6, "x") + header(1, above(maximum)))
         judge(conversation, [reply("ab"), pong("x"), error(503)], "closed", play=play)
 
 

@@ -8,7 +8,8 @@ from framelet_conformance.expectations import error, reply
 from framelet_conformance.judging.comparing import show_frame
 from framelet_conformance.judging.judge import judge
 from framelet_conformance.play import case
-from framelet_conformance.verdicts import Failed, Verdict
+from framelet_conformance.targets.launch import listens_everywhere
+from framelet_conformance.verdicts import Failed, Skipped, Verdict
 from framelet_conformance.wire.conversation import Silence
 from framelet_conformance.wire.frames import REPLY, STOP, STOPPED, frame, header
 from framelet_conformance.wire.log import Ending
@@ -71,6 +72,7 @@ def refused(play: Play, server: ServerUnderTest, tokens: list[bytes]) -> None:
     "policy token: the token stops the server",
     "REQ-STOP-1",
     "REQ-STOP-8",
+    "REQ-SEC-4",
     stops=True,
 )
 def case_right_token(play: Play) -> None:
@@ -94,6 +96,8 @@ def case_right_token(play: Play) -> None:
 def case_default(play: Play) -> None:
     """A server launched with no word about STOP."""
     server = play.target.server(fresh=True)
+    if server.process is not None and listens_everywhere(server.address[1]):
+        raise Skipped("the launched server listens on all addresses, where that policy allows nobody")
     with play.open(server) as conversation:
         conversation.send(frame(STOP))
         await_stopped(conversation)

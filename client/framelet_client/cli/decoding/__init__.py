@@ -1,0 +1,1 @@
+"""Streams of frames, taken apart and shown: ``framelet decode`` and ``--trace``."""

@@ -1,0 +1,104 @@
+"""What people are told about an error: what happened, where, why and what to do; and its exit code."""
+
+from __future__ import annotations
+
+import os
+from errno import EACCES, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ENOENT
+from typing import TYPE_CHECKING, NamedTuple
+
+from framelet import (
+    AnswerTimeoutError,
+    ErrorCode,
+    FrameletError,
+    ProtocolError,
+    TlsAddress,
+    UnixAddress,
+    escape,
+)
+from framelet_client.errors import AnswerError, ConnectError, ConnectionLostError, FatalAnswerError
+from framelet_client.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from framelet import Address
+
+_START = "is a server started there? {} starts one"
+_NO_HOST = "there is no such host: HOST comes first, then PORT"
+_UNREACHABLE = "the network leads to no such address: check HOST"
+_ADVICE = {
+    os.strerror(ECONNREFUSED): _START,
+    os.strerror(ENOENT): _START,
+    os.strerror(EACCES): "the permissions of the socket, or of a folder above it, do not allow this user in",
+    os.strerror(EHOSTUNREACH): _UNREACHABLE,
+    os.strerror(ENETUNREACH): _UNREACHABLE,
+    "Name or service not known": _NO_HOST,
+    "No address associated with hostname": _NO_HOST,
+    "Temporary failure in name resolution": "no name server answers: check HOST and the network",
+    "timed out": "nothing answers: check HOST, PORT and firewalls; --connect-timeout SECONDS waits longer",
+    "did not finish the handshake": "it may not speak TLS: check PORT; framelet:// connects without",
+    "does not speak TLS": "framelet:// connects without it",
+    "certificate is not accepted": "--ca-file FILE names whom to trust, --server-name NAME another name",
+    "speaks TLS": "framelets:// connects with TLS",
+    "seems to speak TLS": "framelets:// connects with TLS",
+    "seems to speak": "another program listens there: check PORT",
+    "certificate required": "--cert-file FILE shows the server a certificate",
+}
+"""What to do, by a part of the reason."""
+
+_ADVICE_BY_CODE: dict[int, str] = {
+    ErrorCode.STOP_REFUSED: "where it asks for a token: --token-file FILE, or FRAMELET_STOP_TOKEN; "
+    "see framelet-server --stop",
+}
+
+
+class Explanation(NamedTuple):
+    """What to say, empty where there is nothing, and the exit code."""
+
+    headline: str
+    reason: str
+    advice: str
+    code: ExitCode
+
+    @property
+    def lines(self) -> list[str]:
+        """What there is to say to people."""
+        said = (self.headline, self.reason) if self.headline else (f"framelet: {self.reason}",)
+        return [*said, self.advice] if self.advice else [*said]
+
+    @property
+    def message(self) -> str:
+        """What happened, in one line."""
+        return f"{self.headline}: {self.reason}" if self.headline else self.reason
+
+
+def explain(error: FrameletError, host: str, address: Address) -> Explanation:
+    """Explain an error of a command that talks to ``address``, given as ``host``; raises any other."""
+    headline = f"Couldn't get connection to {host}"
+    if isinstance(error, ConnectError):
+        reason = f"{error.address}: {error.reason}"
+        return Explanation(headline, reason, _advice(error.reason, address), ExitCode.NO_CONNECTION)
+    if isinstance(error, ConnectionLostError):
+        return Explanation(headline, f"{address}: {error}", "", ExitCode.NO_CONNECTION)
+    if isinstance(error, AnswerTimeoutError):
+        advice = "--answer-timeout SECONDS waits longer; if another program listens there: check PORT"
+        return Explanation("", str(error), advice, ExitCode.TIMED_OUT)
+    if isinstance(error, (AnswerError, FatalAnswerError)):
+        advice = _ADVICE_BY_CODE.get(error.code) or _advice(error.text, address)
+        return Explanation("", str(error), advice, ExitCode.ERROR_ANSWERED)
+    if isinstance(error, ProtocolError):
+        reason = f"the server broke the protocol: {escape(str(error))}"
+        return Explanation("", reason, _advice(reason, address), ExitCode.PROTOCOL_ERROR)
+    raise error
+
+
+def _advice(reason: str, address: Address) -> str:
+    for part, advice in _ADVICE.items():
+        if part in reason:
+            return advice.format(_start_command(address))
+    return ""
+
+
+def _start_command(address: Address) -> str:
+    if isinstance(address, UnixAddress):
+        return f"framelet-server --unix {address.path}"
+    tls = " --tls-cert FILE" if isinstance(address, TlsAddress) else ""
+    return f"framelet-server --port {address.port}{tls}"
