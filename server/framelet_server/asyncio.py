@@ -130,7 +130,8 @@ class Server:
     async def wait(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as the server of threads has it
         """Serve until the server has ended, or for ``timeout`` seconds; whether it has ended."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._inner.ended.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._inner.ended.wait()
         return self._inner.ended.is_set()
 
     async def stop(self) -> None:

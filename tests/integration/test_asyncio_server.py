@@ -253,6 +253,25 @@ def test_a_cancelled_stop_cuts_the_drain_short(connect: Connect) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("steps", range(5))
+def test_a_wait_that_is_cancelled_just_as_the_server_ends_is_cancelled(steps: int) -> None:
+    async def main() -> None:
+        server = await serve_in_loop(str.upper, ("127.0.0.1", 0)).start()
+        waiting = asyncio.create_task(server.wait(PATIENCE))
+        await asyncio.sleep(0)
+        server.begin_drain()
+        server.force()
+        while not server._inner.ended.is_set():
+            await asyncio.sleep(0)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        taken = waiting.cancel()
+        await asyncio.wait([waiting])
+        assert waiting.cancelled() == taken
+
+    asyncio.run(main())
+
+
 def test_what_cannot_be_served_is_refused_at_the_start() -> None:
     async def generated(text: str) -> Any:
         yield text

@@ -75,7 +75,8 @@ class Connection:
             self._socket.shutdown(socket.SHUT_WR)
             self.fin_sent = True
             self._server.ended(self)
-            await asyncio.wait_for(self._discard(), self._options.linger_timeout)
+            async with asyncio.timeout(self._options.linger_timeout):
+                await self._discard()
         except (TimeoutError, OSError, asyncio.CancelledError):
             if not self.fin_sent:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -160,7 +161,8 @@ class Connection:
         if reads:
             loop.add_reader(self._socket, settle, alarm, "input")
         try:
-            return await asyncio.wait_for(alarm, None if seconds is None else max(0.0, seconds))
+            async with asyncio.timeout(seconds):
+                return await alarm
         except TimeoutError:
             return "time"
         finally:
@@ -253,7 +255,8 @@ class Connection:
                 room: asyncio.Future[str] = loop.create_future()
                 loop.add_writer(self._socket, settle, room, "room")
                 try:
-                    await asyncio.wait_for(room, self._options.write_timeout)
+                    async with asyncio.timeout(self._options.write_timeout):
+                        await room
                 finally:
                     loop.remove_writer(self._socket)
 

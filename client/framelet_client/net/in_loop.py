@@ -62,7 +62,8 @@ async def _ended(descriptors: list[int], seconds: float) -> list[int]:
         for descriptor in descriptors:
             loop.add_writer(descriptor, ended, descriptor)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(first.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await first.wait()
     finally:
         for descriptor in descriptors:
             loop.remove_writer(descriptor)
