@@ -200,9 +200,10 @@ class Client(Configured):
             source = Texts(texts)
         try:
             while not run.fed or run.held:
+                answers = run.take()
                 if source is not None and not run.fed:
                     await self._feed_batch(opened, run, source)
-                if answers := run.take():
+                if answers:
                     yield answers
                 elif run.held or not run.fed:
                     await run.change()

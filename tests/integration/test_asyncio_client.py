@@ -245,12 +245,13 @@ async def slowly(texts: Iterator[str]) -> AsyncIterator[str]:
         yield text
 
 
+@pytest.mark.parametrize("window", [1, 2, 3, 5, 100])
 @pytest.mark.parametrize("kind", [iter, slowly])
-def test_a_pipeline_beside_other_calls_yields_all_in_order(serve: Serve, kind: Any) -> None:
+def test_a_pipeline_beside_other_calls_yields_all_in_order(serve: Serve, kind: Any, window: int) -> None:
     server = serve(str.upper)
 
     async def main() -> None:
-        async with connect(str(server.address), limits=ClientLimits(window=100)) as client:
+        async with connect(str(server.address), limits=ClientLimits(window=window)) as client:
 
             async def requests() -> None:
                 for number in range(300):
