@@ -25,7 +25,11 @@ ROW = re.compile(
     r"^\| (SIG[^|]+) \| (starting|serving|draining) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE
 )
 CELLS = [
-    pytest.param(sent, state, process, outcome, id=f"{sent}-{state}-{process}".replace(" ", "_"))
+    pytest.param(
+        *(sent, state, process, outcome),
+        id=f"{sent}-{state}-{process}".replace(" ", "_"),
+        marks=[pytest.mark.slow] if "SIGCONT" in sent else [],
+    )
     for sent, state, *outcomes in ROW.findall(DOCUMENT.read_text())
     for process, outcome in zip(PROCESSES, outcomes, strict=True)
 ]

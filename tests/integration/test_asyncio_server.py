@@ -261,8 +261,7 @@ def test_a_wait_that_is_cancelled_just_as_the_server_ends_is_cancelled(steps: in
         await asyncio.sleep(0)
         server.begin_drain()
         server.force()
-        while not server._inner.ended.is_set():
-            await asyncio.sleep(0)
+        await server._inner.ended.wait()
         for _ in range(steps):
             await asyncio.sleep(0)
         taken = waiting.cancel()

@@ -72,7 +72,10 @@ def cut(data: bytes, sizes: int) -> list[bytes]:
     return [data[start : start + sizes] for start in range(0, len(data), sizes)]
 
 
-@pytest.mark.parametrize(("longest", "piece"), [(MOST_OCTETS, 60_000), (300, 7), (60, 1)])
+@pytest.mark.parametrize(
+    ("longest", "piece"),
+    [pytest.param(MOST_OCTETS, 60_000, marks=pytest.mark.slow), (300, 7), (60, 1)],
+)
 @pytest.mark.req("REQ-FRAME-1", "REQ-FRAME-2", "REQ-FRAME-3", "REQ-FRAME-4", "REQ-TEXT-1", "REQ-ERROR-1")
 def test_the_vectors_are_shown_as_the_grammar_reads_them(show: Dissect, longest: int, piece: int) -> None:
     chosen = [item for item in vectors() if len(item[2]) <= longest]

@@ -140,6 +140,7 @@ def ports(
     web.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chapter", MISTAKES)
 def test_mistakes_are_explained(ports: dict[str, str], tmp_path: Path, chapter: str) -> None:
     for command, output in MISTAKES[chapter]:
