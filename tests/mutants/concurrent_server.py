@@ -157,7 +157,8 @@ class Connection:
 
     async def _wait_for_input(self, seconds: float | None, *, reads: bool) -> str:
         loop = asyncio.get_running_loop()
-        self._alarm = alarm = loop.create_future()
+        alarm: asyncio.Future[str] = loop.create_future()
+        self._alarm = alarm
         if reads:
             loop.add_reader(self._socket, settle, alarm, "input")
         try:
