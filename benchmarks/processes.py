@@ -174,7 +174,8 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = N
                 timeout=RUN_TIMEOUT,
             )
     except subprocess.TimeoutExpired:
-        message = f"no end after {RUN_TIMEOUT:g} seconds: {' '.join(map(str, command))}"
+        words = ' '.join(map(str, command)).replace(sys.executable, 'python')
+        message = f"no end after {RUN_TIMEOUT:g} seconds: {words}"
         raise BenchmarkError(message) from None
     if outcome.returncode:
         complaint = outcome.stderr.strip().splitlines() or [f"exit status {outcome.returncode}"]
