@@ -21,6 +21,7 @@ def serve(options: Options) -> None:
     assert not options.delay  # noqa: S101 - one thread owns the socket
     handle = options.handler()
     with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        router.sndhwm = 0  # a ROUTER drops what is above it, and the client would wait for ever
         announce(router.bind_to_random_port("tcp://127.0.0.1"))
         while True:
             client, empty, body = router.recv_multipart()
