@@ -192,7 +192,7 @@ class ConnectionLimits(Limits):
         "octets/second",
         0,
         MAX_LENGTH,
-        purpose="rate that a frame must come with on average after its first 5 seconds; 0: any",
+        purpose="lowest average rate of a frame after its first 5 seconds; 0: none",
         why="the frame timeout is enough until that is raised for large bodies",
     )
     idle_timeout: float = limit(

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _EPILOG = "\b\nExit codes:\n" + table()
+_USE_OF_COMPLETION = """\b
+Use:
+  eval "$(framelet completion bash)"      in ~/.bashrc; zsh likewise
+  framelet completion fish | source       in ~/.config/fish/config.fish
+"""
 _COMPLETE = "_{}_COMPLETE"
 """The variable by which a shell asks a program for completions, as click names it."""
 
@@ -226,15 +231,12 @@ def dissectors() -> ExitCode:
     return ExitCode.SUCCESS
 
 
-@framelet.command(cls=GroupedCommand, short_help="Print the completion script of a shell.")
+@framelet.command(
+    cls=GroupedCommand, epilog=_USE_OF_COMPLETION, short_help="Print the completion script of a shell."
+)
 @click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> ExitCode:
-    r"""Print a script for SHELL that completes commands, options, profiles and paths.
-
-    \b
-    eval "$(framelet completion bash)"      in ~/.bashrc; zsh likewise
-    framelet completion fish | source       in ~/.config/fish/config.fish
-    """
+    """Print a script for SHELL that completes commands, options, profiles and paths."""
     if shell == "bash":  # by default bash splits @NAME at the @, and completes NAME alone
         Output().write_lines(["COMP_WORDBREAKS=${COMP_WORDBREAKS//@}"])
     kind = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}[shell]

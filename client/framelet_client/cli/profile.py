@@ -43,7 +43,7 @@ def profile(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-@profile.command(cls=GroupedCommand)
+@profile.command(cls=GroupedCommand, short_help="Keep a server under NAME.")
 @click.argument("name")
 @functools.partial(with_server, own={"json", "trace"})
 def add(target: Target, name: str) -> ExitCode:

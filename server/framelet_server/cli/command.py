@@ -70,7 +70,7 @@ def _limit_options(command: click.Command) -> click.Command:
     """Give a command one option for each of the server's limits; ServerLimits checks the values."""
     for info in ServerLimits.describe():
         settings: dict[str, Any] = {**info.option_settings(), "type": Quantity(info.kind, info.unit)}
-        group = _LIMIT_GROUPS.get(info.unit, "Limits of counts")
+        group = _LIMIT_GROUPS.get(info.unit, "Other limits")
         command.params.append(ValuedOption([info.option], group=group, **settings))
     return command
 

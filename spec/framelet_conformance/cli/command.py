@@ -52,7 +52,7 @@ def command() -> None:
     """
 
 
-@command.command(cls=GroupedCommand)
+@command.command(cls=GroupedCommand, short_help="Test a server.")
 @click.argument("address", metavar="[HOST:PORT]", required=False)
 @option(
     "--launch",
@@ -110,7 +110,7 @@ def server(
     return run(options, output, make_target, address or launch or "")
 
 
-@command.command(cls=GroupedCommand)
+@command.command(cls=GroupedCommand, short_help="Test a client through its adapter.")
 @option(
     "--launch",
     metavar="COMMAND",
