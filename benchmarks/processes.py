@@ -174,7 +174,7 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = N
                 timeout=RUN_TIMEOUT,
             )
     except subprocess.TimeoutExpired:
-        words = ' '.join(map(str, command)).replace(sys.executable, 'python')
+        words = " ".join(map(str, command)).replace(sys.executable, "python")
         message = f"no end after {RUN_TIMEOUT:g} seconds: {words}"
         raise BenchmarkError(message) from None
     if outcome.returncode:
