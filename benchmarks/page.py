@@ -1,6 +1,6 @@
-"""The pages of figures, written from the results of a run; what people wrote around them stays.
+"""The pages of figures, written from the results of a run; the prose around the figures is kept.
 
-``docs/performance.md`` has what decides; ``benchmarks/ROUNDS.md`` has every row and the spread of its rounds.
+``docs/performance.md`` has the main figures; ``benchmarks/ROUNDS.md`` has every row with all of its rounds.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 PAGE = ROOT / "docs" / "performance.md"
 ROUNDS_PAGE = ROOT / "benchmarks" / "ROUNDS.md"
 MAIN = (SERVERS, QUIET, TLS_GROUP)
-"""The groups that stand on the page itself."""
+"""The groups on the page itself; the others are on the other page."""
 OWN_BESIDE = (LOOP, "asyncio_protocol", "uvloop_protocol")
-"""The peers whose own handlers Framelet's is compared with, row by row."""
+"""The peers that Framelet is compared with in the section on own handlers."""
 SHOWN = 4
-"""Peers that are named in a row in which Framelet is behind."""
+"""Peers that are named in a row in which Framelet is behind, at most."""
 BEGIN, END = "<!-- begin measured -->", "<!-- end measured -->"
 
 
 class PageError(Exception):
-    """The page has not one pair of marks."""
+    """The page does not have exactly one pair of marks."""
 
 
 def regenerated(page: str, results: Results) -> str:
@@ -48,11 +48,11 @@ def regenerated(page: str, results: Results) -> str:
 
 
 def measured_part(results: Results) -> str:
-    """What a run says on the page itself."""
+    """The measured part of the page."""
     shown = [(name, results.groups[name]) for name in MAIN if name in results.groups]
     return sections(
         ("How it was measured", method_section(results)),
-        ("An own handler", own_section(results)),
+        ("Own handler", own_section(results)),
         *((name, group_section(rows, "../benchmarks/results")) for name, rows in shown),
         ("Targets", targets_section(results)),
         ("Where Framelet is behind", losing_section(results)),
@@ -93,13 +93,13 @@ def targets_section(results: Results) -> str:
     words = {True: "met", False: "**missed**", None: "reported"}
     rows = ((v.title, v.what, v.target.bound, v.value, words[v.met]) for v in found)
     head = ("work", "what", "target", "measured (all rounds)", "")
-    note = "Of several rows the one is shown that is furthest from the target."
-    return f"{sum(judged)} of {len(judged)} are met. {note}\n\n{table(head, rows)}"
+    note = "A target for several rows shows the row that is furthest from it."
+    return f"{sum(judged)} of {len(judged)} targets are met. {note}\n\n{table(head, rows)}"
 
 
 def own_section(results: Results) -> str:
     """How Framelet stands with an own handler, in every row of the servers."""
-    head = ("work", "its own reversal", *(PEERS[name].title for name in OWN_BESIDE))
+    head = ("work", "Framelet, reversal", *(PEERS[name].title for name in OWN_BESIDE))
     rows = []
     for row in results.groups.get(SERVERS, ()):
         own = results.by_name.get(own_name(row.name))
@@ -109,8 +109,8 @@ def own_section(results: Results) -> str:
         ratios = [own.times_better(own.values[FRAMELET], other) for other in others]
         rows.append((row.title, *(ratio.text if ratio else "" for ratio in ratios)))
     note = (
-        "Every peer calls the same function, which returns `text.upper()`. How many times as good as each\n"
-        "of them Framelet is; below 1 it is behind."
+        "Every peer calls the same function, which returns `text.upper()`. Each figure says how many times\n"
+        "better Framelet is than the peer of the column; below 1 it is worse."
     )
     return f"{note}\n\n{table(head, rows)}" if rows else "Not measured.\n"
 
@@ -119,9 +119,9 @@ def losing_section(results: Results) -> str:
     """The rows in which a peer is ahead, by how much."""
     rows = list(losing_rows(results))
     if not rows:
-        return "No peer is ahead in any row.\n"
-    head = ("work", "unit", "Framelet", "ahead of it, as multiples of its value")
-    return f"The limit in C is not counted.\n\n{table(head, rows)}"
+        return "No peer is better in any row.\n"
+    head = ("work", "unit", "Framelet", "peers that are better, with their ratio to Framelet")
+    return f"The C limit is left out.\n\n{table(head, rows)}"
 
 
 def losing_rows(results: Results) -> Iterator[tuple[str, str, str, str]]:
@@ -158,9 +158,9 @@ def reference_note(rows: Sequence[Measured]) -> str:
     references = {row.titles.get(row.reference or "") for row in rows} - {None}
     note = "Medians"
     if len(references) == 1:
-        note += f"; in brackets the median of the ratios to {references.pop()} in the same round"
+        note += f", and in brackets the median ratio to {references.pop()} in the same round"
     elif references:
-        note += "; in brackets the median of the ratios to " + " or ".join(sorted(map(str, references)))
+        note += ", and in brackets the median ratio to " + " or ".join(sorted(map(str, references)))
     return note + "."
 
 
@@ -182,18 +182,17 @@ def method_section(results: Results) -> str:
     text = f"""\
 `make bench` measured all of this in one run, which took {method["minutes"]:.0f} minutes on {method["date"]}.
 
-- Servers run on one core ({method["server core"]}), the load generator and the clients on another
-  ({method["load core"]}).
-- All entries of a row, with either handler, take turns: each round measures all of them once. There are
-  {method["rounds"]} rounds (at most 3 for rows that take long) of about {method["seconds"]:g} seconds, after
-  a first one that is not counted.
-- A figure is the median of the rounds. A ratio is made within each round; the figures in brackets after a
-  ratio are the smallest and the largest.
-- Every octet of every reply is compared with what it must be.
+- Servers run on core {method["server core"]}, the load generator and clients on core {method["load core"]}.
+- Each round measures all entries of a row once, with both handlers. There are {method["rounds"]} rounds
+  (at most 3 for rows that take long) of about {method["seconds"]:g} seconds, after a first one that does
+  not count.
+- A figure is the median of the rounds. Ratios are taken within a round; in brackets after a median ratio are
+  the smallest and the largest.
+- Every octet of every reply is compared with the expected one.
 - Texts have 64 octets unless the row says otherwise. Mixed scripts are words of random lengths in eight
   scripts, with one to four octets for each character.
-- All rounds, the rows end to end, by threads and by `busy_poll`, the commands, the codec, the peers and their
-  versions: [benchmarks/ROUNDS.md](../benchmarks/ROUNDS.md).
+- [benchmarks/ROUNDS.md](../benchmarks/ROUNDS.md) has all rounds, the rows end to end, by threads and by
+  `busy_poll`, the commands, the codec, and the peers with their versions.
 
 """
     return text + table(("machine", ""), results.machine.items())
@@ -203,8 +202,8 @@ def peers_section(results: Results) -> str:
     """Versions, and how each client works."""
     text = table(("version", ""), results.versions.items()) + "\n"
     clients = ((peer.title, peer.pipelining, peer.note) for peer in PEERS.values())
-    text += "How each client keeps many requests under way, end to end:\n\n"
-    text += table(("peer", "pipelined by", "what explains its figures"), clients)
+    text += "How each client keeps many requests in flight, end to end:\n\n"
+    text += table(("peer", "pipelined by", "reason for its figures"), clients)
     if results.skipped:
         text += "\nNot measured:\n\n" + table(("peer", "why"), results.skipped.items())
     return text

@@ -1,4 +1,4 @@
-"""What the figures have to reach: each target once, and whether a run met it."""
+"""The targets for the figures, and whether a run met them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from .results import Measured, Results
 
 EVERY_PEER = "every other peer"
-"""The best of them, without the limit."""
+"""The best of the peers, without the C limit."""
 
 ITSELF = None
-"""The target is a value, no ratio."""
+"""The target is a value, not a ratio."""
 
 LINEAR = 4
-"""What an octet of 64 MiB may cost over one of 1 MiB, in a cache; quadratic time would make it 64."""
+"""How much more an octet of 64 MiB may cost than one of 1 MiB, because of caches; quadratic time: 64."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def in_json(function: Callable[..., Any]) -> Callable[[str], str]:
         try:
             fields = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise HandlerError(NOT_JSON, f"the body is no JSON: {error}") from None
+            raise HandlerError(NOT_JSON, f"the body is not JSON: {error}") from None
         if not isinstance(fields, dict):
             raise HandlerError(NOT_JSON, "the body is JSON, but no object")
         try:

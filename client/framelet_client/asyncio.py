@@ -72,7 +72,7 @@ class Client(Configured):
     async def open(self) -> Self:
         """Connect, in the running loop; raises ConnectError, or its TlsError.  To be called once."""
         if self._opened is not None:
-            raise ConnectionStateError("this client was connected before: make another one")
+            raise ConnectionStateError("this client was already connected: create a new one")
         opened = await open_in_loop(self._address, self._tls, self._limits.connect_timeout)
         self._opened = Multiplexer(opened, self._limits)
         return self
@@ -177,9 +177,7 @@ class Client(Configured):
 
     def _multiplexer(self) -> Multiplexer:
         if self._opened is None:
-            raise ConnectionStateError(
-                "this client is not connected: use it in ``async with``, or ``open`` it"
-            )
+            raise ConnectionStateError("this client is not connected: use it in async with, or await open()")
         return self._opened
 
     async def _ask(self, queue: Callable[[ClientConnection], None]) -> Answer:
@@ -249,7 +247,7 @@ class Client(Configured):
 
 
 connect = Client
-"""What ``async with`` reads best with."""
+"""The same class, under a name that reads well in ``async with``."""
 
 
 def _checked(answer: Answer) -> Answer:

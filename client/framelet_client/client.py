@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _BY_PROGRAM = "the program closed it"
 _ORDERLY = (FrameletError, GeneratorExit, type(None))
-"""What a call may end with while the connection's state stays as the engine tells it."""
+"""The ends of a call after which the engine still knows the state of the connection."""
 
 
 class Client(Configured):
@@ -72,7 +72,7 @@ class Client(Configured):
         """
         sock = host if isinstance(host, socket.socket) else None
         if sock is not None and port is not None:
-            raise ConfigurationError("a connected socket has its port: expected one of the two")
+            raise ConfigurationError("a connected socket cannot be combined with a port")
         address = parse_address(host, port) if not isinstance(host, socket.socket) else address_of(host)
         super().__init__(limits, tls, address)
         opened = open_connection(self._address, self._tls, self._limits.connect_timeout, sock)
@@ -194,7 +194,7 @@ class Client(Configured):
         self.close()
 
     def _look(self) -> bool:
-        """See whether the connection has ended while nothing was asked; whether a call may begin."""
+        """Take in what came while no call was under way; returns whether a call may begin."""
         if self._closed is not None or self._engine.is_foreign:
             return False
         call = Call(self._leave)
@@ -235,7 +235,7 @@ class Client(Configured):
                 self._closed = self._closed or f"a call was interrupted ({type(error).__name__})"
             self._closed = self._closed or self._engine.out_of_step
             self._release(call)
-        # ``close`` may have come before the turn was over: then it has left the socket to this call.
+        # ``close`` may have come during the turn: then it left the socket to this call.
         self._release(call)
         failed = isinstance(error, FrameletError) and not isinstance(error, ConnectionStateError)
         if failed and self._closed == _BY_PROGRAM:

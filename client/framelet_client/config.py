@@ -44,6 +44,6 @@ class ClientLimits(ClientConnectionLimits):
         "seconds",
         0.0,
         1.0,
-        purpose="time for which a call stays awake for its answer; 0: none",
+        purpose="time that a call polls for its answer before it sleeps; 0: none",
         why="takes a whole core meanwhile; worth it where round trips count",
     )

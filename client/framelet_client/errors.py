@@ -1,4 +1,4 @@
-"""What can go wrong for a client, beside the errors of the protocol itself.
+"""The errors of a client, in addition to those of the protocol.
 
 All are FrameletErrors.  A call may also raise framelet's AnswerTimeoutError, its ProtocolErrors where the
 server broke the protocol or a text cannot be sent, and its ConnectionStateError where the connection is

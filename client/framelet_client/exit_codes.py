@@ -22,7 +22,7 @@ class ExitCode(enum.IntEnum):
     USAGE = 2, "the command line, or a file that it names, is wrong; nothing was sent"
     NO_CONNECTION = 3, "no connection could be made, or it was lost before the answer"
     TIMED_OUT = 4, "the server did not answer in time"
-    PROTOCOL_ERROR = 5, "the server broke the protocol, or the octets decoded do"
+    PROTOCOL_ERROR = 5, "the server broke the protocol, or the decoded octets do"
     ERROR_ANSWERED = 6, "the server answered ERROR"
     PARTIAL = 7, "some lines or answers are missing or wrong: skipped, answered ERROR, or lost midway"
     INTERRUPTED = 130, "interrupted from the keyboard"

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
-"""Seconds before a connection is tried again, at the most; doubled each time.
+"""Seconds until a connection is tried again, at most; doubled each time.
 
-Each pause is drawn from zero up to that, so that clients of one moment do not come back all at once.
+Each pause is drawn at random from zero up to that, so that many clients do not come back at once.
 """
 
 _ATTEMPTS = 3
-"""How often a request is made where that does no harm."""
+"""How often an idempotent request is made at most."""
 
 _PASSING = (
     ErrorCode.TOO_MANY_CONNECTIONS,
@@ -49,8 +49,8 @@ class Pool(Configured):
         with Pool("127.0.0.1", 6666) as pool:
             pool.request("hello", idempotent=True)  # "olleh"
 
-    A connection is looked at before it is lent: one that its server has ended meanwhile, or that was given
-    back with a call under way, is replaced.  It belongs to the process that made it.
+    A connection is checked before it is lent: one that its server has ended, or that was given back with a
+    call under way, is replaced.  A pool belongs to the process that made it.
     """  # noqa: D400, D415 - the first line introduces the example
 
     def __init__(
@@ -86,8 +86,8 @@ class Pool(Configured):
     def client(self) -> Iterator[Client]:
         """Lend a connection, for ``with``; waits for it up to ``limits.connect_timeout``.
 
-        Raises ConnectError, or its TlsError, where there is none by then, and ConnectionStateError where the
-        pool is closed.
+        Raises ConnectError, or its TlsError, if there is none by then, and ConnectionStateError if the pool
+        is closed.
         """
         client = self._take(time.monotonic() + self._limits.connect_timeout)
         try:
@@ -98,9 +98,9 @@ class Pool(Configured):
     def request(self, text: str, *, idempotent: bool = False) -> str:
         """Ask for the reply to one text; raises as ``client`` and ``Client.request``.
 
-        A request that was not sent is made again on another connection where its own has ended.  One that
-        may have been served already is made again, up to three times in all, only where it is
-        ``idempotent``: where it does no harm to be served twice.
+        A request that was not sent, because its connection had ended, is made again on another one.  A
+        request that may have been served is made again, up to three times in all, only with ``idempotent``:
+        that says that serving it twice does no harm.
         """
         return self._ask(lambda client: client.request(text), idempotent=idempotent)
 
@@ -145,9 +145,9 @@ class Pool(Configured):
             self._closing.wait(_pause(attempt))
 
     def _take(self, deadline: float) -> Client:
-        """A connection to be lent, as good as can be told."""
+        """A connection to be lent: an idle one that is still open, or a new one."""
         if os.getpid() != self._process:
-            message = f"this pool belongs to process {self._process}: make another one in this process"
+            message = f"this pool belongs to process {self._process}: create a new one in this process"
             raise ConnectionStateError(message)
         with self._changed:
             free = self._changed.wait_for(
@@ -165,7 +165,7 @@ class Pool(Configured):
             raise
 
     def _open_one(self) -> Client | None:
-        """An idle connection that is open; the others are done with."""
+        """An idle connection that is open; those that have ended are closed."""
         while True:
             with self._changed:
                 if not self._idle:
@@ -191,14 +191,14 @@ class Pool(Configured):
                     raise
 
     def _give_back(self, client: Client | None) -> None:
-        """Take a connection back; it is closed if it can be of no use to another."""
+        """Take a connection back; close it unless it can be lent again."""
         if os.getpid() != self._process:
             return
         useful = client is not None and client.free
         with self._changed:
             self._lent -= 1
             if useful and not self._closed:
-                self._idle.append(client)  # type: ignore[arg-type]  # it is none otherwise
+                self._idle.append(client)  # type: ignore[arg-type]  # a useful one is not None
                 client = None
             self._changed.notify()
         if client is not None:

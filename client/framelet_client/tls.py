@@ -1,4 +1,4 @@
-"""TLS below the frames of a client: whom it trusts, who it is, and what is said where TLS fails."""
+"""TLS of a client: the authorities it trusts, its own certificate, and the messages when TLS fails."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ _ALERT = re.compile(r"(?:TLSV1[0-9]*|SSLV3)_ALERT_([A-Z_]+)")
 
 
 class ClientTls:
-    """How a client speaks TLS: whom it trusts, and who it is.
+    """How a client speaks TLS: the authorities it trusts, and its own certificate.
 
-    The server's certificate and the name in it are always checked; there is no option against that
-    (REQ-TLS-4).
+    The server's certificate and the name in it are always checked; no option turns that off (REQ-TLS-4).
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class ClientTls:
         try:
             return ClientTlsLayer(self._context, server_name=name)
         except (TypeError, ValueError):
-            message = f"{name!r} can be in no certificate: expected a host name or an IP address"
+            message = f"{name!r} cannot be in a certificate: expected a host name or an IP address"
             raise ConfigurationError(message) from None
 
 

@@ -121,24 +121,24 @@ def _read(text: str) -> tuple[str | None, str, int | None]:
         message = f"{shown!r} has the scheme {scheme}: expected {', '.join(_SCHEMES)} or none"
         raise AddressError(message)
     if secret:
-        message = f"a user or password has no place in an address: expected just {shown!r}"
+        message = f"an address cannot have a user or a password: expected {shown!r}"
         raise AddressError(message)
     if more and more != [""]:
-        message = f"a path has no place in an address: expected just {shown!r}"
+        message = f"an address cannot have a path: expected {shown!r}"
         raise AddressError(message)
     return scheme, *_split(place, shown)
 
 
 def _check_port(port: int) -> None:
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= _MAX_PORT:
-        message = f"{port!r} is no port: expected a number from 0 to {_MAX_PORT}"
+        message = f"{port!r} is not a port: expected a number from 0 to {_MAX_PORT}"
         raise AddressError(message)
 
 
 def parse_port(text: str) -> int:
     """Read a port from 0 to 65535; raises AddressError for anything else."""
     if not (re.fullmatch(_PORT, text) and int(text) <= _MAX_PORT):
-        message = f"{text!r} is no port: expected a number from 0 to {_MAX_PORT}"
+        message = f"{text!r} is not a port: expected a number from 0 to {_MAX_PORT}"
         raise AddressError(message)
     return int(text)
 

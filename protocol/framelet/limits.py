@@ -124,6 +124,18 @@ def limit(  # noqa: PLR0913 - each keyword is one column of the limits table
     return dataclasses.field(default=default, metadata=info)
 
 
+def _max_body(why: str) -> Any:  # noqa: ANN401 - as ``limit``
+    """The field that both ends have, each with its own reason."""
+    return limit(
+        DEFAULT_MAX_BODY,
+        "octets",
+        MIN_MAX_BODY,
+        MAX_LENGTH,
+        purpose="largest body accepted or sent",
+        why=why,
+    )
+
+
 class Limits:
     """The base of all dataclasses of limits: checks each field against its range, describes the fields."""
 
@@ -164,13 +176,8 @@ class Limits:
 class ConnectionLimits(Limits):
     """The limits that the server's end of a connection enforces, on octets and time alone."""
 
-    max_body: int = limit(
-        DEFAULT_MAX_BODY,
-        "octets",
-        MIN_MAX_BODY,
-        MAX_LENGTH,
-        purpose="largest body accepted or sent",
-        why="holds any text a person wrote, and a thousand peers at once still fit in memory",
+    max_body: int = _max_body(
+        "holds any text a person wrote, and a thousand peers at once still fit in memory"
     )
     frame_timeout: float = limit(
         30.0,
@@ -185,7 +192,7 @@ class ConnectionLimits(Limits):
         "octets/second",
         0,
         MAX_LENGTH,
-        purpose="rate that a frame must come with on average after its first 5 seconds; 0: any",
+        purpose="lowest average rate of a frame after its first 5 seconds; 0: none",
         why="the frame timeout is enough until that is raised for large bodies",
     )
     idle_timeout: float = limit(
@@ -210,14 +217,7 @@ class ConnectionLimits(Limits):
 class ClientConnectionLimits(Limits):
     """The limits that the client's end of a connection enforces, on octets and time alone."""
 
-    max_body: int = limit(
-        DEFAULT_MAX_BODY,
-        "octets",
-        MIN_MAX_BODY,
-        MAX_LENGTH,
-        purpose="largest body accepted or sent",
-        why="the default of every server",
-    )
+    max_body: int = _max_body("the default of every server")
     answer_timeout: float = limit(
         60.0,
         "seconds",

@@ -21,14 +21,14 @@ class ServerLimits(ConnectionLimits):
         SHORTEST,
         DAY,
         purpose="time in which a client with answers waiting must take at least one octet",
-        why="a stalled reader is told from a slow one without holding its memory for long",
+        why="tells a stalled reader from a slow one, and frees its memory soon",
     )
     handshake_timeout: float = limit(
         10.0,
         "seconds",
         SHORTEST,
         DAY,
-        purpose="time for what precedes the frames: a PROXY header, the handshake of TLS",
+        purpose="time for everything before the first frame: a PROXY header, the TLS handshake",
         why="several round trips between continents, with a lost packet among them",
     )
     drain_timeout: float = limit(
@@ -36,7 +36,7 @@ class ServerLimits(ConnectionLimits):
         "seconds",
         SHORTEST,
         DAY,
-        purpose="time for a drain, before what is left is cut off",
+        purpose="time for a drain; what is left after it is cut off",
         why="service managers wait 90 seconds before they kill",
     )
     threads: int = limit(
@@ -61,7 +61,7 @@ class ServerLimits(ConnectionLimits):
         1,
         10_000_000,
         purpose="connections at once from one IPv4 address, or one IPv6 network of 64 bits",
-        why="no bound of its own: many clients may share an address behind a relay",
+        why="no bound in addition: many clients may share an address behind a relay",
     )
     max_age: float = limit(
         0.0,
@@ -69,7 +69,7 @@ class ServerLimits(ConnectionLimits):
         0.0,
         365 * DAY,
         purpose="age at which a connection is ended in order, give or take a tenth; 0: never",
-        why="wanted behind balancers alone, so that long connections move to new servers",
+        why="useful only behind load balancers, where long connections then move to new servers",
     )
     backlog: int = limit(
         1_024,
@@ -84,7 +84,7 @@ class ServerLimits(ConnectionLimits):
         "octets",
         1,
         MAX_LENGTH,
-        purpose="answers waiting for one client, above which it is not read any further",
+        purpose="unsent answers of one client, above which the server reads no more from it",
         why="keeps a fast link busy; one answer more than this can be waiting",
     )
     max_memory: int = limit(
@@ -100,7 +100,7 @@ class ServerLimits(ConnectionLimits):
         "answers",
         1,
         1_000_000,
-        purpose="answers that an executor may be making for one client, above which it is not read",
+        purpose="calls of one client in an executor, above which the server reads no more from it",
         why="keeps a pool busy with one client, and its queue short",
     )
     turn_octets: int = limit(
@@ -108,7 +108,7 @@ class ServerLimits(ConnectionLimits):
         "octets",
         1,
         MAX_LENGTH,
-        purpose="input that one connection may have served before others get their turn",
+        purpose="input of one connection that is served before others get their turn",
         why="a few milliseconds of work, so that a busy client does not hold up the rest",
     )
     busy_poll: float = limit(
@@ -116,6 +116,6 @@ class ServerLimits(ConnectionLimits):
         "seconds",
         0.0,
         1.0,
-        purpose="time that a worker stays awake for the next client, where others came within it; 0: none",
+        purpose="time that a worker polls before it sleeps, while clients come that often; 0: none",
         why="twice what it takes to sleep and to be woken; tried less often if no client comes in time",
     )

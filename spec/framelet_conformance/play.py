@@ -59,7 +59,7 @@ class Case:
 
     @classmethod
     def of(cls, item: pytest.Item) -> Case | None:
-        """The case that a collected item is, None where it is none."""
+        """The case that a collected item is, or None."""
         mark = item.get_closest_marker("case")
         if mark is None:
             return None

@@ -62,10 +62,10 @@ class Replay:
                 documents = [json.loads(line) for line in text.splitlines()]
             found: list[Replay] = [cls(**document) for document in documents]
         except (ValueError, TypeError) as error:
-            message = f"{path} is no replay file: {error}"
+            message = f"{path} is not a replay file: {error}"
             raise ValueError(message) from None
         if not found:
-            message = f"{path} is no replay file: it is empty"
+            message = f"{path} is not a replay file: it is empty"
             raise ValueError(message)
         for each in found:
             if each.format != FORMAT:

@@ -139,7 +139,7 @@ class Scenario:
 
     @classmethod
     def of(cls, setup: dict[str, Any], steps: list[Any], expect: list[Any], then: str) -> Scenario:
-        """The scenario of a replay file; raises ValueError, KeyError or TypeError where it is none."""
+        """The scenario of a replay file; raises ValueError, KeyError or TypeError for another file."""
         values = dict(setup)
         values["ask"] = tuple(Asked(item["type"], bytes.fromhex(item["body"])) for item in values["ask"])
         values["skips"] = frozenset(values.get("skips", ()))

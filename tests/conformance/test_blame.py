@@ -47,7 +47,7 @@ def test_an_error_that_comes_without_fin_is_not_said_to_be_missing(suite: Callab
     launch = f"{REFERENCE} [--frame-timeout {{frame_timeout}}] --bug no-fin-behind-fatal --linger-timeout 60"
     found = case_of(suite("server", "--launch", launch, "--only", name), name)
     assert (found["verdict"], found["broken"]) == ("fail", ["REQ-ERROR-8"])
-    assert found["reason"] == "the server did not close its side behind the fatal ERROR"
+    assert found["reason"] == "the server did not close its side after the fatal ERROR"
 
 
 def test_the_greatest_maximum_is_no_fault_of_the_suite(suite: Callable[..., Any]) -> None:

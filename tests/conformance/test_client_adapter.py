@@ -85,11 +85,11 @@ BROKEN = {
     ),
     "prints-no-json": (
         CHANGED + "example.json.dumps = lambda _: 'hello'; example.main()",
-        "line 1 is no object with answer or error or failed: 'hello'",
+        "line 1 is not an object with answer or error or failed: 'hello'",
     ),
     "prints-no-report": (
         CHANGED + "example.report = lambda _: {'answer': 'no hex'}; example.main()",
-        "line 1 is no report on a frame",
+        "line 1 is not a report on a frame",
     ),
     "does-not-end": (CHANGED + "example.main(); import time; time.sleep(600)", "did not end within 3 s"),
 }

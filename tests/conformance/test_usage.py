@@ -26,7 +26,7 @@ Fixture = Any
         (("server", "--list", "--only", "no-such-case"), "matches no case"),
         (("server", "--list", "--exclude", "no-such-case"), "matches no case"),
         (("server", "--list", "--expect-fail", "no-such-case"), "matches no case"),
-        (("server", "--list", "--only", "order.*", "--exclude", "*"), "nothing is selected"),
+        (("server", "--list", "--only", "order.*", "--exclude", "*"), "no case is selected"),
         (("server", "--list", "--only", "@/no/such/file"), "cannot read"),
         (("server", "local host:1"), "error"),
         (("server", "--launch", "serve"), "no {port}"),
@@ -76,7 +76,7 @@ def test_a_file_that_is_no_replay(suite: Fixture, server_address: str, tmp_path:
         path.write_text(text, encoding="utf-8")
         run = suite("server", server_address, "--replay", str(path))
         assert run.status == 2
-        assert "no replay file" in run.errors
+        assert "not a replay file" in run.errors
 
 
 def test_reports(suite: Fixture, server_address: str, tmp_path: Path) -> None:
@@ -131,4 +131,4 @@ def test_strictly_what_was_skipped_was_not_judged(suite: Fixture, server_address
     assert "not judged" in run.output
     strict = suite(*options, "--strict")
     assert strict.status == 1
-    assert "--strict wants all cases judged" in strict.output
+    assert "--strict requires all cases to be judged" in strict.output

@@ -170,7 +170,7 @@ def test_stop_counts_the_connections(framelet: FrameletCommand, scripted_server:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["bogus"], "there is no command 'bogus': expected one of those in --help"),
+        (["bogus"], "unknown command 'bogus': --help lists the commands"),
         (["--bogus"], "No such option"),
         (["send", "--bogus"], "No such option"),
         (
@@ -181,16 +181,16 @@ def test_stop_counts_the_connections(framelet: FrameletCommand, scripted_server:
         (["send", "framelet://a:1", "2", ""], "'framelet://a:1' names port 1, but port 2 is given as well"),
         (["ping", "a:1", "2"], "'a:1' names port 1, but port 2 is given as well (see framelet ping --help)"),
         (["ping", "a", "1", "tcp://u:secret@h"], "Got unexpected extra argument (tcp://h) (see"),
-        (["send", "a", "70000"], "'70000' is no port: expected a number from 0 to 65535"),
-        (["send", "a", "hello"], "'hello' is no port: expected a number from 0 to 65535"),
+        (["send", "a", "70000"], "'70000' is not a port: expected a number from 0 to 65535"),
+        (["send", "a", "hello"], "'hello' is not a port: expected a number from 0 to 65535"),
         (["send", ""], "'' names no host"),
         (["send", "--window", "0"], "Invalid value for '--window': 0 is not in the range"),
-        (["send", "--answer-timeout", "nan"], "Invalid value for '--answer-timeout': nan is no number"),
+        (["send", "--answer-timeout", "nan"], "Invalid value for '--answer-timeout': nan is not a number"),
         (["send", "--max-body", "x"], "Invalid value for '--max-body': 'x' is not a valid integer"),
         (["send", "a", "1", b"\xff"], "PAYLOAD cannot be sent: it is not well-formed text"),
         (["send", "a", "1", "x" * 65_537, "--max-body", "65536"], "PAYLOAD is 65537 octets long"),
         (["ping", "--count", "-1"], "Invalid value for '--count'"),
-        (["ping", "--interval", "nan"], "Invalid value for '--interval': nan is no number"),
+        (["ping", "--interval", "nan"], "Invalid value for '--interval': nan is not a number"),
         (["stop", "--token-file"], "Option '--token-file' requires an argument"),
     ],
 )

@@ -69,7 +69,8 @@ def test_what_it_is_said_to_be_holds(framelet: FrameletCommand) -> None:
     code, _, stderr = decoded(framelet("decode", "--hex", input=b"01 0g"))
     assert code == 2
     assert stderr == (
-        "framelet: error: octet 4 of the input is no hexadecimal digit: b'g' (see framelet decode --help)\n"
+        "framelet: error: octet 4 of the input is not a hexadecimal digit: b'g' "
+        "(see framelet decode --help)\n"
     )
     code, _, stderr = decoded(framelet("decode", input=b"01 000"))
     assert code == 2

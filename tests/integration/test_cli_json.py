@@ -65,10 +65,10 @@ def test_errors_have_the_exit_code(ask: Ask, nobody: int) -> None:
     code, (error,) = ask("send", "127.0.0.1", nobody, "ab")
     assert (code, error["event"], error["exit_code"]) == (3, "error", 3)
     assert error["message"].startswith("Couldn't get connection to 127.0.0.1: framelet://127.0.0.1:")
-    assert error["advice"] == f"is a server started there? framelet-server --port {nobody} starts one"
+    assert error["advice"] == f"is a server running there? framelet-server --port {nobody} starts one"
     code, (error,) = ask("ping", "127.0.0.1", "nonsense")
     assert (code, error["exit_code"]) == (2, 2)
-    assert "'nonsense' is no port" in error["message"]
+    assert "'nonsense' is not a port" in error["message"]
     with Server(("127.0.0.1", 0), stop_policy=StopPolicy.with_token("secret")) as server:
         code, (error,) = ask("stop", server.address)
         assert (code, error["exit_code"], error["code"]) == (6, 6, 403)

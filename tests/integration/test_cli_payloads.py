@@ -64,7 +64,7 @@ def test_the_default_payload_stays_where_nothing_is_piped(
 def test_it_says_what_it_waits_for(framelet: FrameletCommand, address: Address) -> None:
     process = framelet.start("send", address)
     assert process.stderr is not None
-    assert b"read from standard input, to its end; </dev/null gives none" in process.stderr.readline()
+    assert b"end of the PAYLOAD on standard input; </dev/null gives none" in process.stderr.readline()
     assert process.communicate(b"ab", 20) == (b"ba\n", b"")
 
 

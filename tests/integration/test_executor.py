@@ -516,7 +516,7 @@ def test_a_handler_that_never_returns_does_not_keep_the_command(
 
 @pytest.mark.parametrize("text", ["", "process", "thread:0", "process:-1", "thread:x", "fork:2", "process:²"])
 def test_an_executor_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="names no executor: expected thread:N or process:N"):
+    with pytest.raises(ConfigurationError, match="is not an executor: expected thread:N or process:N"):
         make_executor(text)
 
 

@@ -423,7 +423,7 @@ def test_a_wrong_place_for_metrics_costs_one_line_and_status_2(
     status, log = command("--metrics", text).finish()
     assert status == 2
     assert log.count("\n") == 1
-    assert "is no port" in log
+    assert "is not a port" in log
 
 
 def test_without_the_package_the_command_says_the_same_for_one_process_and_for_several(

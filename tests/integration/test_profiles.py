@@ -69,14 +69,14 @@ def test_a_name_stands_for_an_address_and_options(run: Run, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["profile", "add", "a b", "127.0.0.1"], "'a b' is not a name: use letters, digits, - and _"),
+        (["profile", "add", "a b", "127.0.0.1"], "'a b' is not a name for a profile: use letters"),
         (["profile", "add", "a"], "HOST is missing: framelet profile add NAME HOST [PORT]"),
         (
             ["profile", "add", "a", "framelets://h", "--ca-file", "none.pem"],
             "cannot read none.pem: No such file",
         ),
-        (["profile", "use", "a"], "there is no profile 'a'; there is none: add one by framelet profile add"),
-        (["ping", "@a"], "there is no profile 'a'"),
+        (["profile", "use", "a"], "unknown profile 'a': add it with framelet profile add"),
+        (["ping", "@a"], "unknown profile 'a'"),
     ],
 )
 def test_what_cannot_be_used_is_said(run: Run, words: list[str], said: str) -> None:
@@ -92,5 +92,5 @@ def test_a_file_that_is_wrong_is_named(run: Run, tmp_path: Path, content: str) -
     file.parent.mkdir()
     file.write_bytes(content.encode("latin-1"))
     status, shown = run("ping")
-    said = f"{file} is not a configuration file of Framelet: "
+    said = f"{file} is not a valid configuration file: "
     assert (status, said in shown, "Traceback" in shown) == (2, True, False), shown

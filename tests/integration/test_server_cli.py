@@ -201,7 +201,7 @@ def test_a_token_comes_from_a_file_or_the_environment(
         (("--handler", "raising:f"), "RuntimeError: two lines"),
         (("--handler", "leaving:f"), "SystemExit: 0"),
         (("--handle", "0x05=os:fspath"), "expected 0xC0 to 0xFF"),
-        (("--handle", "C0=os:getcwd"), "names no type"),
+        (("--handle", "C0=os:getcwd"), "has no type"),
         (("--stop", "token"), "FRAMELET_STOP_TOKEN"),
         (("--stop", "token", "--stop-token-file", "absent"), "absent"),
         (("--stop", "local", "--stop-token-file", "absent"), "--stop token"),
@@ -233,7 +233,7 @@ def test_a_port_in_use_costs_one_line_and_status_1(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stdout) == (CANNOT_SERVE, "")
     assert ended.stderr == (
         f"framelet-server: error: cannot listen on framelet://127.0.0.1:{port}: Address already in use; "
-        "another server or program has it: stop that, or take another\n"
+        "another program uses it: stop that program, or use another address\n"
     )
 
 

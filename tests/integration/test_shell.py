@@ -87,7 +87,7 @@ def test_lines_are_requests_and_commands_are_not(start: Callable[..., Shell], tm
         shell.type(b"/send 0xC0 abc\r", "ABC\n")
         shell.type(b"/send 0xC1 abc\r", "ERROR 404: ")
         shell.type(b"/send 7 abc\r", "'7' is not an application type: use 0xC0 to 0xFF")
-        shell.type(b"/nothing\r", "/nothing is none of /ping, ")
+        shell.type(b"/nothing\r", "unknown command /nothing: expected one of /ping, ")
         shell.type(b"/bench --count nine\r", "'nine' is not a valid integer")
         shell.type(b"/help\r", "/quit")
         shell.type(b"not sent\x03", "not sent")
@@ -109,7 +109,7 @@ def test_it_stays_connected_while_nobody_types_and_connects_again(start: Callabl
         shell.type(b"ab\r", "ba\n")
         assert server.metrics().connections == 1
     with Server(str(address), limits=limits):
-        shell.type(b"abc\r", f"connected again to {address}\ncba\n")
+        shell.type(b"abc\r", f"reconnected to {address}\ncba\n")
         assert shell.leave() == 0
 
 
@@ -118,4 +118,4 @@ def test_without_a_terminal_it_says_what_to_use() -> None:
         asked = [sys.executable, "-m", "framelet_client", str(server.address)]
         ended = subprocess.run(asked, check=False, input=b"x\n", capture_output=True, timeout=20)
     assert (ended.returncode, ended.stdout) == (2, b"")
-    assert b"the shell needs a terminal; send HOST PORT - takes lines" in ended.stderr
+    assert b"the shell needs a terminal: framelet send HOST PORT - reads" in ended.stderr

@@ -74,9 +74,9 @@ NO_PORTS: list[Any] = [-1, 65_536, 10**30, True, False, 1.0, "80", b"80"]
 
 @pytest.mark.parametrize("port", NO_PORTS)
 def test_a_port_is_a_number_in_its_range(port: Any) -> None:
-    with pytest.raises(AddressError, match="is no port: expected a number from 0 to 65535"):
+    with pytest.raises(AddressError, match="is not a port: expected a number from 0 to 65535"):
         parse_address("localhost", port)
-    with pytest.raises(AddressError, match="is no port: expected a number from 0 to 65535"):
+    with pytest.raises(AddressError, match="is not a port: expected a number from 0 to 65535"):
         parse_address(("localhost", port))
 
 
@@ -150,11 +150,11 @@ def test_an_address_says_everything_or_not(text: str, *, names: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("framelet://me:secret@host:1", "no place in an address: expected just 'framelet://host:1'"),
-        ("me@host", "no place in an address: expected just 'host'"),
+        ("framelet://me:secret@host:1", "cannot have a user or a password: expected 'framelet://host:1'"),
+        ("me@host", "cannot have a user or a password: expected 'host'"),
         ("/run/x", "for a unix socket expected 'unix:/run/x'"),
         ("HTTPS://host/path", "'https://host' has the scheme https"),
-        ("host/a/b", "a path has no place in an address: expected just 'host'"),
+        ("host/a/b", "an address cannot have a path: expected 'host'"),
     ],
 )
 def test_what_is_too_much_is_explained_and_no_secret_shown(text: str, words: str) -> None:

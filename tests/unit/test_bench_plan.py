@@ -112,5 +112,5 @@ def test_sizes() -> None:
     assert parse_sizes("64") == (64,)
     assert parse_sizes("0,16,1024") == (0, 16, 1024)
     for text in ("", "a", "1,", "-1", "1-5", "1.5", "²", "1, 2"):
-        with pytest.raises(ValueError, match="names no size: expected octets"):
+        with pytest.raises(ValueError, match="is not a size: expected octets"):
             parse_sizes(text)

@@ -129,7 +129,7 @@ def test_the_remarks_are_those_that_apply() -> None:
     *_, rate, limit = table("A", PLAN, bad)
     assert rate == "the rate of 100 requests/s was not reached: it was 50.0; 50 requests due and never sent"
     assert limit.startswith(
-        "the load generator itself was a limit: at work 97% of the time, on 95% of a core"
+        "the load generator may be the bottleneck: busy 97% of the time, on 95% of a core"
     )
     assert record("A", PLAN, good)["rate_reached"] is True
     assert record("A", PLAN, good)["generator_is_a_limit"] is False

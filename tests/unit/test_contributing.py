@@ -9,7 +9,7 @@ import pytest
 from tests.unit.test_rooms import ALL, OURS, ROOMS, ROOT, modules, room
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-WALKS = ("The way of a REQUEST", "The way of a STOP")
+WALKS = ("The path of a REQUEST", "The path of a STOP")
 
 
 def section(title: str) -> str:

@@ -62,7 +62,7 @@ def open_all(plan: Plan, count: int) -> list[LoadConnection]:
     def connect() -> OpenedConnection:
         return open_connection(address, tls, plan.limits.connect_timeout)
 
-    # The first one alone: if there is no server, one attempt is enough to find out.
+    # One first: without a server, one failed attempt is enough.
     opened = [connect()]
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         futures = [pool.submit(connect) for _ in range(count - 1)]

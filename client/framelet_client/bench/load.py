@@ -2,7 +2,7 @@
 
 A closed loop sends the next request when a reply makes room for it, and measures from then.  An open loop
 sends by a schedule that no reply can hold up, and measures from the time at which the request was due.  So
-the wait of requests that queue behind a stalled one is measured too (no coordinated omission).
+the time that requests wait while the server stalls is measured too (no coordinated omission).
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Request(NamedTuple):
             min(len(expected), len(reply)),
         )
         shown = [escape(text[place : place + _SNIPPET]) for text in (expected, reply)]
-        return f"from character {place} on it was {shown[1]!r} in the place of {shown[0]!r}"
+        return f"{shown[1]!r} instead of {shown[0]!r} from character {place} on"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +164,6 @@ def parse_sizes(text: str) -> tuple[int, ...]:
     """Sizes in octets, separated by commas; raises ValueError."""
     parts = [without_unit(part, "octets") for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() for part in parts):
-        message = f"{text!r} names no size: expected octets, as in 64 or 16,64,1k"
+        message = f"{text!r} is not a size: expected octets, as in 64 or 16,64,1k"
         raise ValueError(message)
     return tuple(map(int, parts))

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9, 99.99)
 BUSY = 0.9
-"""Share of the time at work from which the report calls the load generator the limit."""
+"""Share of busy time from which the report names the load generator as a bottleneck."""
 
-WRONG_HINT = "for a server with another handler there are --expect echo and --expect any"
-"""What to do if the replies are right after all."""
+WRONG_HINT = "for a server with another handler use --expect echo or --expect any"
+"""What to do if the server is not wrong, but has another handler."""
 
 _REACHED = 0.99  # share of the rate from which it counts as reached
 
@@ -106,7 +106,7 @@ def table(address: str, plan: Plan, stats: LoadStats) -> list[str]:
 
 
 def _remarks(plan: Plan, stats: LoadStats) -> Iterator[str]:
-    """What has to be known to read the numbers."""
+    """Remarks that are needed to interpret the numbers."""
     if plan.rate is not None and stats.sent:
         share = stats.late / stats.sent
         yield f"{share:.1%} of the requests ({stats.late:,}) were sent more than {LATE * 1000:g} ms late"
@@ -115,8 +115,8 @@ def _remarks(plan: Plan, stats: LoadStats) -> Iterator[str]:
         yield f"the rate of {plan.rate:,g} requests/s was not reached: it was {rate_of(stats):,.1f}{unsent}"
     if is_limited(stats):
         yield (
-            f"the load generator itself was a limit: at work {max(stats.busy):.0%} of the time, "
-            f"on {max(stats.cpu):.0%} of a core; more --processes may show more of the server"
+            f"the load generator may be the bottleneck: busy {max(stats.busy):.0%} of the time, "
+            f"on {max(stats.cpu):.0%} of a core; more --processes may show a faster server"
         )
     if stats.interrupted:
         yield f"interrupted, with {_many(stats.abandoned, 'request')} in flight"

@@ -46,7 +46,7 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Interruption:
-    """The number of the signal that has come, or 0; another one does as usual."""
+    """The number of the signal that has come, or 0; a second signal has its default effect."""
 
     def __init__(self) -> None:
         self.number = 0

@@ -55,14 +55,14 @@ Examples:
     "--window",
     type=limit_range(_WINDOW),
     metavar="FRAMES",
-    help="Requests in flight on each connection; with --rate the most there may be.  "
+    help="Requests in flight on each connection, or with --rate at most that many.  "
     f"[default: 1; {_WINDOW.default} with --rate]",
 )
 @option(
     "--rate",
     type=NumberRange(0.001, 10_000_000),
     metavar="NUMBER",
-    help="Send so many requests a second in all, on schedule (open loop).  [default: as replies come]",
+    help="Requests to send a second, in all and on schedule (open loop).  [default: closed loop]",
 )
 @option(
     "--size", default="64", metavar="OCTETS[,...]", show_default=True, help="Sizes of the texts, in turn."
@@ -72,14 +72,14 @@ Examples:
     type=click.Choice(["ascii", "mixed"]),
     default="ascii",
     show_default=True,
-    help="Characters of the texts; mixed: of one to four octets.",
+    help="Characters of the texts; mixed: one to four octets each.",
 )
 @option(
     "--expect",
     type=click.Choice(["reverse", "echo", "any"]),
     default="reverse",
     show_default=True,
-    help="What each reply has to be; any: replies are not compared.",
+    help="What each reply must be; any: replies are not compared.",
 )
 @option(
     "--duration",
@@ -112,7 +112,7 @@ Examples:
     "sheet",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write a row for each second: how many were answered, and how fast; times in seconds.",
+    help="Write a row for each second: requests answered, and latency in seconds.",
 )
 @option(
     "--plot",
@@ -156,7 +156,7 @@ def _plan(  # noqa: PLR0913 - each keyword is one option
     from framelet_client.bench.plan import Plan, parse_sizes  # noqa: PLC0415 - other commands do not wait for it
 
     if duration is not None and count is not None:
-        raise usage_error("--duration and --count exclude each other")
+        raise usage_error("--duration cannot be combined with --count")
     if processes > connections:
         message = f"--processes {processes} is more than --connections {connections}: each needs one"
         raise usage_error(message)
@@ -202,7 +202,7 @@ def _measure(target: Target, plan: Plan) -> LoadStats | None:
 def _report(
     target: Target, plan: Plan, stats: LoadStats, sheet: Path | None, picture: Path | None
 ) -> ExitCode:
-    """Report the results in every form that is asked for, and end by SIGTERM where that has come."""
+    """Report the results in every form that is asked for, and end by SIGTERM if that has come."""
     from framelet_client.bench import report as bench_report  # noqa: PLC0415 - other commands do not wait for it
 
     address = str(target.address)
@@ -239,18 +239,18 @@ def _files(
 
 
 def _check_picture(file: Path) -> None:
-    """Refuse a picture that cannot be drawn before the measurement, which may take an hour."""
+    """Refuse a picture that cannot be drawn, before a measurement that may take an hour."""
     with importing_extra("plot", "matplotlib", "--plot needs"):
         from framelet_client.bench.plot import formats  # noqa: PLC0415 - needs matplotlib
 
     if file.suffix.removeprefix(".").lower() not in formats():
-        message = f"--plot {file} does not end as a picture does: expected one of {', '.join(formats())}"
+        message = f"--plot: unsupported extension {file.suffix!r}: expected one of {', '.join(formats())}"
         raise usage_error(message)
     _check_writable("--plot", file)
 
 
 def _check_writable(name: str, file: Path | None) -> None:
-    """Likewise for one that cannot be written."""
+    """Refuse a file that cannot be written, before the measurement."""
     if file and not os.access(file if file.exists() else file.parent, os.W_OK):
         message = f"{name} {file} cannot be written"
         raise usage_error(message)
@@ -263,6 +263,6 @@ def _allow_descriptors(connections: int) -> None:
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
     if hard != resource.RLIM_INFINITY and hard < wanted:
-        message = f"--connections {connections} are more than the system's {hard} descriptors: see ulimit -n"
+        message = f"--connections {connections} needs {wanted} descriptors, {hard} are allowed: see ulimit -n"
         raise usage_error(message)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -32,31 +32,36 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _EPILOG = "\b\nExit codes:\n" + table()
+_USE_OF_COMPLETION = """\b
+Use:
+  eval "$(framelet completion bash)"      in ~/.bashrc; zsh likewise
+  framelet completion fish | source       in ~/.config/fish/config.fish
+"""
 _COMPLETE = "_{}_COMPLETE"
-"""The variable by which a shell's completion asks a program, as click has it."""
+"""The variable by which a shell asks a program for completions, as click names it."""
 
 _EXTRA = "unexpected extra argument"
-_SEND = "one text is sent by framelet send HOST PORT PAYLOAD"
+_SEND = "to send one text: framelet send HOST PORT PAYLOAD"
 _HINTS = (
     ("framelet send", _EXTRA, ": a PAYLOAD of several words goes in quotes"),
     ("framelet shell", _EXTRA, f": {_SEND}"),
-    ("framelet shell", "is no port", f"; {_SEND}"),
+    ("framelet shell", "is not a port", f"; {_SEND}"),
     ("framelet profile", "No such command", f": expected one of {', '.join(profile.commands)}"),
 )
 """What to do, by the command and a part of the message."""
 
 _SECTIONS = {
-    "Talk to a server": ("send", "shell", "ping", "hello", "stop", "bench"),
-    "Look into streams": ("decode", "dissectors"),
+    "Use a server": ("send", "shell", "ping", "hello", "stop", "bench"),
+    "Inspect streams": ("decode", "dissectors"),
     "Set up": ("profile", "completion"),
 }
 
 
 class _Group(click.Group):
-    """Ends in its own way where click has another one."""
+    """Changes how click ends: on a closed output, an unknown command, and Ctrl-C."""
 
     def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as click has it
-        """Raise OutputError where the help cannot be written: click writes it, and keeps what fails."""
+        """Raise OutputError if the help cannot be written."""
         try:
             return super().main(*args, **options)
         except SystemExit:  # click's own end for a reader that has left, or after a completion
@@ -70,21 +75,21 @@ class _Group(click.Group):
                 raise
             with Path(os.devnull).open(
                 "wb"
-            ) as nowhere:  # for what is kept, which would fail again at the exit
+            ) as nowhere:  # for what click keeps: writing it at the exit would fail again
                 os.dup2(nowhere.fileno(), sys.stdout.fileno())
             raise OutputError.of(error) from error
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Take an address in the place of a command for the shell's; say what was expected otherwise."""
+        """Take an address instead of a command as the shell's; raise click.UsageError for anything else."""
         if args[0] not in self.commands and ":" in args[0]:
             return "shell", self.commands["shell"], args
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError:
             message = (
-                f"there is no command {args[0]!r}: expected one of those in --help, "
+                f"unknown command {args[0]!r}: --help lists the commands, "
                 "as in framelet send HOST PORT PAYLOAD; framelet-server starts a server"
             )
             raise click.UsageError(message, ctx) from None
@@ -98,7 +103,7 @@ class _Group(click.Group):
                 formatter.write_dl([(name, self.commands[name].get_short_help_str(width)) for name in names])
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
-        """End without output when interrupted, where click would write an empty line."""
+        """End without output on Ctrl-C: click would write an empty line."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -127,26 +132,26 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _words(error: click.ClickException, path: str) -> str:
-    """What is wrong with the command line, and what to do about arguments that are not understood."""
+    """What is wrong with the command line, and what to do about it."""
     words = " ".join(error.format_message().split()).rstrip(".")
     if isinstance(error, click.NoSuchOption):
         return _words_of_option(error, words, "framelet send" if path == "framelet" else path, path)
-    if path == "framelet stop" and _EXTRA in words:  # it may be the token, which is never part of a message
-        return "a token is no argument: it is read from --token-file FILE or FRAMELET_STOP_TOKEN"
+    if path == "framelet stop" and _EXTRA in words:  # it may be the token, which no message may show
+        return "a token is not an argument: give it by --token-file FILE or FRAMELET_STOP_TOKEN"
     return words + next((hint for where, what, hint in _HINTS if where == path and what in words), "")
 
 
 def _words_of_option(error: click.NoSuchOption, words: str, command: str, path: str) -> str:
-    """The same about an option that there is not; ``command`` is one that there is."""
+    """As ``_words``, for an unknown option; ``command`` is the command to show in the example."""
     name = error.option_name
     if name in ("--host", "--port", "-p"):
-        return f"{words}: HOST and PORT are no options, as in {command} HOST PORT"
+        return f"{words}: HOST and PORT are arguments, not options, as in {command} HOST PORT"
     if path == "framelet" and any(
         name in option.opts for each in framelet.commands.values() for option in each.params
     ):
-        return f"{name} goes behind the command, as in {command} {name}"
+        return f"{name} goes after the command, as in {command} {name}"
     if command == "framelet send" and not error.possibilities:
-        return f"{words}: a PAYLOAD that begins with a dash goes behind --"
+        return f"{words}: a PAYLOAD that begins with a dash goes after --"
     return words
 
 
@@ -159,11 +164,11 @@ def _words_of_option(error: click.NoSuchOption, words: str, command: str, path: 
 @click.version_option(None, "-V", "--version", package_name="framelet", message="%(prog)s %(version)s")
 @click.pass_context
 def framelet(context: click.Context) -> None:
-    """Send texts to a Framelet server, measure it, look after it, and look into its streams.
+    """Send texts to a Framelet server, measure it, stop it, and show the frames of recorded streams.
 
     HOST is a name or address, with or without http://, tcp:// or framelet:// and a port, or unix:PATH;
-    behind framelets:// it speaks TLS.  @NAME is what "profile add NAME" has kept.  The default of HOST is
-    the variable FRAMELET_ADDRESS, and that of an option, as --ca-file, one like FRAMELET_CA_FILE.
+    framelets:// connects with TLS.  @NAME is a profile, kept by "profile add NAME".  The environment has
+    defaults: FRAMELET_ADDRESS for HOST, and a variable for each option, as FRAMELET_CA_FILE for --ca-file.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
@@ -181,7 +186,7 @@ def hello(target: Target) -> ExitCode:
 
 @framelet.command(cls=GroupedCommand, short_help="Show the frames of a recorded stream.")
 @click.argument("file", type=click.Path(), default="-")
-@option("--hex/--binary", "hexadecimal", default=None, help="What FILE holds; else it is looked at.")
+@option("--hex/--binary", "hexadecimal", default=None, help="What FILE holds.  [default: detected]")
 @option("--full", is_flag=True, help="Show bodies in full.")
 @limit_option(LIMITS["max_body"])
 @json_option
@@ -208,13 +213,13 @@ def decode(file: str, *, hexadecimal: bool | None, full: bool, max_body: int, as
 def shell(target: Target) -> ExitCode:
     """Talk to the server at HOST and PORT, line by line; "framelet HOST:PORT" is short for it."""
     with importing_extra("cli", "prompt_toolkit", "the shell needs"):
-        from .shell import run as converse  # noqa: PLC0415 - of all commands this one alone needs it
+        from .shell import run as converse  # noqa: PLC0415 - no other command needs prompt_toolkit
     return converse(target)
 
 
-@framelet.command(cls=GroupedCommand, short_help="Say where those for Wireshark and Kaitai are.")
+@framelet.command(cls=GroupedCommand, short_help="Show where the Wireshark and Kaitai files are.")
 def dissectors() -> ExitCode:
-    """Say where the dissector for Wireshark and the grammar for Kaitai Struct are, and how to use them."""
+    """Show where the dissector for Wireshark and the grammar for Kaitai Struct are, and how to use them."""
     installed = Path(framelet_client.__file__).parent / "data"
     folder = installed if installed.exists() else installed.parents[2] / "spec"
     Output().write_lines(
@@ -226,16 +231,13 @@ def dissectors() -> ExitCode:
     return ExitCode.SUCCESS
 
 
-@framelet.command(cls=GroupedCommand, short_help="Print what makes a shell complete.")
+@framelet.command(
+    cls=GroupedCommand, epilog=_USE_OF_COMPLETION, short_help="Print the completion script of a shell."
+)
 @click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> ExitCode:
-    r"""Print what makes a SHELL complete commands, options, profiles and paths.
-
-    \b
-    eval "$(framelet completion bash)"      in ~/.bashrc; zsh likewise
-    framelet completion fish | source       in ~/.config/fish/config.fish
-    """
-    if shell == "bash":  # it would complete what follows the @ of a profile as a word of its own
+    """Print a script for SHELL that completes commands, options, profiles and paths."""
+    if shell == "bash":  # by default bash splits @NAME at the @, and completes NAME alone
         Output().write_lines(["COMP_WORDBREAKS=${COMP_WORDBREAKS//@}"])
     kind = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}[shell]
     for name in ("framelet", "framelet-server", "framelet-conformance"):

@@ -1,4 +1,4 @@
-"""What people are told about an error: what happened, where, why and what to do; and its exit code."""
+"""The messages for errors of the connection (what happened, where, why, what to do), and their exit codes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from framelet_client.exit_codes import ExitCode
 if TYPE_CHECKING:
     from framelet import Address
 
-_START = "is a server started there? {} starts one"
-_NO_HOST = "there is no such host: HOST comes first, then PORT"
-_UNREACHABLE = "the network leads to no such address: check HOST"
+_START = "is a server running there? {} starts one"
+_NO_HOST = "unknown host: HOST comes first, then PORT"
+_UNREACHABLE = "the network has no route to the address: check HOST"
 _ADVICE = {
     os.strerror(ECONNREFUSED): _START,
     os.strerror(ENOENT): _START,
@@ -34,24 +34,25 @@ _ADVICE = {
     "No address associated with hostname": _NO_HOST,
     "Temporary failure in name resolution": "no name server answers: check HOST and the network",
     "timed out": "nothing answers: check HOST, PORT and firewalls; --connect-timeout SECONDS waits longer",
-    "did not finish the handshake": "it may not speak TLS: check PORT; framelet:// connects without",
-    "does not speak TLS": "framelet:// connects without it",
-    "certificate is not accepted": "--ca-file FILE names whom to trust, --server-name NAME another name",
+    "did not finish the handshake": "it may not speak TLS: check PORT; framelet:// connects without TLS",
+    "does not speak TLS": "framelet:// connects without TLS",
+    "certificate is not accepted": "--ca-file FILE names the authorities to trust, "
+    "--server-name NAME the name to expect",
     "speaks TLS": "framelets:// connects with TLS",
     "seems to speak TLS": "framelets:// connects with TLS",
     "seems to speak": "another program listens there: check PORT",
     "certificate required": "--cert-file FILE shows the server a certificate",
 }
-"""What to do, by a part of the reason."""
+"""What to do, by a part of the reason; the first that matches counts."""
 
 _ADVICE_BY_CODE: dict[int, str] = {
-    ErrorCode.STOP_REFUSED: "where it asks for a token: --token-file FILE, or FRAMELET_STOP_TOKEN; "
+    ErrorCode.STOP_REFUSED: "if the server wants a token: --token-file FILE, or FRAMELET_STOP_TOKEN; "
     "see framelet-server --stop",
 }
 
 
 class Explanation(NamedTuple):
-    """What to say, empty where there is nothing, and the exit code."""
+    """The parts of a message, empty where there is nothing to say, and the exit code."""
 
     headline: str
     reason: str
@@ -60,7 +61,7 @@ class Explanation(NamedTuple):
 
     @property
     def lines(self) -> list[str]:
-        """What there is to say to people."""
+        """The message for people, in up to three lines."""
         said = (self.headline, self.reason) if self.headline else (f"framelet: {self.reason}",)
         return [*said, self.advice] if self.advice else [*said]
 
@@ -71,7 +72,7 @@ class Explanation(NamedTuple):
 
 
 def explain(error: FrameletError, host: str, address: Address) -> Explanation:
-    """Explain an error of a command that talks to ``address``, given as ``host``; raises any other."""
+    """Explain an error of the connection to ``address``, given as ``host``; raises any other error again."""
     headline = f"Couldn't get connection to {host}"
     if isinstance(error, ConnectError):
         reason = f"{error.address}: {error.reason}"

@@ -56,11 +56,11 @@ class LineSource:
         return self.unanswered[0] if self.unanswered else self._number + 1
 
     def fileno(self) -> int | None:
-        """The descriptor, unless there are lines in hand."""
+        """The descriptor, or None while lines that were read wait to be sent."""
         return None if self._lines or self._ended else self._descriptor
 
     def feed(self, connection: ClientConnection, frames: int, octets: int) -> None:
-        """Send the lines read; if there are none, read once, which does not wait on a ready descriptor."""
+        """Send the lines that were read; if none were, read once: a ready descriptor does not block."""
         if not self._lines and not self._ended:
             self._read()
         while self._lines and frames and connection.output_size < octets:

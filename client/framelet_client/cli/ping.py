@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 _PERCENTILES = (50.0, 90.0, 99.0)
 _LOST = (AnswerTimeoutError, ConnectError, ConnectionLostError, FatalAnswerError)
-"""What a server that is restarted, or a network that fails for a while, ends a round trip with."""
+"""How a round trip can end while the server restarts or the network fails."""
 
 
-@click.command(cls=GroupedCommand, short_help="Measure round trips, also over restarts.")
+@click.command(cls=GroupedCommand, short_help="Measure round trips, across restarts too.")
 @with_server
 @option(
     "--count",
@@ -42,12 +42,12 @@ _LOST = (AnswerTimeoutError, ConnectError, ConnectionLostError, FatalAnswerError
     default=1.0,
     metavar="SECONDS",
     show_default=True,
-    help="Time between them.",
+    help="Time from one to the next.",
 )
 def ping(target: Target, count: int, interval: float) -> ExitCode:
     """Measure the round trip to the server at HOST and PORT.
 
-    Where the connection is lost after the first answer, it is made again, and what has no answer is counted.
+    If the connection is lost after the first answer, it is made again, and missing answers are counted.
     """
     return _Ping(target, interval).run(count)
 
@@ -65,7 +65,7 @@ class _Ping:
         self._idle_timeout = 0.0
 
     def run(self, count: int) -> ExitCode:
-        """Raises where nothing was answered yet."""
+        """Ping until the count is reached; raises the first error if nothing was answered before it."""
         try:
             self._connect(keep=count != 1)
             for number in itertools.count(1):
@@ -81,7 +81,7 @@ class _Ping:
         return ExitCode.SUCCESS if self._times.count == self._sent else ExitCode.PARTIAL
 
     def _connect(self, *, keep: bool = True) -> Client:
-        """The connection, made anew where there is none."""
+        """The connection, made again if it has ended."""
         if self._client is None or self._client.closed:
             self._client = self._target.connect()
             if keep and self._interval:
@@ -105,7 +105,7 @@ class _Ping:
         results.show("pong", [line], {"number": number, "seconds": seconds})
 
     def _pause(self) -> None:
-        """Let time pass; a PING that is not counted keeps the connection alive."""
+        """Wait for the interval; PINGs that are not counted keep the connection alive."""
         until = time.monotonic() + self._interval
         with contextlib.suppress(*_LOST):  # the next round trip connects again
             while self._client is not None and until - time.monotonic() > self._idle_timeout / 2:

@@ -25,7 +25,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class _Group(click.Group):
-    """Words for what the file or the names make impossible."""
+    """Reports a ConfigurationError as a usage error."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
         """Raise click.UsageError for a ConfigurationError."""
@@ -38,18 +38,18 @@ class _Group(click.Group):
 @click.group(cls=_Group, invoke_without_command=True, short_help="Keep servers under names.")
 @click.pass_context
 def profile(context: click.Context) -> None:
-    """Keep addresses and options of servers under names: @NAME stands for them in the place of HOST."""
+    """Keep the addresses and options of servers under names: @NAME stands for them instead of HOST."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
-@profile.command(cls=GroupedCommand)
+@profile.command(cls=GroupedCommand, short_help="Keep a server under NAME.")
 @click.argument("name")
 @functools.partial(with_server, own={"json", "trace"})
 def add(target: Target, name: str) -> ExitCode:
-    """Keep HOST, PORT and the options given under NAME; the first one is the default from then on."""
+    """Keep HOST, PORT and the options given under NAME; the first profile becomes the default."""
     if not _NAME.fullmatch(name):
-        message = f"'{name}' is not a name: use letters, digits, - and _"
+        message = f"'{name}' is not a name for a profile: use letters, digits, - and _"
         raise usage_error(message)
     context = click.get_current_context()
     given = {
@@ -62,7 +62,7 @@ def add(target: Target, name: str) -> ExitCode:
         raise usage_error("HOST is missing: framelet profile add NAME HOST [PORT]")
     for key in ("ca_file", "cert_file", "key_file"):
         if key in given:
-            given[key] = str(Path(given[key]).absolute())  # it will be used in any folder
+            given[key] = str(Path(given[key]).absolute())  # the profile is used from any folder
     profiles = Profiles.read()
     profiles.options[name] = {
         "host": str(parse_address(target.host, target.port)),
@@ -102,7 +102,7 @@ def use(name: str) -> ExitCode:
 @profile.command()
 @click.argument("name")
 def remove(name: str) -> ExitCode:
-    """Forget NAME."""
+    """Remove NAME."""
     profiles = Profiles.read()
     profiles.of(name)
     del profiles.options[name]

@@ -1,6 +1,6 @@
 """Named profiles: the address and the options of a server under one name, in the user's configuration file.
 
-``@NAME`` in the place of HOST stands for the address, and for the options that are not given otherwise.
+``@NAME`` instead of HOST stands for the address, and for each option that is given nowhere else.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from typing import Any
 from framelet import ConfigurationError
 
 MARK = "@"
-"""What a HOST begins with that is the name of a profile."""
+"""The first character of a HOST that names a profile."""
 
 
 @dataclass
 class Profiles:
-    """What the configuration file says: by option, as ``ca_file``; ``host`` is the address."""
+    """The configuration file: the options of each profile, as ``ca_file``; ``host`` is the address."""
 
     default: str | None = None
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def read(cls) -> Profiles:
-        """Read the file; raises ConfigurationError for one that cannot be used."""
+        """Read the file; raises ConfigurationError if it cannot be read or is not valid."""
         path = _path()
         try:
             found = tomllib.loads(path.read_text("utf-8"))
             options = {name: dict(values) for name, values in found.get("profiles", {}).items()}
             for name, values in options.items():
                 if not isinstance(values.get("host"), str):
-                    message = f"profiles.{name} has no text as its host"
+                    message = f"profiles.{name}.host is not a text"
                     raise TypeError(message)  # noqa: TRY301 - as what the lines above raise
             default = found.get("default")
             if not (default is None or isinstance(default, str)):
@@ -45,12 +45,12 @@ class Profiles:
             message = f"{path} cannot be read: {error.strerror}"
             raise ConfigurationError(message) from error
         except (ValueError, TypeError, AttributeError) as error:
-            message = f"{path} is not a configuration file of Framelet: {error}"
+            message = f"{path} is not a valid configuration file: {error}"
             raise ConfigurationError(message) from error
         return cls(default, options)
 
     def write(self) -> None:
-        """Replace the file, readable by its user alone; raises ConfigurationError where that fails."""
+        """Replace the file, readable by its user alone; raises ConfigurationError if that fails."""
         lines = [] if self.default is None else [f"default = {json.dumps(self.default)}"]
         for name, values in self.options.items():
             lines += ["", f"[profiles.{name}]", *(f"{key} = {json.dumps(values[key])}" for key in values)]
@@ -66,10 +66,11 @@ class Profiles:
             raise ConfigurationError(message) from error
 
     def of(self, name: str) -> dict[str, Any]:
-        """The options of a profile; raises ConfigurationError where there is none of that name."""
+        """The options of a profile; raises ConfigurationError if the name is unknown."""
         if name not in self.options:
-            known = ", ".join(self.options) or "none: add one by framelet profile add NAME HOST"
-            message = f"there is no profile '{name}'; there is {known}"
+            expected = f"expected one of {', '.join(self.options)}"
+            known = expected if self.options else "add it with framelet profile add NAME HOST"
+            message = f"unknown profile '{name}': {known}"
             raise ConfigurationError(message)
         return self.options[name]
 

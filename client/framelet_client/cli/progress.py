@@ -22,8 +22,7 @@ _REFRESH = 0.1
 class ProgressBar:
     """Shows on standard error how much of the input has been read, once that takes a while.
 
-    Only if a person sees it and nothing else is written there: standard error is a terminal, input and
-    output are not.
+    Only if standard error is a terminal, and input and output are not: then nothing else is written there.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -53,7 +52,7 @@ class ProgressBar:
             self._bar.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Leave the bar as it is."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -88,7 +87,7 @@ class BenchProgress:
         self._bar.show(self._share(answered + failed, now), words)
 
     def close(self) -> None:
-        """Leave no trace."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
 
@@ -132,7 +131,7 @@ def _start(total: int | None) -> _Bar | None:
 
 
 class _Bar:
-    """A bar of rich's on standard error, of which nothing is left once it is stopped or the process ended."""
+    """A bar of rich's on standard error; it disappears when it is stopped or the process ends."""
 
     def __init__(self, *columns: ProgressColumn, total: float | None) -> None:
         """Show it."""
@@ -141,7 +140,7 @@ class _Bar:
 
         class Steady(Console):
             def show_cursor(self, show: bool = True) -> bool:  # noqa: ARG002, FBT001, FBT002 - as rich has it
-                """Leave it alone: nobody would show it again after SIGKILL, or while Ctrl-Z lasts."""
+                """Do nothing: a hidden cursor would stay hidden after SIGKILL, or while stopped by Ctrl-Z."""
                 return False
 
         progress = Progress(*columns, console=Steady(stderr=True), auto_refresh=False, transient=True)
@@ -158,6 +157,6 @@ class _Bar:
         self._progress.refresh()
 
     def stop(self) -> None:
-        """Leave no trace."""
+        """Remove the bar."""
         self._signals.__exit__(None, None, None)
         self._progress.stop()

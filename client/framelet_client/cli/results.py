@@ -1,4 +1,4 @@
-"""What a command found: lines for people, or with ``--json`` one JSON object on each line for programs."""
+"""The output of a command: lines for people, or with ``--json`` one JSON object on each line for programs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ json_option: Callable[[Callable[..., Any]], Callable[..., Any]] = option(
 class Results:
     """Standard output, in one of the two forms.
 
-    Each object has its kind in ``event``.  It is ASCII, so that a server cannot reach a terminal with it.
+    Each object has its kind in ``event``.  It is ASCII, so that no text of a server can control a terminal.
     """
 
     def __init__(self, *, as_json: bool) -> None:

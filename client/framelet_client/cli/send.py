@@ -37,7 +37,7 @@ class ApplicationType(_Number):
     name = "type"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401 - as click has it
-        """Raise click.BadParameter for what is none."""
+        """Raise click.BadParameter for anything else."""
         try:
             number = value if isinstance(value, int) else int(value, 0)
         except ValueError:
@@ -54,7 +54,7 @@ class ApplicationType(_Number):
     "--file",
     metavar="FILE",
     type=click.Path(),
-    help="Send the content of FILE as it is; -: of standard input.",
+    help="Send the content of FILE unchanged; - is standard input.",
 )
 @option(
     "--type",
@@ -63,7 +63,7 @@ class ApplicationType(_Number):
     metavar="TYPE",
     help="Send application frames of this type, 0xC0 to 0xFF, instead of REQUESTs.",
 )
-@option("-0", "--null", is_flag=True, help="Send the parts of standard input between NULs, not its lines.")
+@option("-0", "--null", is_flag=True, help="Send the parts of standard input that NULs end, not its lines.")
 @option("--literal", is_flag=True, help='Send the words "stop" and "-" as they are.')
 def send(  # noqa: PLR0913 - each keyword is one option
     target: Target,
@@ -76,16 +76,15 @@ def send(  # noqa: PLR0913 - each keyword is one option
 ) -> ExitCode:
     """Send PAYLOAD to the server at HOST and PORT, and print its reply.
 
-    Without arguments: http://127.0.0.1, 6666, "default payload".  A HOST with a port of its own, and a
-    unix socket, are followed by the PAYLOAD at once.  Where none is given, and another program or a file is
-    standard input and not empty, that is the PAYLOAD, without a newline at its end.  The PAYLOAD "stop" stops
-    the server, as the command stop does.  The PAYLOAD "-" sends each line of standard input, and prints each
-    reply as a line, in order.
+    Without arguments: http://127.0.0.1, 6666, "default payload".  After a HOST that contains its port, and
+    after a unix socket, PAYLOAD comes next.  Without PAYLOAD, a pipe or file on standard input that is not
+    empty is the PAYLOAD, without one newline at its end.  The PAYLOAD "stop" stops the server, as the command
+    stop does.  The PAYLOAD "-" sends each line of standard input, and prints each reply as a line, in order.
     """
     if file is not None and (payload is not None or null):
-        raise usage_error("--file FILE takes the place of PAYLOAD and of -0: give one of them")
+        raise usage_error("--file cannot be combined with PAYLOAD or -0")
     if null and payload not in (None, "-"):
-        raise usage_error("-0 goes with standard input, not with a PAYLOAD")
+        raise usage_error("-0 cannot be combined with a PAYLOAD: it reads standard input")
     if null or (payload == "-" and not literal):
         return _send_lines(target, b"\0" if null else b"\n", frame_type)
     if payload == "stop" and not literal and frame_type is None:
@@ -100,7 +99,7 @@ def send(  # noqa: PLR0913 - each keyword is one option
         text = _DEFAULT_PAYLOAD if piped is None else piped
     with target.connect() as client:
         reply = client.request(text) if frame_type is None else client.send(frame_type, text)
-    # The reply to a file is as exact as what was sent: no newline is added.
+    # With --file the reply is printed unchanged: no newline is added.
     target.results.show("reply", [reply], {"text": reply}, end="\n" if file is None else "")
     return ExitCode.SUCCESS
 
@@ -145,7 +144,7 @@ def _piped(most: int) -> str | None:
             if not poll.poll(None if told else max(0.0, until - time.monotonic()) * 1000):
                 told = True
                 complain(
-                    "framelet: the PAYLOAD is read from standard input, to its end; </dev/null gives none"
+                    "framelet: waiting for the end of the PAYLOAD on standard input; </dev/null gives none"
                 )
                 continue
             piece = os.read(descriptor, most + 1 - len(data))
@@ -159,7 +158,7 @@ def _piped(most: int) -> str | None:
 
 
 def _text(what: str, data: bytes, most: int) -> str:
-    """The text that some octets are; one more than the most stands for any number of them."""
+    """The text of some octets; the caller read at most one octet more than ``most``."""
     if len(data) > most:
         message = f"{what} is longer than --max-body {most}"
         raise usage_error(message)
@@ -193,8 +192,7 @@ def _check_text(what: str, text: str, target: Target) -> None:
 def stop(target: Target, token_file: Path | None) -> ExitCode:
     """Stop the server at HOST and PORT, and wait until it has.
 
-    A server that asks for a token gets that of --token-file, else that of the environment variable
-    FRAMELET_STOP_TOKEN.
+    The token is read from --token-file, or else from the environment variable FRAMELET_STOP_TOKEN.
     """
     return _stop(target, stop_token(token_file))
 
@@ -216,5 +214,5 @@ def stop_token(path: Path | None = None) -> str:
         message = f"{path} cannot be read: {error.strerror}"
         raise usage_error(message) from error
     except UnicodeDecodeError:
-        message = f"{path} holds no token: it is not UTF-8"
+        message = f"the token in {path} is not UTF-8"
         raise usage_error(message) from None

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from .results import Results
 
 
-_IDLE_TIMEOUT = 300.0  # seconds; for a server that does not tell: the default of ``framelet-server``
+_IDLE_TIMEOUT = 300.0  # seconds, if HELLO does not state it: the default of ``framelet-server``
 
 
 class LinesLeftError(Exception):
-    """The exchange ended early with ``error``; ``line`` is the first that has no answer."""
+    """The exchange ended early with ``error``; ``line`` is the first without an answer."""
 
     def __init__(self, error: FrameletError, line: int) -> None:
         """Keep both."""
@@ -81,7 +81,7 @@ def limits_of(client: Client) -> tuple[int, float]:
     """The longest body that both ends take, in octets, and the server's idle timeout, in seconds."""
     try:
         parameters = client.hello().parameters
-    except AnswerError:  # a server of another version; it may serve REQUESTs all the same
+    except AnswerError:  # a server of another version, which may still serve REQUESTs
         parameters = {}
     max_body = client.limits.max_body
     idle_timeout = int(parameters.get("idle-timeout-ms", 0)) / 1000 or _IDLE_TIMEOUT

@@ -1,7 +1,7 @@
-"""A conversation with one server, line by line, in a terminal.  Needs click and prompt-toolkit.
+"""``framelet shell``: send lines to one server from a terminal.  Needs click and prompt-toolkit.
 
-The prompt runs on the main thread; a thread of its own keeps the connection alive while nobody types.
-``_lock`` guards the client: it is held for each call, so that a PING never meets a request.
+The prompt runs on the main thread.  Another thread sends PINGs, which keep the connection alive between
+lines.  ``_lock`` guards the client and is held for each call, because a client takes one call at a time.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ _COMMANDS = {
     "/ping": "[TEXT]: measure a round trip",
     "/hello": "show the server's version and limits",
     "/send": "TYPE TEXT: send an application frame, as in /send 0xC0 text",
-    "/stop": "stop the server, with the token of FRAMELET_STOP_TOKEN if that is set",
+    "/stop": "stop the server, with the token in FRAMELET_STOP_TOKEN if that is set",
     "/bench": "[OPTIONS]: measure the server, as in /bench --duration 2",
     "/help": "show this",
-    "/quit": "leave; Ctrl-D does, too",
+    "/quit": "leave, as Ctrl-D does",
 }
 
 
@@ -79,7 +79,7 @@ class Shell:
         alive.start()
         try:
             while True:
-                with contextlib.suppress(KeyboardInterrupt):  # it clears the line, or gives up an answer
+                with contextlib.suppress(KeyboardInterrupt):  # ends the line, or the wait for an answer
                     if not self._do(prompt.prompt()):
                         break
         except EOFError:
@@ -141,19 +141,20 @@ class Shell:
             for name, words in _COMMANDS.items():
                 self._say(f"  {name:<7} {words}")
         else:
-            message = f"{word} is none of {', '.join(_COMMANDS)}; // sends a line that begins with /"
+            known = ", ".join(_COMMANDS)
+            message = f"unknown command {word}: expected one of {known}; // sends a line that begins with /"
             raise click.UsageError(message)
 
     def _ask(self, ask: Callable[[Client], _T]) -> _T:
-        """Make one call, on a new connection where the last one is over."""
+        """Make one call, on a new connection if the last one has ended."""
         with self._lock:
             if self._client.closed:
                 self._client = self._connect()
-                self._say(f"connected again to {self._client.address}")
+                self._say(f"reconnected to {self._client.address}")
             return ask(self._client)
 
     def _connect(self) -> Client:
-        """A new connection, and how long it may be idle."""
+        """Open a connection, and note its idle timeout."""
         client = self._target.connect()
         try:
             _, self._idle = limits_of(client)
@@ -176,14 +177,14 @@ class Shell:
 def run(target: Target) -> ExitCode:
     """Talk to the server until the user leaves; raises as ``Client`` does."""
     if not (sys.stdin and sys.stdin.isatty() and target.results.output.is_terminal):
-        raise usage_error("the shell needs a terminal; send HOST PORT - takes lines from a file or a program")
+        raise usage_error("the shell needs a terminal: framelet send HOST PORT - reads a file or a pipe")
     before = termios.tcgetattr(sys.stdin)
     with tidied(lambda: termios.tcsetattr(sys.stdin, termios.TCSANOW, before)):
         return Shell(target).run()
 
 
 def _history() -> History:
-    """What was typed in earlier shells, in the user's state folder (XDG_STATE_HOME) for this user alone."""
+    """The lines of earlier shells, in a file that only the user can read, in XDG_STATE_HOME."""
     folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "framelet"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -45,7 +45,7 @@ LIMITS = {info.name: info for info in ClientLimits.describe()}
 
 
 class NumberRange(click.FloatRange):
-    """A range of numbers that refuses nan, which no comparison finds out of range."""
+    """A range of numbers that refuses nan: every comparison with nan is false, so click would accept it."""
 
     name = "number"
 
@@ -53,11 +53,11 @@ class NumberRange(click.FloatRange):
         """Raise click.BadParameter for what is not in the range."""
         number = float(super().convert(value, param, ctx))
         if math.isnan(number):
-            self.fail(f"{value} is no number.", param, ctx)
+            self.fail(f"{value} is not a number.", param, ctx)
         return number
 
 
-_DEFAULT_HOST = f"http://{DEFAULT_HOST}"  # messages name it in the form that the first version had
+_DEFAULT_HOST = f"http://{DEFAULT_HOST}"  # as messages name it since the first version
 _TLS = {
     "ca_file": ("FILE", "Authorities to trust with framelets://.  [default: the system's]"),
     "cert_file": ("FILE", "Certificate to show to the server."),
@@ -92,7 +92,7 @@ class Target(NamedTuple):
 
 
 class _WithUnit:
-    """Beside a range: its numbers may have a suffix of their unit, as 16M or 5m."""
+    """Mixed into a range: a number may have a suffix of its unit, as 16M or 5m."""
 
     unit = ""
 
@@ -111,7 +111,7 @@ class _Amount(_WithUnit, NumberRange):
 
 
 def limit_range(info: LimitInfo) -> _Count | _Amount:
-    """The type of an option for a limit: unlike a plain number it shows the range in the help."""
+    """The type of an option for a limit; the help shows its range."""
     if info.kind is int:
         kind: _Count | _Amount = _Count(int(info.minimum), int(info.maximum))
     else:
@@ -135,7 +135,7 @@ def limit_option(info: LimitInfo) -> Decorator:
 
 
 def _tls_option(name: str, metavar: str, words: str) -> Decorator:
-    """An option about TLS; each of them also turns TLS on."""
+    """An option of TLS; giving any of them turns TLS on."""
     name_typed = "--" + name.replace("_", "-")
     kind = click.Path() if name.endswith("_file") else str
     return option(
@@ -151,7 +151,7 @@ def variable(name: str) -> str:
 def with_server(command: Callable[..., ExitCode], *, own: Collection[str] = ()) -> Callable[..., ExitCode]:
     """Give a command the arguments and options of a server, and report its errors.
 
-    For the limits named in ``own``, and for "json" and "trace", the command has its own option, or none.
+    The command defines the options named in ``own`` (limits, "json", "trace") itself, or goes without.
     """
     limits_taken = [info for name, info in LIMITS.items() if name not in own]
 
@@ -161,7 +161,7 @@ def with_server(command: Callable[..., ExitCode], *, own: Collection[str] = ()) 
         target = _target(host, port, {info.name: options.pop(info.name) for info in limits_taken}, options)
         try:
             return command(target, **options)
-        except ConfigurationError as error:  # one that only the connection attempt can find
+        except ConfigurationError as error:  # found only by the connection attempt
             raise usage_error(str(error)) from error
         except LinesLeftError as error:
             return _report(error.error, target, error.line)
@@ -185,7 +185,7 @@ def with_server(command: Callable[..., ExitCode], *, own: Collection[str] = ()) 
 
 
 def _complete_host(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
-    """The names of profiles; an address is typed."""
+    """The names of profiles; addresses cannot be completed."""
     del context, parameter
     try:
         return [MARK + name for name in Profiles.read().options if (MARK + name).startswith(begun)]
@@ -194,7 +194,7 @@ def _complete_host(context: click.Context, parameter: click.Parameter, begun: st
 
 
 def _from_profile(host: str, options: dict[str, Any]) -> str:
-    """The address that HOST stands for; the options that are not given otherwise become the profile's."""
+    """The address that HOST stands for; options that are given nowhere else are set from the profile."""
     context = click.get_current_context()
     try:
         if context.get_parameter_source("host") is ParameterSource.DEFAULT:
@@ -212,19 +212,19 @@ def _from_profile(host: str, options: dict[str, Any]) -> str:
 
 
 def _target(host: str, port: str | None, limits: dict[str, Any], options: dict[str, Any]) -> Target:
-    """Check what the command line says about the server; what is left in ``options`` is the command's.
+    """Check the arguments and options of the server; those of the command stay in ``options``.
 
-    Where HOST says everything, what follows it is no port: ``options`` may have a payload to take it.
+    After a HOST that contains its port the next argument is the payload, if the command has one.
     """
     tls: dict[str, str | None] = {name: options.pop(name) for name in _TLS}
     results = Results(as_json=options.pop("as_json", False))
     connection: type[ClientConnection] = ClientConnection
     if options.pop("trace", False):
-        from .decoding.trace import TracedConnection  # noqa: PLC0415 - it is seldom needed
+        from .decoding.trace import TracedConnection  # noqa: PLC0415 - only --trace needs it
 
         connection = TracedConnection
     if port is None and host.isdecimal():
-        message = f"{host!r} is no host: expected HOST, then PORT, as in {DEFAULT_HOST} {host}"
+        message = f"{host!r} is not a host: expected HOST, then PORT, as in {DEFAULT_HOST} {host}"
         raise usage_error(message)
     try:
         if options.get("payload", port) is None and port is not None and names_port(host):
@@ -245,18 +245,18 @@ def _target(host: str, port: str | None, limits: dict[str, Any], options: dict[s
 
 
 def _port(host: str, text: str, *, payload_may_follow: bool) -> int:
-    """Read the port; raises AddressError that tells where a payload goes, if there may be one."""
+    """Read the port; raises AddressError, which says where a payload goes if the command takes one."""
     try:
         return parse_port(text)
     except AddressError as error:
         if not payload_may_follow:
             raise
-        message = f"{error}; a PAYLOAD comes behind HOST and PORT, as in {host} {DEFAULT_PORT} {text}"
+        message = f"{error}; a PAYLOAD goes after HOST and PORT, as in {host} {DEFAULT_PORT} {text}"
         raise AddressError(message) from None
 
 
 def _report(error: FrameletError, target: Target, line: int | None = None) -> ExitCode:
-    """Complain about an error; ``line`` is the first of the input that has no answer."""
+    """Report an error; ``line`` is the first line of the input without an answer."""
     found = explain(error, target.host, target.address)
     if line is not None:
         midway = found.code in (ExitCode.NO_CONNECTION, ExitCode.ERROR_ANSWERED)
@@ -272,5 +272,5 @@ def _report(error: FrameletError, target: Target, line: int | None = None) -> Ex
 
 
 def usage_error(message: str) -> click.UsageError:
-    """The error for a command line that is wrong."""
+    """The error for a wrong command line."""
     return click.UsageError(message, click.get_current_context())

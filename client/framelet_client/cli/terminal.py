@@ -1,4 +1,4 @@
-"""What a command reads and writes: complaints to standard error, replies to standard output."""
+"""What a command reads and writes: errors go to standard error, replies to standard output."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 _AT_ONCE = 65_536
-"""Characters after which what is waiting is written."""
+"""Characters that are collected before they are written."""
 
 
 @contextlib.contextmanager
 def tidied(tidy: Callable[[], object]) -> Iterator[None]:
-    """Have the terminal put in order, by ``tidy``, before SIGTERM or SIGHUP ends the process."""
+    """Call ``tidy``, which restores the terminal, before SIGTERM or SIGHUP ends the process."""
 
     def end(number: int, frame: FrameType | None) -> None:
         del frame
-        with contextlib.suppress(OSError):  # of a terminal that has gone
+        with contextlib.suppress(OSError):  # the terminal may be gone
             tidy()
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
@@ -59,7 +59,7 @@ def open_input(file: str | None) -> io.BufferedReader:
 
 
 class _Input(io.FileIO):
-    """A file or standard input; one that is non-blocking, and still empty, is waited for as any other."""
+    """A file or standard input; reading waits for data even if the descriptor is non-blocking."""
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Read what there is, at least one octet before the end."""
@@ -72,12 +72,12 @@ def complain(line: str) -> None:
     """Write one line to standard error, if it is open and takes it."""
     if sys.stderr is not None:  # it is closed with 2>&-
         data = f"{line}\n".encode(sys.stderr.encoding, "backslashreplace")
-        with contextlib.suppress(OSError):  # there is no other place to report it
+        with contextlib.suppress(OSError):  # nothing else can report it
             _write(sys.stderr.fileno(), data)
 
 
 def _write(descriptor: int, data: bytes) -> None:
-    """Write everything.  Nothing is buffered, so nothing is left that could fail when the process ends."""
+    """Write everything, unbuffered: a buffer could fail to be written when the process ends."""
     left = memoryview(data)
     while left:
         try:

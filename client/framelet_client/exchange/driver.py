@@ -49,7 +49,7 @@ class Driver:
         limits: ClientLimits,
         connection: type[ClientConnection] = ClientConnection,
     ) -> None:
-        """Take over the socket, and take in what has come with the TLS handshake already."""
+        """Take over the socket, and take in the octets that came with the end of the TLS handshake."""
         self.socket: socket.socket = opened.socket
         _, self._tls, early = opened
         self.connection: ClientConnection = connection(limits, now=time.monotonic())
@@ -140,7 +140,7 @@ class Driver:
             answers.append(event.text if isinstance(event, ReplyReceived) else cast("Answer", event))
 
     def shut_down(self) -> None:
-        """End the connection for whoever waits for its socket; does nothing in a fork."""
+        """Shut the socket down, which wakes a thread that waits for it; does nothing in a fork."""
         if not self.is_foreign:
             with contextlib.suppress(OSError):  # the server has ended the connection first
                 self.socket.shutdown(socket.SHUT_RDWR)

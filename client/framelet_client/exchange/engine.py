@@ -1,4 +1,4 @@
-"""The one loop behind every call: frames go out and answers come in at the same time, over one socket.
+"""The loop of every blocking call: frames go out and answers come in at the same time, over one socket.
 
 A client that writes without reading can deadlock with a server that stops reading until its answers are
 taken (REQ-FLOW-4).  So the socket never blocks: each round waits until the socket, or the source of the

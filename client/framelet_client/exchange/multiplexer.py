@@ -36,7 +36,7 @@ class Run:
         self._taken = 0  # how many were taken last: they may still be in use
         self.error: Exception | None = None  # why no further frames were sent, or the connection ended
         self.fed: bool = False  # whether there will be no further frames
-        self.left = False  # whether nobody takes the answers any more
+        self.left = False  # whether the pipeline was left, so that its answers are dropped
         self._change = asyncio.Event()
         self._room = asyncio.Event()
 
@@ -88,7 +88,7 @@ class _Part:
 
 
 class Multiplexer:
-    """A connection, and who waits for which answer; every method is for the thread of the loop."""
+    """A connection, and which call waits for which answer; call its methods in the loop's thread only."""
 
     def __init__(self, opened: OpenedConnection, limits: ClientLimits) -> None:
         """Take over an opened connection, in the running loop."""
@@ -98,17 +98,15 @@ class Multiplexer:
         self._socket = opened.socket
         self._limits = limits
         self._places: deque[asyncio.Future[Answer] | _Part] = deque()  # for each unanswered frame
-        self._crowd: deque[tuple[asyncio.Future[None], int]] = (
-            deque()
-        )  # calls that wait for room, and their size
-        self._admitted = self._admitted_octets = 0  # those of them that may ask now, and have not yet
+        self._crowd: deque[tuple[asyncio.Future[None], int]] = deque()  # calls waiting for room, with sizes
+        self._admitted = self._admitted_octets = 0  # calls that were let in and have not asked yet
         self._flushing = False  # whether a flush is due in this pass of the loop
         self._alone = False  # whether the last one was for one call, while no other was under way
         self._writing = False  # whether the loop watches for room in the socket
         self._timer: asyncio.TimerHandle | None = None  # fires no later than the next deadline
         self._idle: asyncio.Future[None] | None = None  # done when nothing is under way
         self.closed: str | None = None  # why
-        self._untold: FrameletError | None = None  # an end that no call has met
+        self._untold: FrameletError | None = None  # the error of an end that no call has raised yet
         self._loop.add_reader(self._socket, self._read)
         if self._driver.end is not None:
             self._end(self._driver.end)
@@ -122,7 +120,7 @@ class Multiplexer:
 
     @property
     def crowded(self) -> bool:
-        """Whether a call has to ``enter`` before it may ask: for want of room, or because all is over."""
+        """Whether a call has to ``enter`` before it may ask: there is no room, or the connection is over."""
         if self.closed is not None:
             return True
         # Where no answer is awaited nothing is unsent either.
@@ -152,7 +150,7 @@ class Multiplexer:
             elif waiter.exception() is None:
                 self._admitted -= 1
                 self._admitted_octets -= size
-            # Another may ask, where this one has been cancelled, or what it asks for cannot be sent.
+            # This call may be cancelled, or unable to send: then its room goes to the next one.
             self._loop.call_soon(self._let_in)
         if self._socket.fileno() < 0:
             raise self._is_closed()
@@ -162,7 +160,7 @@ class Multiplexer:
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._places.append(future)
         if not self._flushing:
-            if self._alone and len(self._places) == 1:  # as one task does that asks again and again
+            if self._alone and len(self._places) == 1:  # one task that asks again and again: do not wait
                 self._flush()
             else:
                 self._flushing = True
@@ -205,7 +203,7 @@ class Multiplexer:
         self._release(error)
 
     def _release(self, error: FrameletError) -> None:
-        """Let go of the socket, and of all who wait."""
+        """Close the socket, and end all calls that wait with the error."""
         if self._socket.fileno() < 0:
             return
         self._loop.remove_reader(self._socket)
@@ -224,7 +222,7 @@ class Multiplexer:
         self._settle()
 
     def _settle(self) -> None:
-        """See whether those have ended that a drain waits for."""
+        """End the wait of ``drained`` once no call is under way."""
         if self._idle is not None and not (
             self._places or self._crowd or self._admitted or self._idle.done()
         ):
@@ -255,7 +253,7 @@ class Multiplexer:
             self._let_in()
 
     def _read(self) -> None:
-        """Take in what has come, in turns: others in the loop want theirs (REQ-FLOW-4)."""
+        """Take in one read, and leave further ones to the next pass of the loop (REQ-FLOW-4)."""
         self._deliver(self._driver.receive())
 
     def _overdue(self) -> None:
@@ -271,7 +269,7 @@ class Multiplexer:
             self._timer = self._loop.call_later(max(due - time.monotonic(), 0.0), self._overdue)
 
     def _deliver(self, answers: list[Answer]) -> None:
-        """Give each answer to whom it belongs."""
+        """Give each answer to its call or run."""
         places, taken, count = self._places, 0, len(answers)
         while taken < count:
             place = places[0]
@@ -284,7 +282,7 @@ class Multiplexer:
                 taken += frames
             else:
                 places.popleft()
-                if not place.done():  # else nobody waits for it any more
+                if not place.done():  # else the call was cancelled
                     place.set_result(answers[taken])
                 taken += 1
         if self._driver.end is not None:
@@ -295,7 +293,7 @@ class Multiplexer:
             self._settle()
 
     def _let_in(self) -> None:
-        """Let those ask for whom there is room now, in their order."""
+        """Let waiting calls ask, in their order, as far as there is room."""
         crowd = self._crowd
         while crowd and self._has_room():
             waiter, size = crowd.popleft()

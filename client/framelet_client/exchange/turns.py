@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Turns:
-    """Held by at most one call at a time; nobody waits.
+    """Held by at most one call at a time; a second call is refused, it does not wait.
 
     An exception can come between any two instructions, from a signal's handler or a debugger.  A call that
     took a lock could not tell afterwards whether it has it.  So the holder itself is kept, and is taken and
@@ -40,7 +40,7 @@ class Turns:
 class Call:
     """One call on a connection, to be entered twice: ``with call, call:``.
 
-    The second exit makes good for an exception that comes within the first one.
+    An exception may interrupt the first exit; then the second one ends the turn.
     """
 
     __slots__ = ("_leave",)

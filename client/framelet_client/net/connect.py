@@ -55,10 +55,9 @@ def connect(address: Address, timeout: float) -> socket.socket:
 
 
 class Race:
-    """Attempts at several addresses, each begun a little later than the one before; it does not wait itself.
+    """Attempts at several addresses, each begun a little later than the one before.  It never waits itself.
 
-    Within its context an OSError becomes ConnectError; at the end of it all sockets but the winner are
-    closed.
+    Inside the context an OSError becomes ConnectError; at the end all sockets but the winner's are closed.
     """
 
     def __init__(self, address: Address, timeout: float) -> None:
@@ -79,7 +78,7 @@ class Race:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close what has lost, and say why where nothing has won."""
+        """Close the attempts that lost; raise ConnectError with all reasons for an OSError."""
         for loser in self.attempts.values():
             loser.close()
         if isinstance(error, (OSError, UnicodeError)):
@@ -89,7 +88,7 @@ class Race:
     def enter(self, addresses: list[Resolved]) -> None:
         """Set the addresses."""
         self._left.extend(addresses)
-        self._stagger = min(_STAGGER, self._timeout / len(addresses))  # so that each has its chance
+        self._stagger = min(_STAGGER, self._timeout / len(addresses))  # so that each address is tried
 
     def advance(self) -> float:
         """Begin the attempt that is due; seconds to wait for one to end.  Raises TimeoutError when over."""
@@ -105,7 +104,7 @@ class Race:
         return max(until - now, 0.0)
 
     def judge(self, descriptor: int) -> None:
-        """An attempt has ended: with a winner, or with a reason.  Raises OSError where it was the last."""
+        """Note how an attempt ended.  Raises OSError if it failed and was the last one."""
         if self.winner is not None:
             return
         sock = self.attempts.pop(descriptor)

@@ -22,7 +22,7 @@ _SHORTEST = 0.001  # a socket takes a time-out of 0 for "non-blocking"
 def shake_hands(
     sock: socket.socket, tls: ClientTls, address: TlsAddress, deadline: float
 ) -> tuple[ClientTlsLayer, bytes]:
-    """Established TLS, and the plain octets that the server has sent after its handshake already.
+    """Established TLS, and the plain octets that came together with the end of the handshake.
 
     Raises TlsError that says what failed, at the latest at the deadline on the monotonic clock.  The socket
     is non-blocking before and after.

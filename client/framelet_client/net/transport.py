@@ -1,4 +1,4 @@
-"""Opens a connection that is ready for frames: the socket, and TLS where it is asked for."""
+"""Opens a connection that is ready for frames: the socket, and TLS if that is asked for."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def address_of(sock: socket.socket) -> Address:
         message = f"the socket is not connected: {error.strerror}"
         raise ConfigurationError(message) from None
     if sock.type != socket.SOCK_STREAM:
-        raise ConfigurationError("the socket has no stream: expected one of TCP, or of a unix path")
+        raise ConfigurationError("the socket is not a stream socket: expected TCP or unix")
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         return TcpAddress(*name[:2])
     return UnixAddress(os.fsdecode(name))

@@ -48,19 +48,19 @@ if TYPE_CHECKING:
 
 
 _ADVICE = {
-    errno.EADDRINUSE: "; another server or program has it: stop that, or take another",
-    errno.EADDRNOTAVAIL: "; this machine has no such address: --host 0.0.0.0 takes all that it has",
-    errno.EACCES: "; this user may not: take a port from 1024 on, or a folder of the user's own",
-    errno.ENOENT: "; there is no such folder",
-    socket.EAI_NONAME: "; there is no such host: --host names one of this machine's",
+    errno.EADDRINUSE: "; another program uses it: stop that program, or use another address",
+    errno.EADDRNOTAVAIL: "; this machine does not have it: --host 0.0.0.0 listens on all of its addresses",
+    errno.EACCES: "; use a port from 1024 on, or a folder in which this user may create files",
+    errno.ENOENT: "; the folder does not exist",
+    socket.EAI_NONAME: "; unknown host: --host takes a name or an address of this machine",
 }
-"""What to do where the server cannot listen, by the error's number."""
+"""What to do if the server cannot listen, by the error's number."""
 
 INTERRUPTED = 130
 """The status for an end by SIGINT, as shells show it."""
 
 _ON_RELOAD: Reload | None = None
-"""What SIGHUP is for where there is no certificate to reload: nothing."""
+"""What SIGHUP does if there is no certificate to reload: nothing."""
 
 
 _LIMIT_GROUPS = {"seconds": "Limits of time", "octets": "Limits of size"}
@@ -70,7 +70,7 @@ def _limit_options(command: click.Command) -> click.Command:
     """Give a command one option for each of the server's limits; ServerLimits checks the values."""
     for info in ServerLimits.describe():
         settings: dict[str, Any] = {**info.option_settings(), "type": Quantity(info.kind, info.unit)}
-        group = _LIMIT_GROUPS.get(info.unit, "Limits of counts")
+        group = _LIMIT_GROUPS.get(info.unit, "Other limits")
         command.params.append(ValuedOption([info.option], group=group, **settings))
     return command
 
@@ -94,11 +94,11 @@ def _limit_options(command: click.Command) -> click.Command:
     type=click.IntRange(1, 1_024),
     default=1,
     show_default=True,
-    help="Processes that share the address; each has the threads and limits below to itself, so N processes "
-    "take N times --max-connections, and N times --max-connections-per-address from one address.",
+    help="Processes that share the address.  The threads and limits below are those of each process: N of "
+    "them accept N times --max-connections, and N times --max-connections-per-address.",
     group="Address",
 )
-@option("--worker", "inheritance", hidden=True, help="Be one of them; for the supervisor's use.")
+@option("--worker", "inheritance", hidden=True, help="Run as one of the --workers; for the supervisor alone.")
 @option(
     "--tls-cert",
     metavar="FILE",
@@ -116,21 +116,21 @@ def _limit_options(command: click.Command) -> click.Command:
 @option(
     "--tls-client-ca",
     metavar="FILE",
-    help="CAs of which clients must show a certificate.",
+    help="Require a certificate of every client, from an authority in FILE.",
     type=click.Path(),
     group="TLS",
 )
 @option(
     "--handler",
     metavar="MODULE:FUNCTION",
-    help="What answers a REQUEST: a function from str to str.  [default: reversal]",
+    help="Function from str to str that answers each REQUEST.  [default: reversal]",
     group="Handlers",
 )
 @option(
     "--handle",
     metavar="TYPE=MODULE:FUNCTION",
     multiple=True,
-    help="What answers an application type, 0xC0 to 0xFF; may be repeated.",
+    help="Function that answers an application type, 0xC0 to 0xFF; may be repeated.",
     group="Handlers",
 )
 @option(
@@ -138,20 +138,20 @@ def _limit_options(command: click.Command) -> click.Command:
     type=click.Choice([kind.value for kind in StopKind]),
     default=StopKind.LOCAL.value,
     show_default=True,
-    help="Clients whose STOP is obeyed: those on this machine, with the token, with the role, or none.",
+    help="Clients that may STOP the server: those on this machine, with the token, with the role, or none.",
     group="Stopping",
 )
 @option(
     "--stop-token-file",
     metavar="FILE",
-    help=f"Where the token is; otherwise in the environment variable {STOP_TOKEN_VARIABLE}.",
+    help=f"File that holds the token.  [default: the environment variable {STOP_TOKEN_VARIABLE}]",
     type=click.Path(),
     group="Stopping",
 )
 @option(
     "--stop-role",
     metavar="ROLE",
-    help="Organizational unit (OU) in the certificate of who may stop.",
+    help="Organizational unit (OU) in the certificate of a client that may STOP the server.",
     group="Stopping",
 )
 @option(
@@ -167,7 +167,7 @@ def _limit_options(command: click.Command) -> click.Command:
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="warning",
     show_default=True,
-    help="What is logged on stderr.",
+    help="Lowest level of the log lines on stderr.",
     group="Logs and metrics",
 )
 @option(
@@ -175,20 +175,20 @@ def _limit_options(command: click.Command) -> click.Command:
     type=click.Choice([form.value for form in LogFormat]),
     default=LogFormat.HUMAN.value,
     show_default=True,
-    help="Lines for people, or one JSON object on each.",
+    help="Lines for people, or one JSON object on each line.",
     group="Logs and metrics",
 )
 @option(
     "--metrics",
     metavar="[HOST:]PORT",
-    help="Answer HTTP there, for all processes: /metrics, /healthz, /readyz.  "
+    help="Serve HTTP at this address, for all processes: /metrics, /healthz, /readyz.  "
     f"[default host: {DEFAULT_HOST}]",
     group="Logs and metrics",
 )
 @option(
     "--executor",
     metavar="thread:N|process:N",
-    help="What calls the handlers: N threads or processes of their own.  [default: the worker threads]",
+    help="Call the handlers in N threads or processes of their own.  [default: in the worker threads]",
     group="Handlers",
 )
 @option(
@@ -196,9 +196,9 @@ def _limit_options(command: click.Command) -> click.Command:
     metavar="FILE",
     type=click.Path(),
     expose_value=False,
-    help='TOML with any of these options by name, as max-body = "16M"; what is given here goes before it.',
+    help='TOML with any of these options by name, as max-body = "16M"; the command line takes precedence.',
 )
-@option("--check-config", is_flag=True, help="Say whether the server could be started so, and do not.")
+@option("--check-config", is_flag=True, help="Check the options and exit, without starting the server.")
 @click.version_option(None, "-V", "--version", package_name="framelet", message="framelet-server %(version)s")
 def command(  # noqa: PLR0913 - one parameter for each option
     *,
@@ -225,17 +225,17 @@ def command(  # noqa: PLR0913 - one parameter for each option
 ) -> int:
     """Answer Framelet clients, many at once, until a STOP or a signal.
 
-    When it is ready it prints one line with its address on stdout.  SIGTERM, SIGINT and an allowed STOP let
-    it answer what it has received and then exit with status 0; a second signal cuts that short, and where
-    that is SIGINT it is what ends the process.  Started by
-    systemd's socket activation, it serves the sockets of LISTEN_FDS.
+    When the server is ready, it prints one line with its address on stdout.  After SIGTERM, SIGINT or an
+    allowed STOP it answers what it has received, then exits with status 0.  A second signal ends it at
+    once; if that is SIGINT, the process ends by it.  With systemd's socket activation it serves the sockets
+    of LISTEN_FDS.
     """
-    # Out of the environment, which handlers and the processes that they start can read.
+    # Removed from the environment: handlers, and the processes that they start, can read that.
     secret = os.environ.pop(STOP_TOKEN_VARIABLE, "")
     several = workers > 1 or inheritance is not None
     signals = Signals()
     if inheritance is None and (several or tls_cert is not None or _ON_RELOAD is not None):
-        signals.catch(signal.SIGHUP)  # to be acted on when all is read and imported
+        signals.catch(signal.SIGHUP)  # acted on once all files are read and all modules imported
     configure(log_level, LogFormat(log_format), HUMAN_OF_SEVERAL if several else HUMAN)
     checked = ServerLimits(**limits)
     policy = _stop_policy(StopKind(stop), stop_token_file, secret, stop_role)
@@ -295,7 +295,7 @@ def command(  # noqa: PLR0913 - one parameter for each option
 
 
 _SHOWN = {"-h", "--help", "-V", "--version"}
-"""Options that write to standard output, and do nothing else."""
+"""Options that only write to standard output."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -307,7 +307,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         words = error.format_message().rstrip(".")
         if "unexpected extra argument" in words:
-            words += ": there are options alone, as --port 6666"
+            words += ": it takes options only, as in --port 6666"
         return _complain(words + " (see framelet-server --help)", error.exit_code)
     except (AddressError, ConfigurationError) as error:
         return _complain(str(error), 2)

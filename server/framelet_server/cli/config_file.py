@@ -17,7 +17,7 @@ _NOT_IN_FILES = {"config", "check-config", "version", "help"}
 
 
 def expanded(arguments: Sequence[str], command: click.Command) -> list[str]:
-    """Arguments with the options of the files that they name in front, so that the later ones go before them.
+    """The arguments, after the options of the files that they name: of two values click takes the later one.
 
     The processes that the server starts get these arguments, and never read a file.  Raises click.UsageError
     for a file that cannot be used.
@@ -46,12 +46,7 @@ def _options(file: str, command: click.Command) -> list[str]:
     except ValueError as error:
         message = f"{_OPTION}: {file} is not TOML: {error}"
         raise click.UsageError(message) from error
-    known = {name.removeprefix("--") for option in command.params for name in option.opts} - {
-        "config",
-        "check-config",
-        "version",
-        "help",
-    }
+    known = {name.removeprefix("--") for option in command.params for name in option.opts} - _NOT_IN_FILES
     words: list[str] = []
     for name, value in found.items():
         if name not in known:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def load_handler(text: str) -> Handler:
-    """Import a handler; the current folder is searched last, and for this alone."""
+    """Import a handler; the current folder is searched too, after all others and for this import only."""
     module_name, _, name = text.partition(":")
     if not (module_name and name):
         message = f"cannot load handler {text!r}: expected MODULE:FUNCTION, as in app:handle for app.py"
@@ -42,7 +42,7 @@ def import_modules(texts: Sequence[str]) -> None:
 
 
 def _import(name: str) -> ModuleType:
-    # Not for longer: others may be able to put modules there that the program would like to import.
+    # For this import only: other users may be able to put modules into the folder.
     here = Path.cwd()
     sys.path.append(str(here))
     try:
@@ -57,5 +57,5 @@ def parse_handle(text: str) -> tuple[int, Handler]:
     try:
         return int(number, 0), load_handler(handler)
     except ValueError:
-        message = f"--handle {text!r} names no type: expected TYPE=MODULE:FUNCTION, as in 0xC0=app:handle"
+        message = f"--handle {text!r} has no type: expected TYPE=MODULE:FUNCTION, as in 0xC0=app:handle"
         raise click.UsageError(message) from None

@@ -1,4 +1,4 @@
-"""Runs what the command line asked for: one server, a child of a supervisor, or the supervisor."""
+"""Runs what the command line asks for: one server, a child of a supervisor, or the supervisor."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from framelet_server.server import Server
 
 _SPARE_DESCRIPTORS = 128
-"""Descriptors that the process needs beside those of its clients, the refused ones among them."""
+"""Descriptors that the process needs in addition to one for each client; refused clients use some of them."""
 
 _TLS_OPTIONS = {"cert_file": "--tls-cert", "key_file": "--tls-key", "client_ca_file": "--tls-client-ca"}
 
@@ -55,10 +55,10 @@ def run_server(  # noqa: PLR0913 - keywords
     executor: concurrent.futures.Executor | None,
     on_reload: Reload | None,
 ) -> None:
-    """Serve until a drain has ended; ``metrics`` is where to answer HTTP.
+    """Serve until a drain has ended; ``metrics`` is the address of the HTTP endpoint.
 
-    The process is a child of a supervisor if ``child`` says so: then that answers for all.  The process ends
-    here if a handler never returns.
+    With ``child`` the process belongs to a supervisor, which has the endpoint for all.  If a handler never
+    returns, the process ends here.
     """
     endpoint = _endpoint(server, metrics if child is None else None)
     _raise_descriptor_limit(max_connections)
@@ -86,8 +86,8 @@ def supervise(  # noqa: PLR0913 - keywords
 ) -> int:
     """Serve by several processes until a drain has ended; the exit status.
 
-    ``metrics`` is as in ``run_server``.  What children could not read once more, they get from here: files
-    that are kept, and the ``token`` of STOP.
+    ``metrics`` is as in ``run_server``.  Children get from here what they cannot read again: files that are
+    kept, and the ``token`` of STOP.
     """
     kept = {} if tls is None else {_TLS_OPTIONS[name]: file for name, file in tls.files.items() if file.kept}
     if token:
@@ -110,7 +110,7 @@ def supervise(  # noqa: PLR0913 - keywords
 
 
 def _own_command() -> list[str]:
-    """What starts this program again with the same arguments, in the same way and with the same flags."""
+    """The command line that starts this program again, with the same arguments and interpreter flags."""
     arguments: list[str] = click.get_current_context().obj
     flags = sys.orig_argv[1:]
     if not (arguments and flags[-len(arguments) :] == arguments):  # called by another program
@@ -125,7 +125,7 @@ def _announce(addresses: Sequence[Address]) -> None:
         return
     line = f"framelet-server listening on {', '.join(map(str, addresses))}\n"
     try:
-        os.write(sys.stdout.fileno(), os.fsencode(line))  # so that nothing is left to fail at the end
+        os.write(sys.stdout.fileno(), os.fsencode(line))  # unbuffered: a buffer could fail at the exit
     except OSError as error:
         message = f"cannot write to standard output: {error.strerror}"
         raise FrameletError(message) from error
@@ -146,7 +146,7 @@ def _raise_descriptor_limit(max_connections: int) -> None:
 
 
 def _endpoint(server: Observed, where: str | None) -> contextlib.AbstractContextManager[object]:
-    """The endpoint for metrics, listening already where there is to be one."""
+    """The endpoint for metrics, which listens already; a null context if none is asked for."""
     if where is None:
         return contextlib.nullcontext()
     host, _, port = where.rpartition(":")

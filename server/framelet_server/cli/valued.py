@@ -1,4 +1,4 @@
-"""Options in groups, which must have a value where they are given: an empty one is a variable not set."""
+"""Options in groups, which refuse an empty value: it comes from a variable that is not set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ else:
 
 
 class ValuedOption(click.Option):
-    """Not the same without a value as without the option: what it was to protect would go unprotected."""
+    """An option that refuses an empty value: taken for no option, it would leave something unprotected."""
 
     def __init__(self, *names: Any, group: str = "Options", **settings: Any) -> None:  # noqa: ANN401 - as click has it
         """Be shown in the help under the title of a group."""

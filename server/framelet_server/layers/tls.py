@@ -118,7 +118,7 @@ class ServerTlsLayer(TlsStream):
     def _failure(self, error: ssl.SSLError) -> LayerError:
         if isinstance(error, ssl.SSLCertVerificationError):
             return LayerError(f"the client's certificate is not accepted: {error.verify_message}")
-        return LayerError(f"TLS failed: {reason_of(error) or 'for no reason given'}")
+        return LayerError(f"TLS failed: {reason_of(error) or 'no reason given'}")
 
 
 def check_address(address: Address | tuple[str, int] | str, tls: ServerTls | None = None) -> Address:

@@ -77,7 +77,7 @@ def make_executor(text: str, prepare: Callable[[], None] = _nothing) -> concurre
     """
     kind, _, number = text.partition(":")
     if kind not in ("thread", "process") or not (number.isascii() and number.isdigit() and int(number)):
-        message = f"{text!r} names no executor: expected thread:N or process:N, with N at least 1"
+        message = f"{text!r} is not an executor: expected thread:N or process:N, with N at least 1"
         raise ConfigurationError(message)
     if kind == "thread":
         return concurrent.futures.ThreadPoolExecutor(int(number), "framelet-handler")

@@ -154,7 +154,7 @@ def _fault_of(function: Any, *, awaited: bool) -> str:  # noqa: ANN401 - whateve
         return f"a {type(function).__qualname__} cannot be called"
     inner = _innermost(function)
     if isinstance(inner, type) and not issubclass(inner, str):
-        return "to call the class makes an object, and no text"
+        return "calling the class makes an object, not a text"
     kinds = (inspect.isasyncgenfunction, inspect.isgeneratorfunction)
     if _is(function, *kinds, *(() if awaited else (inspect.iscoroutinefunction,))):
         return "it is async, or a generator"

@@ -45,14 +45,14 @@ if TYPE_CHECKING:
     None, "-V", "--version", package_name="framelet", message="framelet-conformance %(version)s"
 )
 def command() -> None:
-    """Hold a Framelet server or client to the specification.
+    """Test whether a Framelet server or client conforms to the specification.
 
     Exit status: 0 it conforms; 1 it does not, or a case that was expected to fail passed; 2 wrong usage, or
-    nothing is selected; 3 it cannot be reached, or failed a plain conversation.
+    no case is selected; 3 it cannot be reached, or failed a plain conversation.
     """
 
 
-@command.command(cls=GroupedCommand)
+@command.command(cls=GroupedCommand, short_help="Test a server.")
 @click.argument("address", metavar="[HOST:PORT]", required=False)
 @option(
     "--launch",
@@ -110,7 +110,7 @@ def server(
     return run(options, output, make_target, address or launch or "")
 
 
-@command.command(cls=GroupedCommand)
+@command.command(cls=GroupedCommand, short_help="Test a client through its adapter.")
 @option(
     "--launch",
     metavar="COMMAND",

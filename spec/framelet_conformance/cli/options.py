@@ -30,25 +30,23 @@ _SHARED = [
         multiple=True,
         metavar=_PATTERN,
         help="Run these cases only: ids or requirements, with * and ?.  May be repeated.",
-        group="Choice of cases",
+        group="Selection",
     ),
-    option(
-        "--exclude", multiple=True, metavar=_PATTERN, help="Leave these cases out.", group="Choice of cases"
-    ),
+    option("--exclude", multiple=True, metavar=_PATTERN, help="Leave these cases out.", group="Selection"),
     option(
         "--expect-fail",
         multiple=True,
         metavar=_PATTERN,
         help="These cases are known to fail; one that passes is an error.",
-        group="Choice of cases",
+        group="Selection",
     ),
     option(
         "--time-scale",
         type=click.FloatRange(0.05, 1_000),
         default=1.0,
         show_default=True,
-        help="Multiply every bound of time, for a slow peer or a slow network.",
-        group="How they run",
+        help="Factor for all time limits, for a slow peer or a slow network.",
+        group="Running",
     ),
     option(
         "--workers",
@@ -56,7 +54,7 @@ _SHARED = [
         default=16,
         show_default=True,
         help="Conversations at once.",
-        group="How they run",
+        group="Running",
     ),
     option(
         "--examples",
@@ -64,34 +62,32 @@ _SHARED = [
         default=100,
         show_default=True,
         help="Generated conversations of each kind.",
-        group="Choice of cases",
+        group="Selection",
     ),
     option(
         "--seed",
         type=int,
         help="Generate other conversations.  [default: always the same]",
-        group="Choice of cases",
+        group="Selection",
     ),
-    option(
-        "--slow", is_flag=True, help="Also run the cases that have to wait for long.", group="Choice of cases"
-    ),
+    option("--slow", is_flag=True, help="Run the cases that wait for long, too.", group="Selection"),
     option(
         "--strict",
         is_flag=True,
-        help="Let non-strict verdicts and skipped cases fail the run.",
-        group="How they run",
+        help="Fail the run for non-strict verdicts and skipped cases, too.",
+        group="Running",
     ),
     option(
         "--list",
         "list_only",
         is_flag=True,
         help="List the cases instead of running them.",
-        group="Choice of cases",
+        group="Selection",
     ),
-    option("--json", "as_json", is_flag=True, help="With --list: as JSON.", group="Choice of cases"),
-    _file("--report-html", "Write a page to read."),
+    option("--json", "as_json", is_flag=True, help="With --list: as JSON.", group="Selection"),
+    _file("--report-html", "Write the results as an HTML page."),
     _file("--report-json", "Write all results as JSON."),
-    _file("--junit", "Write JUnit XML."),
+    _file("--junit", "Write the results as JUnit XML."),
     option(
         "--replay-dir",
         type=click.Path(file_okay=False, path_type=Path),
@@ -100,12 +96,12 @@ _SHARED = [
         help="The folder for the replay files of failures.",
         group="Reports",
     ),
-    _file("--replay-file", "Append all replays to this one file instead, which --replay plays in turn."),
+    _file("--replay-file", "Append all replays to this one file instead."),
     option(
         "--replay",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         metavar="FILE",
-        help="Play what a replay file holds instead of the cases; --only chooses.",
+        help="Play the replays in FILE instead of the cases; --only selects some of them.",
         group="Reports",
     ),
     option("--quiet", "-q", is_flag=True, help="Print the summary only.", group="Reports"),
@@ -174,7 +170,7 @@ def read_address(text: str) -> tuple[str, int] | str:
     except AddressError as error:
         raise click.UsageError(str(error)) from None
     if isinstance(address, TlsAddress):
-        message = f"{text!r} speaks TLS, and this suite does not: test the server without, or behind a relay"
+        message = f"{text!r} speaks TLS, which this suite does not: test without TLS, or behind a relay"
         raise click.UsageError(message)
     return (address.host, address.port) if isinstance(address, TcpAddress) else address.path
 

@@ -69,7 +69,7 @@ def _object(place: int, line: str, keys: set[str]) -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict) or not found.keys() & keys:
-        message = f"line {place} is no object with {' or '.join(sorted(keys))}: {line[:_SHOWN]!r}"
+        message = f"line {place} is not an object with {' or '.join(sorted(keys))}: {line[:_SHOWN]!r}"
         raise ValueError(message)
     return found
 
@@ -88,7 +88,7 @@ def _report(place: int, line: str) -> FrameReport:
             return FrameReport(how, value)
         elif how == "failed":
             return FrameReport(how, str(value))
-    message = f"line {place} is no report on a frame: {line[:_SHOWN]!r}"
+    message = f"line {place} is not a report on a frame: {line[:_SHOWN]!r}"
     raise ValueError(message)
 
 

@@ -114,7 +114,7 @@ def _parameters(frame: Frame, item: Expectation) -> tuple[str, tuple[str, ...]]:
     except ConstructError as error:
         form = "hello-body" if hello else "stopped-body"
         broken = ("REQ-HELLO-1",) if hello else ("REQ-STOP-9",)
-        return f"the body is no {form}: {str(error).splitlines()[-1]}", broken
+        return f"the body is not of the form {form}: {str(error).splitlines()[-1]}", broken
     if hello and parsed.version != 1:
         return f"a HELLO of version {parsed.version}", ("REQ-HELLO-1",)
     found = parsed.parameters if hello else parsed

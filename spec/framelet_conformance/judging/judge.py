@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from framelet_conformance.wire.conversation import Conversation
 
 
-_LOOKED_AT = 64  # answers behind a wrong one
+_LOOKED_AT = 64  # answers after a wrong one
 
 
 class CloseRecord(Protocol):
@@ -116,14 +116,14 @@ def _expect_open(conversation: Conversation, play: CloseRecord | None) -> None:
     try:
         frame = conversation.read_frame()
     except Silence:
-        raise Failed("the connection must go on, but a PING behind it was not answered") from None
+        raise Failed("the connection must go on, but a PING after it was not answered") from None
     if frame is None:
         if play is not None:
             play.ended(conversation.ending, Verdict.FAIL)
         message = f"the connection must go on, but it ended by {conversation.ending}"
         raise Failed(message)
     if frame.type != frames.PONG or frame.body != b"end":
-        message = f"the PONG of the PING behind it must come next, but {show_frame(frame)} came"
+        message = f"the PONG of the PING after it must come next, but {show_frame(frame)} came"
         raise Failed(message)
     if play is not None:
         play.ended(Ending.OPEN, Verdict.PASS)
@@ -141,6 +141,6 @@ def _expect_end(conversation: Conversation, items: list[Expectation], play: Clos
     if play is not None:
         play.ended(ending, verdict)
     if ending is Ending.SILENCE:
-        behind = " behind the fatal ERROR" if fatal else ""
+        behind = " after the fatal ERROR" if fatal else ""
         message = f"the server did not close its side{behind}"
         raise Failed(message, *(("REQ-ERROR-8",) if fatal else ()))

@@ -49,7 +49,7 @@ def predict(sent: bytes, facts: Facts, *, eof: bool) -> PredictedAnswers:
         body_at = place + HEADER_SIZE
         kind, length = type_kinds[sent[place]], end - body_at
         if kind is FrameType.ERROR:
-            return PredictedAnswers(expect, "closed")  # at its header, and nobody answers an ERROR
+            return PredictedAnswers(expect, "closed")  # at its header; an ERROR has no answer
         fault = _header_fault(kind, length, facts)
         if fault is not None:
             return PredictedAnswers([*expect, error(fault)], "closed")

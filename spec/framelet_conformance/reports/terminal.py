@@ -38,7 +38,7 @@ _SILENCE = 30.0  # seconds after which it is said how far the run is
 
 class _Steady(Console):
     def show_cursor(self, show: bool = True) -> bool:  # noqa: ARG002, FBT001, FBT002 - as rich has it
-        """Leave it alone: nobody would show it again behind a bar that a signal ends or stops."""
+        """Do nothing: after a signal that ends or stops the bar a hidden cursor would stay hidden."""
         return False
 
 
@@ -186,6 +186,6 @@ def _conclusion(results: Results) -> Text:
         elif Verdict.NON_STRICT in verdicts:
             text = "does not conform strictly"
         else:
-            text = "conforms as far as it was judged, and --strict wants all cases judged"
+            text = "conforms as far as it was judged, but --strict requires all cases to be judged"
     peer = results.peer if len(results.peer) <= _SHOWN_PEER else f"{results.peer[: _SHOWN_PEER - 3]}..."
     return Text(f"{text}: {peer}", style)

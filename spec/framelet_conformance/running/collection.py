@@ -44,7 +44,7 @@ class Collection:
         names = [which.id for _, which in found]
         if len(names) != len(items) or len(set(names)) != len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
-            self.error = f"the suite itself is at fault: ids that stand twice: {twice}"
+            self.error = f"the suite itself is at fault: duplicate ids: {twice}"
             items.clear()
             return
         found = [(item, which) for item, which in found if self._options.slow or not which.thorough]

@@ -111,7 +111,7 @@ class Runner:
 
     @property
     def untaken(self) -> bool:
-        """Whether cases were begun whose results nobody has taken."""
+        """Whether cases were begun whose results were not taken."""
         return bool(self._ahead)
 
     def start(self, items: list[pytest.Item]) -> bool:

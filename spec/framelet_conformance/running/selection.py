@@ -23,7 +23,7 @@ def select(cases: list[Case], options: RunOptions) -> tuple[list[Case], set[str]
     expected = matching(cases, options.expect_fail, "--expect-fail")
     chosen = [which for which in cases if which.id in wanted]
     if not chosen:
-        raise SelectionError("nothing is selected: the exclusions take away all cases")
+        raise SelectionError("no case is selected: --exclude names all of them")
     return chosen, expected
 
 

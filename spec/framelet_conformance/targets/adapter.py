@@ -47,7 +47,7 @@ class Adapter:
     def sanity(self) -> None:
         """See that the adapter keeps its contract in two plain conversations; raises SetupFailed.
 
-        What the client does in them is no question here: a client that gets the first frame wrong shall
+        What the client does in them is not judged here: a client that gets the first frame wrong shall
         learn from the cases which requirement it breaks.
         """
         play = Play(_SANITY, self.options, self, {})

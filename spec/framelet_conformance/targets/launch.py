@@ -71,7 +71,7 @@ def memory(session: int) -> int:
     total = 0
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
-            # Behind the name of the program, which may hold anything: state, parent, group, session.
+            # After the name of the program, which may hold anything: state, parent, group, session.
             if int((folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[3]) == session:
                 found = re.search(
                     r"^VmData:\s*(\d+) kB", (folder / "status").read_text(errors="replace"), re.MULTILINE

@@ -111,7 +111,7 @@ class ServerEnd(Conversation):
         before, now = self._weight, self._memory()
         self._weight = now
         if before is not None and now - before > allowed:
-            message = f"the client took {now - before:,} octets of memory, and {allowed:,} are ample"
+            message = f"the client took {now - before:,} octets of memory, more than the {allowed:,} allowed"
             raise Failed(message, "REQ-SIZE-5")
 
     def _stay_deaf(self, seconds: float) -> None:
@@ -135,7 +135,7 @@ class ServerEnd(Conversation):
         item, self._sent = self._left[0], self._sent + 1
         while not self._take_asked(item):
             if self.ending is not Ending.OPEN:
-                inside = f" inside it, behind {show_octets(self.waiting)}" if self._received else ""
+                inside = f" inside it, after {show_octets(self.waiting)}" if self._received else ""
                 message = (
                     f"frame {self._sent}, {item.type} {show_octets(item.body)}, did not come: "
                     f"the client's stream ended by {self.ending}{inside}"
@@ -180,7 +180,7 @@ class ServerEnd(Conversation):
         try:
             hello: Any = grammar.HelloBody.parse(frame.body)
         except ConstructError:
-            message = f"the client's HELLO is no hello-body: {show_octets(frame.body)}"
+            message = f"the client's HELLO is not of the form hello-body: {show_octets(frame.body)}"
             raise Failed(message, "REQ-FRAME-1") from None
         if hello.version != 1:
             message = f"the client's HELLO names version {hello.version}"

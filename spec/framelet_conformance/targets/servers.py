@@ -214,7 +214,7 @@ class Servers:
             self._all.append(server)
         if setup.stop == "local" and launch.listens_everywhere(server.address[1]):
             raise Skipped(
-                "the launched server listens on all addresses, where the STOP policy local allows nobody: "
+                "the launched server listens on all addresses, where the STOP policy local allows no client: "
                 "have it listen on {host}"
             )
         return server
@@ -235,7 +235,7 @@ class Servers:
         with tempfile.NamedTemporaryFile(
             "w", prefix="framelet-token-", delete=False, encoding="utf-8"
         ) as file:
-            file.write(token + "\n")  # as editors leave it; it is no part of the token (REQ-SEC-4)
+            file.write(token + "\n")  # as editors leave it; it is not part of the token (REQ-SEC-4)
         self._files.append(Path(file.name))
         return Path(file.name)
 

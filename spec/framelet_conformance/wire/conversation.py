@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .times import Times
 
 _CHUNK = 1 << 18
-_FLOOD = 1 << 26  # more than this, waiting to be taken as frames, is no answer to anything
+_FLOOD = 1 << 26  # more than this, waiting to be taken as frames, answers nothing
 
 
 class Silence(Exception):  # noqa: N818 - not an error by itself
@@ -152,7 +152,7 @@ class Conversation:
         patience = self.times.answer if within is None else within
         now = time.monotonic()
         if now > self._end:
-            message = "the peer talks and talks: the conversation had no end in time"
+            message = "the peer went on sending: the conversation did not end in time"
             raise Endless(message)
         if not self._wait(select.POLLIN, now + patience):
             self.log.event(f"nothing came for {patience:.3g} s")
@@ -222,7 +222,7 @@ class Conversation:
         if data:
             self._received += data
             if len(self._received) > _FLOOD:
-                message = f"the peer floods: more than {_FLOOD:,} octets came that make no frame"
+                message = f"the peer floods: more than {_FLOOD:,} octets came without a whole frame"
                 raise Endless(message)
             self.log.octets("received", data)
         else:

@@ -1,7 +1,7 @@
 """Takes a stream of octets apart by the grammar, down to the first octet that breaks it.
 
-It serves people who inspect a stream, from either side of a connection: it reports more than the codec, and
-is much slower.
+It is for people who inspect a stream, from either side of a connection: it reports more than the codec does,
+and is much slower.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Reader(Protocol):
 
 
 class DissectedFrame(NamedTuple):
-    """A frame, or what there is of it.
+    """A frame, whole or in part.
 
     ``offset`` counts the octets before it.  ``length`` is None if the header is not complete.
     ``parsed`` is the body as the grammar parses it, None if it does not parse or is not examined.
@@ -58,7 +58,7 @@ class Fault(NamedTuple):
 
 
 def dissect(reader: Reader, max_body: int) -> Iterator[DissectedFrame | Fault]:
-    """All frames of a stream in order; a Fault ends it, after what there is of the frame at fault.
+    """All frames of a stream in order; a Fault ends it, after the part of the frame at fault that came.
 
     A body of more than ``max_body`` octets is a fault, and no more than that is ever in memory.
     """
@@ -112,7 +112,7 @@ def _parse(frame: DissectedFrame) -> tuple[DissectedFrame, Fault | None]:
 
 
 def _read(reader: Reader, length: int) -> bytes:
-    """As much of a body as there is; no memory is set aside for a mere claim (REQ-SIZE-5)."""
+    """As much of a body as there is; no memory is reserved for a length that is only claimed (REQ-SIZE-5)."""
     body = bytearray()
     while len(body) < length and (piece := reader.read(min(_PIECE, length - len(body)))):
         body += piece

@@ -1,4 +1,4 @@
-"""The octets of a recorded stream, which may be written down as hexadecimal digits."""
+"""The octets of a recorded stream, which may be given as hexadecimal digits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LINED = re.compile(rb"\s*(?:%b|0{7,8}(?:: |  ))" % _PREFIX.pattern)
 
 
 class InputError(Exception):
-    """The input is not hexadecimal, as the options or its first octets say."""
+    """The input is not hexadecimal, although the options or its first octets say so."""
 
 
 class HexReader:
@@ -28,7 +28,7 @@ class HexReader:
     def __init__(self, stream: BufferedReader) -> None:
         """Read digits from ``stream``."""
         self._stream = stream
-        self._lined: bool | None = None  # whether a program has listed them in lines; None: not seen yet
+        self._lined: bool | None = None  # whether a program such as xxd printed them; None: not known yet
         self._offset = 0  # in the input
         self._digits = b""  # half an octet, or nothing
         self._octets = bytearray()
@@ -45,7 +45,7 @@ class HexReader:
         if self._lined is None:
             head = self._stream.peek()
             if _WORDS.match(head):
-                raise InputError("the words of hexdump are not in the order of the octets: take hexdump -C")
+                raise InputError("hexdump printed words, not octets in order: use hexdump -C")
             self._lined = _LINED.match(head) is not None
         text = self._stream.readline() if self._lined else self._stream.read1()
         if not text:
@@ -55,9 +55,9 @@ class HexReader:
         listed = _listed(text) if self._lined else text
         bad = _NO_HEX.search(listed)
         if bad:
-            # In a list of lines its place is that of the line.
+            # Within a line that xxd printed, only the place of the line is known.
             at = self._offset + (0 if self._lined else bad.start())
-            message = f"octet {at} of the input is no hexadecimal digit: {listed[bad.start() :][:20]!r}"
+            message = f"octet {at} of the input is not a hexadecimal digit: {listed[bad.start() :][:20]!r}"
             raise InputError(message)
         self._offset += len(text)
         digits = self._digits + listed.translate(None, _SPACE)
@@ -68,9 +68,9 @@ class HexReader:
 
 
 def _listed(line: bytes) -> bytes:
-    """The digits in a line without what programs add: 0x, the offset before them and the text behind."""
+    """The digits in a line without what programs add: 0x, the offset before them and the text after them."""
     if line == b"*\n":
-        raise InputError("the dump leaves out lines that are alike (*): make it with hexdump -v -C")
+        raise InputError("the dump leaves out repeated lines (*): use hexdump -v -C")
     if dumped := _DUMPED.match(line):
         return line[dumped.end() :].partition(b"  " if dumped[1] == b": " else b"|")[0]
     return _PREFIX.sub(lambda found: b" 0" + found[1] if found[1] else b" ", line)

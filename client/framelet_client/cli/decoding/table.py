@@ -23,7 +23,7 @@ _ROW = "{:>10}  {:<14}  {:<14}  {:>10}  {}"
 
 
 def print_table(reader: Reader, results: Results, *, max_body: int, full: bool) -> bool:
-    """Print the frames, and the fault if there is one; returns whether there is none."""
+    """Print the frames, and the fault if there is one; returns True if there was no fault."""
     if not results.as_json:
         results.output.write_lines([_ROW.format(*_HEADINGS)])
     frames = octets = 0

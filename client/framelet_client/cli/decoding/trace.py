@@ -20,7 +20,7 @@ _numbers = itertools.count(1)
 
 
 class TracedConnection(ClientConnection):
-    """A connection that shows what passes; from the second one of a process on, with its number."""
+    """A connection that shows its frames; the second and later ones of a process show their number."""
 
     def __init__(self, limits: ClientLimits | None = None, *, now: float) -> None:
         """Show times in milliseconds since ``now``."""
@@ -67,7 +67,7 @@ class _Direction:
             self._offset += size
 
     def _decided(self) -> int:
-        """The octets of the first frame, once it is whole or certainly at fault; 0 before."""
+        """The octets of the first frame, once it is whole or known to be at fault; 0 before."""
         octets = self._octets
         if octets and type_kinds[octets[0]] in REFUSED:
             return min(len(octets), HEADER_SIZE)

@@ -34,9 +34,9 @@ _ENDS: dict[str, tuple[str, tuple[Step, ...], int | None]] = {
     "fatal": ("a fatal ERROR", (send(frame(ERROR, "500 over")), FIN), 500),
     "unknown": ("a frame of an unknown type", (send(frame(0x09, "x")),), None),
     "large": ("a header of a frame that is too large", (send(header(REPLY, 2**32 - 1)),), None),
-    "ill-formed": ("an answer that is no text", (send(frame(REPLY, b"\xff")),), None),
+    "ill-formed": ("an answer that is not text", (send(frame(REPLY, b"\xff")),), None),
     "one-too-many": (
-        "an answer to nothing, behind all answers",
+        "an answer to nothing, after all answers",
         (send(frame(REPLY, "ba") + _PONG + NEXT_PONG_OCTETS + frame(REPLY, "more")), FIN),
         None,
     ),

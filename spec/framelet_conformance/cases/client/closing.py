@@ -29,7 +29,7 @@ _PARTIAL = {
         pytest.param(
             kind,
             marks=case(
-                f"client.fin.inside-{kind}", f"FIN behind each octet of one frame: {kind}", *_UNANSWERED
+                f"client.fin.inside-{kind}", f"FIN after each octet of one frame: {kind}", *_UNANSWERED
             ),
         )
         for kind in _PARTIAL
@@ -49,7 +49,7 @@ def case_fin_inside_long(play: Play) -> None:
     perform(play, *(ended(REQUEST, whole[:cut]) for cut in (6, 40_000, len(whole) - 1)))
 
 
-@case("client.fin.behind-ignorable", "FIN behind an ignorable frame, where an answer is due", *_UNANSWERED)
+@case("client.fin.behind-ignorable", "FIN after an ignorable frame, where an answer is due", *_UNANSWERED)
 def case_fin_behind_ignorable(play: Play) -> None:
     """The frame answers nothing."""
     perform(play, ended(REQUEST, frame(0x80, "ab")))
@@ -57,7 +57,7 @@ def case_fin_behind_ignorable(play: Play) -> None:
 
 @case(
     "client.fin.pipeline",
-    "FIN behind each number of answers: the others are reported unanswered",
+    "FIN after each number of answers: the others are reported unanswered",
     "REQ-CLOSE-3",
 )
 def case_fin_in_pipeline(play: Play) -> None:
@@ -97,7 +97,7 @@ def case_rst_at_once(play: Play) -> None:
     )
 
 
-@case("client.rst.inside", "a reset behind each octet of a REPLY", *_UNANSWERED)
+@case("client.rst.inside", "a reset after each octet of a REPLY", *_UNANSWERED)
 def case_rst_inside(play: Play) -> None:
     """The octets may or may not reach the client; no answer is made of them either way."""
     whole = frame(REPLY, "b\u20aca")
@@ -106,7 +106,7 @@ def case_rst_inside(play: Play) -> None:
 
 @case(
     "client.rst.behind-answer",
-    "a reset behind an answer: it may be lost, and is never another's",
+    "a reset after an answer: it may be lost, and is never another's",
     "REQ-CLOSE-3",
 )
 def case_rst_behind(play: Play) -> None:
@@ -124,7 +124,7 @@ def case_rst_behind(play: Play) -> None:
 
 @case(
     "client.stop.then-fin",
-    "STOPPED is the last frame: what was asked behind STOP has no answer",
+    "STOPPED is the last frame: what was asked after STOP has no answer",
     "REQ-STOP-13",
     "REQ-CLOSE-3",
 )

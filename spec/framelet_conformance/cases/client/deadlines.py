@@ -73,7 +73,7 @@ def _overdue(play: Play, *steps: Step, ask_next: bool = True) -> None:
 
 
 def _check_end(play: Play, way: str, timeout: float) -> None:
-    """See that the client's stream ended in time behind the last octets that went this way."""
+    """See that the client's stream ended in time after the last octets that went this way."""
     log = play.conversations[-1].log
     last = max(entry.time for entry in log.entries if entry.way == way)
     waited = next(entry.time for entry in log.entries if entry.note.startswith("the peer")) - last

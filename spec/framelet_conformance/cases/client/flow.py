@@ -141,7 +141,7 @@ def case_more_than_65536(play: Play) -> None:
 
 @case(
     "client.flow.ignorable-more-than-65536",
-    "65,600 ignorable frames before an answer and after it take nobody's place",
+    "65,600 ignorable frames before and after an answer are not taken for answers",
     "REQ-TYPE-3",
     "REQ-ORDER-6",
 )
@@ -179,7 +179,7 @@ def case_many_errors(play: Play) -> None:
     "REQ-ORDER-4",
 )
 def case_long_pipeline(play: Play) -> None:
-    """A thousand answers at once, cut at places that are no boundaries."""
+    """A thousand answers at once, cut at places that are not boundaries."""
     count = 1_000
     answers = b"".join(frame(REPLY, f"{number}") for number in range(count))
     pieces = [answers[place : place + 997] for place in range(0, len(answers), 997)]

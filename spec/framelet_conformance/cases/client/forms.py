@@ -161,7 +161,7 @@ def case_recoverable(play: Play) -> None:
     "REQ-ERROR-16",
 )
 def case_fatal(play: Play) -> None:
-    """All hundred, each on a connection of its own, and with another ERROR behind some."""
+    """All hundred, each on a connection of its own, and with another ERROR after some."""
     perform(play, *(refused(REQUEST, frame(ERROR, f"{code} 400 x"), fatal=code) for code in range(500, 600)))
     first = frame(ERROR, "501 x")
     perform(play, *(refused(REQUEST, first + frame(ERROR, text), fatal=501) for text in ("502 x", "400 x")))

@@ -39,7 +39,7 @@ class GeneratedExchange(NamedTuple):
     def scenario(self, apart: float = 0.0) -> Scenario:
         """The conversation with what the model expects; segments are sent so many seconds apart.
 
-        Behind the last answer nothing is said, because the client may have closed; and where an answer is
+        After the last answer nothing is said, because the client may have closed; and where an answer is
         missing the stream ends, because the client would rightly wait.
         """
         parts = (
@@ -130,7 +130,7 @@ def _less_said(says: bytes) -> Iterator[bytes]:
 
 
 def _less_text(body: bytes) -> Iterator[bytes]:
-    """A body with fewer characters, or plainer ones; of octets that are no text, fewer octets."""
+    """A body with fewer characters, or plainer ones; of octets that are not text, fewer octets."""
     try:
         text = body.decode()
     except UnicodeDecodeError:

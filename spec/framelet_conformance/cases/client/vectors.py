@@ -65,7 +65,7 @@ def case_split(play: Play, vector: Vector) -> None:
     perform(play, *(scenario_of(vector, pieces) for pieces in ways))
 
 
-@each_vector("client", "next", "one frame at a time, and a PING behind")
+@each_vector("client", "next", "one frame at a time, then a PING")
 def case_next(play: Play, vector: Vector) -> None:
     """The client waits for each answer before it sends on; after a fault it must not send on at all."""
     perform(play, turn_by_turn(vector))
@@ -116,7 +116,7 @@ def unasked_error(sent: bytes) -> Expectation | list[Expectation]:
     """
     code = sent[HEADER_SIZE : HEADER_SIZE + 3]
     if sent[:1] == bytes([ERROR]) and code.startswith(b"4"):
-        remark = "it took an ERROR that nobody had asked for as the answer to the frame it sent meanwhile"
+        remark = "it took an ERROR that answers nothing as the answer to the frame it sent meanwhile"
         return [FAILED, {**error(int(code)), "remark": remark}]
     return FAILED
 

@@ -1,4 +1,4 @@
-"""What is behind answers that are not ready, or not taken: every kind of answer, and every kind of end."""
+"""What follows answers that are not ready, or not taken: every kind of answer, and every kind of end."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _LINGER = 0.5
 def case_every_answer(play: Play) -> None:
     """A refusal is ready at once, and must not take the place of an answer that is made elsewhere.
 
-    At last all of them wait behind one that is not taken for a while.
+    At last all of them wait for one that is not taken for a while.
     """
     server = play.target.server(stop="off", application="none")
     long = text_of(min(server.max_body or 65_536, _LARGE // 2))
@@ -100,7 +100,7 @@ _ENDS: dict[str, tuple[str, bytes, list[Any]]] = {
     ],
 )
 def case_backlog(play: Play, octets: bytes, answers: list[Any]) -> None:
-    """The linger timeout begins behind the last answer."""
+    """The linger timeout begins after the last answer."""
     server = play.target.server(linger_timeout=_LINGER * play.times.scale)
     long = text_of(min(server.max_body or 65_536, _LARGE))
     with play.open(server, receive_buffer=8_192) as conversation:
@@ -149,7 +149,7 @@ def case_backlog_sizes(play: Play) -> None:
             octets,
             marks=case(
                 f"closing.lingers-behind-{code}",
-                f"behind the ERROR {code} what the client still sends is read and discarded",
+                f"after the ERROR {code} what the client still sends is read and discarded",
                 "REQ-ERROR-8",
                 slow=True,
             ),

@@ -68,7 +68,7 @@ def strictly_closed(play: Play, *requirements: str) -> None:
 
 @each_fault(
     "lingers",
-    "behind the ERROR {code} comes FIN, and what the client still sends is read and discarded",
+    "after the ERROR {code} comes FIN, and what the client still sends is read and discarded",
     peer_error=(frame(ERROR, "400 no"), 400),
 )
 def case_lingers(play: Play, fault: bytes, code: int) -> None:
@@ -81,7 +81,7 @@ def case_lingers(play: Play, fault: bytes, code: int) -> None:
             conversation.send(frame(1, "late") * 100)
             if not still_taken(conversation, play.times.pause):
                 play.ended(Ending.RST, Verdict.FAIL)
-                raise Failed("what was sent behind the fatal ERROR was met with a reset", "REQ-ERROR-8")
+                raise Failed("a reset came for what was sent after the fatal ERROR", "REQ-ERROR-8")
 
 
 def still_taken(conversation: Conversation, seconds: float) -> bool:
@@ -154,12 +154,7 @@ def case_peer_error(play: Play) -> None:
 )
 def case_half_close_many(play: Play) -> None:
     """The FIN is on its way long before the answers are read."""
-    texts = [f"text {number}" for number in range(5_000)]
-    with play.dial() as conversation:
-        conversation.send(b"".join(frame(1, text) for text in texts))
-        conversation.send_fin()
-        judge(conversation, [reply(text) for text in texts], "closed", play=play)
-    strictly_closed(play, "REQ-CLOSE-1")
+    ask_and_close(play, [f"text {number}" for number in range(5_000)])
 
 
 @case(
@@ -170,7 +165,11 @@ def case_half_close_many(play: Play) -> None:
 )
 def case_half_close_large(play: Play) -> None:
     """Nothing of the answer is lost to the close."""
-    texts = [text_of(65_536, number) for number in range(16)]
+    ask_and_close(play, [text_of(65_536, number) for number in range(16)])
+
+
+def ask_and_close(play: Play, texts: list[str]) -> None:
+    """Send REQUESTs and FIN; see that each is answered before the server closes."""
     with play.dial() as conversation:
         conversation.send(b"".join(frame(1, text) for text in texts))
         conversation.send_fin()
@@ -192,9 +191,9 @@ def case_half_close_large(play: Play) -> None:
             ),
         )
         for name, title, part in (
-            ("type", "behind a type", b"\x01"),
+            ("type", "after a type", b"\x01"),
             ("length", "inside a length", b"\x01\0\0"),
-            ("header", "behind a header", header(1, 5)),
+            ("header", "after a header", header(1, 5)),
             ("body", "inside a body", header(1, 5) + b"abcd"),
             ("ping", "inside a PING", header(6, 2) + b"p"),
             ("ignorable", "inside an ignorable frame", header(0x80, 9) + b"i"),

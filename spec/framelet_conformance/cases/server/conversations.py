@@ -151,7 +151,7 @@ class _Talk:
         """The failure of one conversation, None where it has none."""
         play, times = self.play, self.play.times
         outcome = predict(given.sent, self.facts, eof=given.eof)
-        # Behind part of a frame no PING can tell whether the connection is open.
+        # After part of a frame no PING can tell whether the connection is open.
         then = "silent" if outcome.then == "open" and _partial(given.sent) else outcome.then
         play.replay = Replay(
             play.case.id, "server", list(play.case.requirements), "", [], outcome.expect, then

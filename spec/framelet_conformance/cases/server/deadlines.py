@@ -86,7 +86,7 @@ class Clock(NamedTuple):
     code: int | None
     beats: tuple[Beat, ...]
     begins: int = -1
-    setup: dict[str, Any] = {}  # noqa: RUF012 - nobody changes it
+    setup: dict[str, Any] = {}  # noqa: RUF012 - it is never changed
     long: bool = False
 
 
@@ -99,7 +99,7 @@ _STARTS = {
     "ping": header(PING, 2) + b"p",
     "ignorable": header(IGNORABLE, 10) + b"abc",
     "application": header(0xC0, 10) + b"abc",
-    # Recoverable conditions that the part already shows stand behind 504 in the registry.
+    # Recoverable conditions that the part already shows stand after 504 in the registry.
     "ill-formed": header(REQUEST, 10) + b"\xff\xff",
     "ping-too-large": header(PING, 65) + b"p",
     "hello-too-large": header(HELLO, 2_000) + b"no",
@@ -161,7 +161,7 @@ _FRAME = [
     *(
         Clock(
             f"late-octet.{name}",
-            f"octets that come late ({late.hex(' ')} behind {part.hex(' ')}) do not extend the frame timeout",
+            f"octets that come late ({late.hex(' ')} after {part.hex(' ')}) do not extend the frame timeout",
             "REQ-TIME-2 REQ-TIME-1" + " REQ-TYPE-4" * (name == "ignorable"),
             504,
             (Beat(0, part), Beat(0.9, late)),
@@ -237,7 +237,7 @@ _IDLE = [
     *(
         Clock(
             f"idle-after-{name}",
-            f"the idle timeout begins anew behind {name.replace('-', ' ')}",
+            f"the idle timeout begins anew after {name.replace('-', ' ')}",
             "REQ-TIME-3 REQ-TIME-9",
             505,
             tuple(Beat(0.6, *turn) for turn in (turns * 4)[: max(4, len(turns))]),
@@ -247,7 +247,7 @@ _IDLE = [
     ),
     Clock(
         "idle-from-the-end-of-a-frame",
-        "the idle timeout begins behind the last octet of a frame, not at its first",
+        "the idle timeout begins after the last octet of a frame, not at its first",
         "REQ-TIME-3 REQ-TIME-4",
         505,
         (Beat(0, frame(IGNORABLE, "slow")[:6]), Beat(0.8, frame(IGNORABLE, "slow")[6:])),
@@ -256,7 +256,7 @@ _IDLE = [
     ),
     Clock(
         "no-idle-inside-a-frame",
-        "the idle timeout does not run inside a frame, and begins behind it",
+        "the idle timeout does not run inside a frame, and begins after it",
         "REQ-TIME-4 REQ-TIME-3",
         505,
         (Beat(0, _FIRST[:6]), Beat(2.5, _FIRST[6:], (reply(_TEXTS[0]),))),

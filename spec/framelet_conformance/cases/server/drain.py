@@ -36,11 +36,11 @@ def await_stopped(conversation: Conversation, within: float | None = None) -> di
     except Silence:
         raise Failed("no STOPPED came") from None
     if found is None or found.type != STOPPED:
-        message = f"in place of STOPPED came {show(found)}"
+        message = f"{show(found)} came instead of STOPPED"
         raise Failed(message)
     parameters = read_stopped(found)
     if conversation.read_end() is Ending.SILENCE:
-        raise Failed("the stream went on behind STOPPED", "REQ-STOP-8")
+        raise Failed("octets came after STOPPED", "REQ-STOP-8")
     return parameters
 
 
@@ -49,7 +49,7 @@ def read_stopped(found: Frame) -> dict[str, str]:
     try:
         parameters: dict[str, str] = grammar.parse_body(grammar.StoppedBody, found.body)
     except ValueError:
-        message = f"the body of STOPPED is no stopped-body: {show(found)}"
+        message = f"the body of STOPPED is not of the form stopped-body: {show(found)}"
         raise Failed(message, "REQ-STOP-9") from None
     return parameters
 
@@ -291,7 +291,7 @@ def see_it_end(play: Play, server: ServerUnderTest) -> None:
 
 @case(
     "stop.lingers-and-ends",
-    "what is sent behind the FIN of a drain is discarded, and the process ends though nobody closes",
+    "what is sent after the FIN of a drain is discarded, and the process ends although no client closes",
     "REQ-DRAIN-4",
     "REQ-STATE-1",
     "REQ-STOP-10",
@@ -323,7 +323,7 @@ def case_lingers(play: Play) -> None:
             conversation.send(frame(1, "late") * 100)
             conversation.pause(play.times.pause)
             if not conversation.writable and time.monotonic() - began < linger - 0.05:
-                message = "what was sent behind the FIN of a drain was met with a reset"
+                message = "a reset came for what was sent after the FIN of a drain"
                 raise Failed(message, "REQ-STATE-1", "REQ-STOP-10")
     play.ended(Ending.FIN, Verdict.PASS)
     if server.process is not None:
@@ -380,4 +380,4 @@ def case_half_closed(play: Play) -> None:
     judge(other, [reply(text), pong("last")], "closed", play=play)
     other.close()
     if await_stopped(stopper)["cut"] != "0":
-        raise Failed("nobody was cut off, and STOPPED says otherwise", "REQ-DRAIN-1")
+        raise Failed("no connection was cut off, but STOPPED says otherwise", "REQ-DRAIN-1")

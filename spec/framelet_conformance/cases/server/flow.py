@@ -60,7 +60,7 @@ def case_deep_pings(play: Play) -> None:
         for number in range(count):
             found = conversation.read_frame()
             if found is None or found.type != PONG or found.body != b"%d" % number:
-                message = f"in place of PONG {number} came {show(found)}"
+                message = f"{show(found)} came instead of PONG {number}"
                 raise Failed(message)
         judge(conversation, [], "open", play=play)
 
@@ -125,7 +125,7 @@ def case_busy_neighbour(play: Play) -> None:
 
 @case(
     "flow.memory-is-bounded",
-    "answers that nobody reads take bounded memory",
+    "answers that no client reads take bounded memory",
     "REQ-FLOW-1",
     "REQ-FLOW-8",
     alone=True,

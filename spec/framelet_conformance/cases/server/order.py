@@ -164,7 +164,7 @@ def case_mixed(play: Play, seed: int) -> None:
 
 @case(
     "order.long-before-short",
-    "the answer to a large REQUEST comes before those to small ones behind it",
+    "the answer to a large REQUEST comes before those to small ones after it",
     "REQ-ORDER-2",
 )
 def case_long_before_short(play: Play) -> None:
@@ -178,7 +178,7 @@ def case_long_before_short(play: Play) -> None:
 
 @case(
     "order.error-in-place",
-    "each recoverable ERROR stands in the place of its frame",
+    "each recoverable ERROR comes in the order of its frame",
     "REQ-ORDER-2",
     "REQ-TEXT-2",
     "REQ-ERROR-4",

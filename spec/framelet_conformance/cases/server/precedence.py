@@ -113,7 +113,7 @@ def case_fault_before_drain(play: Play) -> None:
         judge(conversation, [reply("ab")], "silent")
         found = conversation.read_frame()
         if found is not None and (found.type != frames.ERROR or not found.body.startswith(b"%d " % code)):
-            message = f"in place of ERROR {code}, or of the end, came {show(found)}"
+            message = f"{show(found)} came instead of ERROR {code} or the end"
             raise Failed(message, "REQ-STOP-7")
         judge(conversation, [], "closed", play=play)
         conversation.close()

@@ -59,7 +59,7 @@ _REFUSED = {
     stops=True,
 )
 def case_system_holds(play: Play) -> None:
-    """Thirty thousand octets on each of two connections, faults among them, and part of a frame behind."""
+    """Thirty thousand octets on each of two connections, faults among them, and part of a frame after."""
     server = play.target.server(fresh=True, stop="local", application="none")
     *others, stopper = met(play, server, "first", "second", "stopper")
     texts = [text_of(300, number) for number in range(100)]
@@ -91,7 +91,7 @@ def case_backlog(play: Play) -> None:
     sent = other.send(octets * 600, reading=False, within=play.times.quiet)
     due = (sent - other.unconfirmed) // len(octets)
     stopper.send(frame(STOP))
-    stopper.pause(play.times.quiet)  # the drain begins, and nobody has made room for an answer
+    stopper.pause(play.times.quiet)  # the drain begins, and no client has made room for an answer
     answers = 0
     while (found := other.read_frame()) is not None:
         if found.body != text[::-1].encode():
@@ -176,7 +176,7 @@ def _room(play: Play, server: ServerUnderTest) -> Conversation | None:
 
 @case(
     "stop.counts",
-    "STOPPED counts silent connections, not refused and lingering ones, and waits for nobody to close",
+    "STOPPED counts silent connections, not refused or lingering ones, and does not wait for their ends",
     "REQ-DRAIN-1",
     "REQ-STOP-8",
     stops=True,
@@ -209,7 +209,7 @@ def case_counts(play: Play) -> None:
         message = f"the server has sent FIN to all others, and no STOPPED within {play.times.answer:.3g} s"
         raise Failed(message, "REQ-STOP-8") from None
     if found is None or found.type != STOPPED:
-        message = f"in place of STOPPED came {show(found)}"
+        message = f"{show(found)} came instead of STOPPED"
         raise Failed(message, "REQ-STOP-8")
     if read_stopped(found) != {"closed": f"{len(open_ones)}", "cut": "0"}:
         message = f"{len(open_ones)} others were open, and STOPPED is {show(found)}"

@@ -97,7 +97,7 @@ def case_default(play: Play) -> None:
     """A server launched with no word about STOP."""
     server = play.target.server(fresh=True)
     if server.process is not None and listens_everywhere(server.address[1]):
-        raise Skipped("the launched server listens on all addresses, where that policy allows nobody")
+        raise Skipped("the launched server listens on all addresses, where that policy allows no client")
     with play.open(server) as conversation:
         conversation.send(frame(STOP))
         await_stopped(conversation)
@@ -150,14 +150,14 @@ def count_closed(conversation: Conversation) -> int | None:
         raise Failed(message, "REQ-STOP-11")
     parameters = read_stopped(found)
     if conversation.read_end() is not Ending.FIN:
-        message = f"behind STOPPED came {conversation.ending}"
+        message = f"{conversation.ending} came after STOPPED"
         raise Failed(message, "REQ-STOP-8")
     return int(parameters["closed"]) + int(parameters["cut"])
 
 
 @case(
     "stop.discards-what-follows",
-    "frames behind an allowed STOP are not answered, and do not spoil the STOPPED",
+    "frames after an allowed STOP are not answered, and do not spoil the STOPPED",
     "REQ-STOP-10",
     stops=True,
 )

@@ -28,7 +28,7 @@ _MANY, _MORE = 300, 600  # of them: more than the system's buffers hold
 class Deaf(NamedTuple):
     """A client that reads nothing for a while, and then must get all its answers.
 
-    Times are in units: the server's ``timeouts``, the pause behind a PONG before anything else is sent, and
+    Times are in units: the server's ``timeouts``, the pause after a PONG before anything else is sent, and
     how long nothing is read.  With ``fin`` the client's stream ends first.  Afterwards ``part`` is sent, and
     the ERROR ``code`` must come after one unit.
     """
@@ -64,7 +64,7 @@ _DEAF = (
     ),
     Deaf(
         "no-idle-while-owing",
-        "the idle timeout does not run while answers wait to be taken, and begins behind them",
+        "the idle timeout does not run while answers wait to be taken, and begins after them",
         "REQ-TIME-4 REQ-TIME-3",
         {"idle_timeout": 1.0, "frame_timeout": 10.0, "write_timeout": 10.0},
         deaf=2.5,
@@ -72,7 +72,7 @@ _DEAF = (
     ),
     Deaf(
         "no-idle-behind-half-close",
-        "nor does it when the client's stream has ended",
+        "the idle timeout does not run while answers wait, when the client's stream has ended",
         "REQ-TIME-4 REQ-CLOSE-1",
         {"idle_timeout": 1.0, "frame_timeout": 1.0, "write_timeout": 10.0},
         deaf=2.5,
@@ -103,7 +103,7 @@ _DEAF = (
     ],
 )
 def case_deaf(play: Play, row: Deaf) -> None:
-    """Where the server takes in all REQUESTs meanwhile, its frame timeout is no question."""
+    """A server that takes in all REQUESTs meanwhile cannot be asked about its frame timeout."""
     unit = _UNIT * play.times.scale
     server = play.target.server(**{name: value * unit for name, value in row.timeouts.items()})
     text = text_of(min(row.size, server.max_body or _TEXT))
@@ -159,7 +159,11 @@ def case_clients_timeouts(play: Play) -> None:
                 "deadlines.write-timeout",
                 "a client that takes none of its answers is cut off, by a reset",
             ),
-            (True, "deadlines.write-timeout-while-sending", "so is one that goes on sending, octet by octet"),
+            (
+                True,
+                "deadlines.write-timeout-while-sending",
+                "a client that takes no answers is cut off, although it goes on sending, octet by octet",
+            ),
         )
     ],
 )
@@ -205,7 +209,7 @@ def case_write_timeout(play: Play, talks: bool) -> None:  # noqa: FBT001 - a par
                 1 << 24,
                 2,
                 "deadlines.slow-reader-of-one-is-kept",
-                "nor is one that takes slowly one large answer",
+                "a client that takes one large answer slowly is not cut off by the write timeout",
             ),
         )
     ],

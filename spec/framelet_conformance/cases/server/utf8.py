@@ -80,7 +80,7 @@ def case_malformed(play: Play, octet: int, malformed: bytes) -> None:
             size,
             marks=case(
                 f"utf8.far-inside.{size}",
-                f"malformed octets behind {size:,} good ones are found, and so are good ones behind them",
+                f"malformed octets after {size:,} good ones are found, and so are good ones after them",
                 "REQ-TEXT-2",
                 "REQ-TEXT-3",
             ),

@@ -75,7 +75,7 @@ def case_octets(play: Play, vector: Vector) -> None:
 
 
 @each_vector(
-    "server", "pipelined", "with a PING right behind it", lambda v: v["then"] == "open", "REQ-ORDER-2"
+    "server", "pipelined", "with a PING right after it", lambda v: v["then"] == "open", "REQ-ORDER-2"
 )
 def case_pipelined(play: Play, vector: Vector) -> None:
     """The PING comes in the same segment as the end of the vector."""
