@@ -131,7 +131,7 @@ QUIET_ROWS = (
     *Row(
         "idle-speed",
         GROUP,
-        f"ping-pong of one connection among {IDLE:,}: part of its speed alone",
+        f"ping-pong of one connection among {IDLE:,} idle ones: ratio to its speed alone",
         "ratio",
         crowd_peers,
         collect=speed_of_active,
@@ -140,7 +140,7 @@ QUIET_ROWS = (
     *Row(
         "sparse",
         GROUP,
-        f"{SPARSE_RATE} requests/s on one connection: processor time of the server for each",
+        f"{SPARSE_RATE} requests/s on one connection: processor time of the server per request",
         "µs",
         raw_peers,
         sparse_cost,

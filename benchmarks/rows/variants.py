@@ -93,7 +93,7 @@ def _thread_row(row: Row, shape: Shape, octets: int = SMALL) -> Row:
 
 _WORKS = (
     _awake_row("awake-round-trip", "median round trip", awake_latency),
-    _awake_row("awake-cost", "processor time of the server for each request", awake_cost),
+    _awake_row("awake-cost", "processor time of the server per request", awake_cost),
     _thread_row(PING_PONG_1, ONE),
     _thread_row(PING_PONG_64, MANY),
     _thread_row(PIPELINED_1, DEEP),
