@@ -77,6 +77,7 @@ class AnsweringConnection(Connection):
     __slots__ = ("_allowed", "_batch", "_events", "_last_word", "_limits", "_owed", "_owed_size", "errors")
 
     _decoder_class = codec.PatientDecoder
+    _role = Role.SERVER
 
     def __init__(self, limits: ConnectionLimits, now: float) -> None:
         """Begin at the time ``now``."""
@@ -84,7 +85,7 @@ class AnsweringConnection(Connection):
             message = f"limits must be ConnectionLimits, not {type(limits).__name__}"
             raise TypeError(message)
         self._limits = limits
-        super().__init__(Role.SERVER, limits, now)
+        super().__init__(limits, now)
         self._peer_max_body = MAX_LENGTH
         # The answers owed, oldest first: so many to a batch of REQUESTs; then for each frame its event, or an
         # answer that waits for its turn, by the id of the object.  An empty queue is None, see Connection.
@@ -318,7 +319,7 @@ class AnsweringConnection(Connection):
 
     def _close_if_ended(self) -> None:
         """Be closed once the client has ended its stream and all is sent."""
-        ending = self._input_ended and self.finished and Trigger.INPUT_ENDED in self._transitions
+        ending = self.input_ended and self.finished and Trigger.INPUT_ENDED in self._transitions
         if ending and not self._output_size:
             self._move(Trigger.INPUT_ENDED)
 

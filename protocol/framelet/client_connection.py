@@ -60,6 +60,8 @@ class ClientConnection(Connection):
 
     frames_received: int
 
+    _role = Role.CLIENT
+
     __slots__ = ("_awaited", "_events", "_limits", "_pings", "_waiting_since")
 
     def __init__(self, limits: ClientConnectionLimits | None = None, *, now: float) -> None:
@@ -68,7 +70,7 @@ class ClientConnection(Connection):
             message = f"limits must be ClientConnectionLimits, not {type(limits).__name__}"
             raise TypeError(message)
         self._limits = limits or ClientConnectionLimits()
-        super().__init__(Role.CLIENT, self._limits, now)
+        super().__init__(self._limits, now)
         self._awaited: deque[int] = deque()  # types of the unanswered frames, oldest first
         self._pings: deque[bytes] = deque()  # bodies of the unanswered PINGs
         self._events: deque[ClientEvent] = deque()
@@ -77,7 +79,7 @@ class ClientConnection(Connection):
     @property
     def at_rest(self) -> bool:
         """Whether all that was received has been made use of, and the stream has not ended."""
-        return self._decoder.at_rest and not (self._events or self._input_ended) and self._taking
+        return self._decoder.at_rest and not (self._events or self.input_ended) and self._taking
 
     @property
     def unanswered(self) -> int:
@@ -164,7 +166,7 @@ class ClientConnection(Connection):
                 return self._fail(error)
             if event is not None:
                 return event
-        return self._end_of_input() if self._input_ended else None
+        return self._end_of_input() if self.input_ended else None
 
     def take_replies(self) -> list[str]:
         """The texts of the REPLYs that come next, as their ReplyReceived would give them, but in one call.

@@ -17,6 +17,7 @@ What a connection does in a state is read off the tables in ``states``, once for
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from . import codec, states
@@ -51,6 +52,7 @@ class Connection:
     """The base of ServerConnection and ClientConnection."""
 
     _decoder_class = codec.FrameDecoder
+    _role: Role
 
     __slots__ = (
         "_actions",
@@ -58,24 +60,21 @@ class Connection:
         "_decoder",
         "_frame_started",
         "_idle_since",
-        "_input_ended",
         "_output",
         "_output_frames",
         "_output_size",
         "_peer_max_body",
         "_pieces",
         "_reading",
-        "_role",
         "_state",
         "_taking",
-        "_transitions",
         "frames_received",
         "frames_sent",
+        "input_ended",
     )
 
-    def __init__(self, role: Role, limits: ClientConnectionLimits | ConnectionLimits, now: float) -> None:
+    def __init__(self, limits: ClientConnectionLimits | ConnectionLimits, now: float) -> None:
         """Start open, at a boundary, at the time ``now``."""
-        self._role = role
         self._decoder = self._decoder_class(limits.max_body)
         # An idle connection holds no containers: thousands of them would take more memory than all else.
         self._pieces: tuple[bytes, ...] = ()  # what is to be sent first, in pieces to be sent as they are
@@ -84,7 +83,7 @@ class Connection:
         self._output_frames = 0
         self.frames_received: int = 0  # whole frames, also those that are refused or discarded
         self.frames_sent: int = 0  # frames that ``pieces_to_send`` has given away
-        self._input_ended = False
+        self.input_ended: bool = False  # whether the peer has ended its stream
         self._peer_max_body: int = limits.max_body
         self._frame_started: float | None = None  # when the frame under way began
         self._idle_since: float = now  # when octets last came or went
@@ -125,7 +124,7 @@ class Connection:
 
         Raises ConfigurationError for none: what a socket reads at its end is for ``receive_eof``.
         """
-        if self._input_ended:
+        if self.input_ended:
             raise ConnectionStateError("data after the end of the stream")
         if type(data) is not bytes:
             data = memoryview(data)  # raises TypeError for what holds no octets
@@ -144,7 +143,7 @@ class Connection:
 
     def receive_eof(self) -> None:
         """Take note of the end of the peer's stream; then ask for events."""
-        self._input_ended = True
+        self.input_ended = True
 
     def data_to_send(self, now: float) -> bytes:
         """Everything to be written to the peer, as one piece; empty where there is nothing."""
@@ -158,7 +157,7 @@ class Connection:
         self.frames_sent += self._output_frames
         pieces = [*self._pieces, bytes(self._output)] if self._output else [*self._pieces]
         self._pieces, self._output, self._output_size, self._output_frames = (), None, 0, 0
-        if self._input_ended:
+        if self.input_ended:
             self._close_if_ended()
         return pieces
 
@@ -183,7 +182,7 @@ class Connection:
     def _enter(self, state: State) -> None:
         """Do from here on what the table says of this state."""
         rules = states.rules(self._role, state)
-        self._state, self._actions, self._transitions = state, rules.actions, rules.transitions
+        self._state, self._actions = state, rules.actions
         self._batching: bool = rules.batches
         # Whether frames mean anything here, and whether octets that come are still made frames of.
         self._taking = self._reading = rules.takes_frames
@@ -195,6 +194,11 @@ class Connection:
             message = f"{trigger.name} cannot happen to a {self._role.value} that is {self._state.value}"
             raise ConnectionStateError(message)
         self._enter(self._transitions[trigger])
+
+    @property
+    def _transitions(self) -> Mapping[Trigger, State]:
+        """What the table says of this state."""
+        return states.TRANSITIONS[self._role][self._state]
 
     def _break_off(self) -> None:
         """Move to where a fault leads, and read no further: what comes cannot be told apart any more."""

@@ -78,7 +78,7 @@ class ServerConnection(AnsweringConnection):
         """Whether nothing is under way: no frame that has begun or waits, no answer, no end."""
         return (
             self._state is State.OPEN
-            and not (self._batch or self._owed or self._output_size or self._events or self._input_ended)
+            and not (self._batch or self._owed or self._output_size or self._events or self.input_ended)
             and not (self._decoder.frames or self._decoder.refused or self._frame_started is not None)
         )
 
@@ -102,7 +102,7 @@ class ServerConnection(AnsweringConnection):
         decoder = self._decoder
         if self._events or (self._taking and (decoder.frames or decoder.refused)):
             return True
-        if self._state is State.OPEN and (self._input_ended or self._draining):
+        if self._state is State.OPEN and (self.input_ended or self._draining):
             return True
         header = decoder.pending_header
         return header is not None and self._actions[header[0]] in REFUSALS
@@ -288,7 +288,7 @@ class ServerConnection(AnsweringConnection):
         """All whole frames have been taken: see whether more can come."""
         if self._state is not State.OPEN:
             return None  # the end was noted when that state was entered
-        if self._input_ended:
+        if self.input_ended:
             error = TruncatedFrameError() if self._decoder.inside_frame else None
             if error is not None:
                 self._count(error.code)

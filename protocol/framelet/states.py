@@ -193,7 +193,6 @@ class Rules(NamedTuple):
     """
 
     actions: tuple[Action, ...]
-    transitions: Mapping[Trigger, State]
     takes_frames: bool
     batches: bool
 
@@ -204,7 +203,6 @@ def rules(role: Role, state: State) -> Rules:
     actions = actions_by_octet(role, state)
     return Rules(
         actions,
-        TRANSITIONS[role][state],
         takes_frames=not set(actions) <= {Action.DISCARD, Action.NONE},
         batches=state is State.OPEN and actions[FrameType.REQUEST] is Action.SERVE,
     )

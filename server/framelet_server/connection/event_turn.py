@@ -79,7 +79,7 @@ class EventTurn(Lifetime):
         if self._unfinished:
             return True, True  # as soon as others had their turn
         writing = self.transport.unsent > 0
-        if self._eof:
+        if self.connection.input_ended:
             return False, writing
         # Do not poll for input that will not be read: a level-triggered poller would spin.
         if self.connection.finished:
@@ -104,7 +104,6 @@ class EventTurn(Lifetime):
         if data:
             self.connection.receive_data(data, time.monotonic())
         if count == 0 or self.transport.ended:
-            self._eof = True
             self.connection.receive_eof()
             if self._drain_left is not None:
                 self._drain_left = 0
@@ -142,7 +141,8 @@ class EventTurn(Lifetime):
                 if not connection.finished:  # it was shed, or failed, since its STOP was allowed
                     connection.send_stopped(self.stopper, *self._outcome)  # REQ-STOP-8
                 self._outcome = None
-            if not self._eof or self.transport.layers or self.transport.unsent or connection.output_size:
+            unsent = self.transport.unsent or connection.output_size
+            if unsent or self.transport.layers or not connection.input_ended:
                 self.transport.flush(connection)
             return True
         return False

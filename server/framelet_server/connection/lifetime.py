@@ -41,7 +41,6 @@ class Lifetime:
         "_answers",
         "_context",
         "_drain_left",
-        "_eof",
         "_identified",
         "_linger_until",
         "_more",
@@ -91,7 +90,6 @@ class Lifetime:
         self._paused = False  # not read, because too much is unsent or pending
         self._starved = False  # not read, because all clients together hold too much
         self._unfinished = False  # the turn's time was up with frames left to serve
-        self._eof = False  # the client has ended its stream
         self.fin_sent: bool = False
         self.over: bool = False  # both directions have ended: the socket can be closed
         self.refused: bool = False  # for its relay's client, who has too many connections
@@ -116,7 +114,7 @@ class Lifetime:
         self.draining = self.draining or not age
         if self._drain_left is None and self.stopper is None:
             # What the system holds now is what came before; the client may go on sending without end.
-            self._drain_left = 0 if self._eof else self.transport.unread
+            self._drain_left = 0 if self.connection.input_ended else self.transport.unread
 
     def stopped(self, closed: int, cut: int) -> None:
         """Have STOPPED sent, as soon as nothing else is owed (REQ-STOP-8)."""
@@ -152,7 +150,7 @@ class Lifetime:
 
     def _can_finish(self) -> bool:
         """Whether the end may come now: a client that is refused is told so after its handshake."""
-        return self.transport.established or self._eof or self.draining
+        return self.transport.established or self.connection.input_ended or self.draining
 
     def _finish(self) -> None:
         """After the last answer send FIN; then discard until the client closes too (REQ-ERROR-8)."""
@@ -180,7 +178,6 @@ class Lifetime:
                 return
             budget -= count
             if not count:
-                self._eof = True
                 self.connection.receive_eof()
         self.over = self.connection.state is State.CLOSED
 
@@ -190,10 +187,10 @@ class Lifetime:
             if self.transport.unsent or not self.transport.end():
                 return False
         except OSError:
-            if not (self._eof or self.stopper):
+            if not (self.connection.input_ended or self.stopper):
                 raise
             self.over = True  # it got all it was owed, has closed its socket, and needs no FIN of ours
-        self.over = self.over or self._eof
+        self.over = self.over or self.connection.input_ended
         return True
 
     def _note(self, event: ServerEvent) -> None:

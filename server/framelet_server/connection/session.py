@@ -71,7 +71,7 @@ class Session(EventTurn):
                     if calls.ended - now > LONG:
                         connection.resume(calls.ended)  # the handler's time is not the client's
         if not size or (transport.layers and transport.ended):
-            self._eof = self._rest = True
+            self._rest = True
             connection.receive_eof()
 
     def send_and_go_on(  # noqa: C901 - as above, one call
@@ -159,7 +159,7 @@ class Session(EventTurn):
         self.batchable = (
             self._identified
             and self._context.request.executor is None
-            and not (transport.unsent or self._paused or self._starved or self._eof or self._replies)
+            and not (transport.unsent or self._paused or self._starved or self._replies)
             and not (
                 self.draining
                 or self._retiring
