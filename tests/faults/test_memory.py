@@ -237,7 +237,11 @@ def test_a_client_whose_stop_was_allowed_is_shed_before_the_drain_ends(
         other.request("block")
         gate.await_entry()
         text = "block\N{GRINNING FACE}" + "a" * (MIB // 3)  # as text it is too large, and not before
-        asker.send(encode(FrameType.REQUEST, text.encode()), encode(FrameType.STOP))
+        octets = encode(FrameType.REQUEST, text.encode()) + encode(FrameType.STOP)
+        before = server.metrics().received_bytes
+        asker.send(octets[:-100])
+        until(lambda: server.metrics().received_bytes == before + len(octets) - 100)
+        asker.send(octets[-100:])  # what makes it too large, and the STOP, are read together
         assert asker.error() == 509
         assert asker.receive() is None
         gate.open()

@@ -261,7 +261,7 @@ def test_the_library_needs_neither_click_nor_rich() -> None:
     )
     assert ended(result) == (0, "set()\n", "")
     program = (
-        "import sys, construct; before = set(sys.modules)\n"  # on Python 3.15 it brings asyncio, by way of pdb
+        "import sys, construct; before = set(sys.modules)\n"  # on Python 3.15 asyncio is among them
         "from framelet_client import cli; print({'rich', 'asyncio'} & (set(sys.modules) - before))"
     )
     result = subprocess.run(
