@@ -229,8 +229,9 @@ def test_a_client_that_is_shed_while_its_answers_are_made_lingers_no_longer_than
 
 @pytest.mark.req("REQ-STOP-8", "REQ-FLOW-7")
 def test_a_client_whose_stop_was_allowed_is_shed_before_the_drain_ends(
-    serve: Serve, connect: Connect, gate: Gate, until: Any, caplog: pytest.LogCaptureFixture
+    serve: Serve, connect: Connect, gate: Gate, until: Any, caplog: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(event_turn, "LONGEST", 60.0)  # so that the STOP is served in the turn of the REQUEST
     with ThreadPoolExecutor(2) as executor:
         server = serve(gate, executor=executor, max_memory=MIB, linger_timeout=20.0)
         other, asker = connect(server), connect(server)
