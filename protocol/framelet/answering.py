@@ -86,7 +86,6 @@ class AnsweringConnection(Connection):
             raise TypeError(message)
         self._limits = limits
         super().__init__(limits, now)
-        self._peer_max_body = MAX_LENGTH
         # The answers owed, oldest first: so many to a batch of REQUESTs; then for each frame its event, or an
         # answer that waits for its turn, by the id of the object.  An empty queue is None, see Connection.
         self._batch = 0

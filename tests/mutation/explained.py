@@ -1,6 +1,7 @@
 """Changes that no test can notice, or need not, each with its reason."""
 
 _AT_IMPORT = "it has run, when the module was imported, before the change is made"
+_FOR_CHECKERS = "for type checkers: it is read where a header was read"
 _NO_SUCH = "no character with that number is ever escaped"
 
 EXPLAINED = {
@@ -17,6 +18,22 @@ EXPLAINED = {
     "address._read: `1` -> `2`": "whatever follows is refused, in one piece or in two, and not shown",
     "codec.reverse: `len(text) < _SHORT` -> `len(text) <= _SHORT`": (
         "either encoding is there for the same texts: one is the faster"
+    ),
+    "codec.FrameDecoder._decode: `1` -> `2`": "no frame begins below 0",
+    "codec.FrameDecoder._decode: `frame_type = length = 0` -> `pass`": _FOR_CHECKERS,
+    "codec.FrameDecoder._decode: `0` -> `1`": _FOR_CHECKERS,
+    "codec.FrameDecoder._decode: `start <= bound` -> `start < bound`": (
+        "the last frame is then made of its octets when it is its turn, which comes to the same"
+    ),
+    "answering.AnsweringConnection.replies_to_send: `1` -> `2`": "no body has a size below 0",
+    "answering.AnsweringConnection.replies_to_send: `len(texts[0]) < LARGE` -> `len(texts[0]) <= LARGE`": (
+        "it is tried then, and given up"
+    ),
+    "answering.AnsweringConnection.replies_to_send: `len(texts[0]) < SHORT` -> `len(texts[0]) <= SHORT`": (
+        "either way makes the same octets: one is the faster"
+    ),
+    "answering.AnsweringConnection.replies_to_send: `0` -> `1`": (
+        "the size of one text stands for that of all, whichever it is"
     ),
     "codec.FrameDecoder.drop: `self.frames or ()` -> `self.frames and ()`": (
         "the frames are then taken one by one, which comes to the same"
