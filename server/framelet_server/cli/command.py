@@ -67,9 +67,9 @@ _LIMIT_GROUPS = {"seconds": "Limits of time", "octets": "Limits of size"}
 
 
 def _limit_options(command: click.Command) -> click.Command:
-    """Give a command one option for each of the server's limits; ServerLimits checks the values."""
+    """Give a command one option for each of the server's limits."""
     for info in ServerLimits.describe():
-        settings: dict[str, Any] = {**info.option_settings(), "type": Quantity(info.kind, info.unit)}
+        settings: dict[str, Any] = {**info.option_settings(), "type": Quantity(info)}
         group = _LIMIT_GROUPS.get(info.unit, "Other limits")
         command.params.append(ValuedOption([info.option], group=group, **settings))
     return command
