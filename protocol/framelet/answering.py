@@ -23,8 +23,6 @@ from .registry import APPLICATION_CODES, VERSION, ErrorCode, FrameType, Role
 from .states import State, Trigger
 
 if TYPE_CHECKING:
-    from collections import deque
-
     from .events import ServerEvent
 
 Answerable = RequestReceived | ApplicationReceived | StopReceived
@@ -55,14 +53,13 @@ class ErrorAnswer(NamedTuple):
 class Ready(NamedTuple):
     """An answer that has been given.
 
-    The client takes bodies of up to ``peer_max_body`` after it, where that is given; ``last`` says that
-    nothing may be sent after it.  ``event`` is what it answers, kept so that no other gets the same id.
+    The client takes bodies of up to ``peer_max_body`` after it, where that is given.  ``event`` is what it
+    answers, kept so that no other gets the same id.
     """
 
     type: int
     body: bytes
     peer_max_body: int | None = None
-    last: bool = False
     event: Answerable | None = None
 
 
@@ -74,7 +71,16 @@ class AnsweringConnection(Connection):
 
     frames_sent: int
 
-    __slots__ = ("_allowed", "_batch", "_events", "_last_word", "_limits", "_owed", "_owed_size", "errors")
+    __slots__ = (
+        "_allowed",
+        "_batch",
+        "_error_received",
+        "_event",
+        "_limits",
+        "_owed",
+        "_owed_size",
+        "errors",
+    )
 
     _decoder_class = codec.PatientDecoder
     _role = Role.SERVER
@@ -92,8 +98,8 @@ class AnsweringConnection(Connection):
         self._owed: OrderedDict[int, Answerable | Ready] | None = None
         self._owed_size = 0  # octets of memory in it, counted as they come and go
         self._allowed: StopReceived | None = None
-        self._events: deque[ServerEvent] | None = None
-        self._last_word = False  # the fatal ERROR has been sent, or none may be
+        self._event: ServerEvent | None = None  # that a deadline has passed, which no frame tells
+        self._error_received = False  # then none may be sent but the answers that are owed (REQ-ERROR-9)
         self.errors: Mapping[ErrorCode, int] = _NO_ERRORS
         """How often each code was the case; replaced and never changed, so that any thread may look."""
 
@@ -245,7 +251,7 @@ class AnsweringConnection(Connection):
         This is for a program that has to stop in the middle of a batch.  Raises ConnectionStateError for more
         than are owed, and where an event that came after them was taken.
         """
-        if len(texts) > self._batch or self._owed or self._events or not self._taking:
+        if len(texts) > self._batch or self._owed or self._event or not self._taking:
             raise ConnectionStateError("only the latest requests can be returned, before the next event")
         self._batch -= len(texts)
         self._decoder.put_back(b"".join([codec.encode(_REQUEST, codec.encode_text(text)) for text in texts]))
@@ -306,7 +312,6 @@ class AnsweringConnection(Connection):
             text = f"an answer of {len(body)} octets exceeds the maximum of {allowed}"
             frame_type, body = _ERROR, error_body(ErrorCode.ANSWER_TOO_LARGE, text)
         self._write(frame_type, body)
-        self._last_word |= ready.last
         if ready.peer_max_body is not None:
             self._peer_max_body = ready.peer_max_body
 

@@ -50,8 +50,8 @@ TESTS = {
 }
 """The modules with functions, and the tests of each; the vectors, each in one piece, are for all."""
 
-_LONGEST = 30
-"""Seconds of processor time, or ten times as many by the clock, after which a mutant hangs: it is noticed."""
+_LONGEST = 10
+"""Seconds of processor time, or 30 times as many by the clock, after which a test hangs, which is noticed."""
 
 _HEAD = """# Mutation of the protocol
 
@@ -130,8 +130,6 @@ class Trials:
         if number:
             return number
         try:
-            signal.setitimer(signal.ITIMER_PROF, _LONGEST)
-            signal.alarm(10 * _LONGEST)
             with running(self.modules[mutant.module], mutant.source):
                 status = any(_failed(item, following) for item, following in _pairs(items))
         except BaseException:  # noqa: BLE001 - whatever it is, the change was noticed
@@ -166,7 +164,9 @@ def _called(
 
 
 def _failed(item: pytest.Item, following: pytest.Item | None) -> bool:
-    """Whether a test fails."""
+    """Whether a test fails; where it hangs, the process ends."""
+    signal.setitimer(signal.ITIMER_PROF, _LONGEST)
+    signal.alarm(30 * _LONGEST)
     reports: list[Any] = runtestprotocol(item, log=False, nextitem=following)
     failed = any(report.failed for report in reports)
     if failed and os.environ.get("MUTATION_SHOW"):

@@ -58,6 +58,38 @@ def test_some_may_be_answered_before_the_others(server: Server) -> None:
     assert server.owes == 0
 
 
+ONE, LARGEST = encode(REQUEST, b"one"), encode(REQUEST, b"a" * 65_535)
+
+
+@each(
+    "reads",
+    [
+        [(ONE, ["one"], True), (encode(REQUEST), [""], True), (LARGEST, ["a" * 65_535], True)],
+        [(encode(REQUEST, b"a" * 65_536), [], False)],
+        [(encode(PING), [], False), (ONE, [], False)],
+        [(encode(REQUEST, b"\xff"), [], False)],
+        [(ONE + LARGEST + ONE, ["one", "a" * 65_535, "one"], True)],
+        [(ONE[:3], [], False), (ONE[3:6], [], False), (ONE[6:] + encode(REQUEST), ["one", ""], True)],
+        [(ONE + ONE[:6], ["one"], False), (ONE[6:], ["one"], True), (ONE, ["one"], True)],
+        [(ONE + ONE[:3], ["one"], False), (ONE[3:] + ONE + ONE[:7], ["one", "one"], False)],
+        [(ONE, ["one"], True), (encode(PING)[:3], [], False), (encode(PING)[3:], [], False)],
+        [(ONE, ["one"], True), (encode(PING)[:3], [], False), (encode(PING)[3:] + ONE, [], False)],
+    ],
+)
+def test_each_read_is_counted_and_tells_whether_it_was_all(
+    make_server: Callable[..., Server], reads: list[tuple[bytes, list[str], bool]]
+) -> None:
+    server, sent = make_server(), b""
+    assert not server.clean
+    for now, (octets, texts, clean) in enumerate(reads, start=1):
+        assert server.receive_requests(octets, now) == texts
+        sent += octets
+        frames = FrameDecoder()
+        assert server.frames_received == frames.receive_data(sent)
+        assert (server.clean, server.owes, server.idle_deadline) == (clean, len(texts), now + 300.0)
+        server.replies_to_send(texts, now)
+
+
 def test_events_may_be_asked_for_a_few_frames_at_a_time(server: Server) -> None:
     server.receive_data(encode(PING, b"x") * 5 + encode(REQUEST, b"1"), 0.0)
     seen = []
