@@ -2,6 +2,7 @@
 
 _AT_IMPORT = "it has run, when the module was imported, before the change is made"
 _FOR_CHECKERS = "for type checkers: it is read where a header was read"
+_ANY_WAY = "both ways come to the same: one is the faster"
 _NO_SUCH = "no character with that number is ever escaped"
 
 EXPLAINED = {
@@ -29,12 +30,14 @@ EXPLAINED = {
     "answering.AnsweringConnection.replies_to_send: `len(texts[0]) < LARGE` -> `len(texts[0]) <= LARGE`": (
         "it is tried then, and given up"
     ),
-    "answering.AnsweringConnection.replies_to_send: `len(texts[0]) < SHORT` -> `len(texts[0]) <= SHORT`": (
-        "either way makes the same octets: one is the faster"
-    ),
+    "answering.AnsweringConnection.replies_to_send: `len(texts[0]) < SHORT` -> `len(texts[0]) <= SHORT`": _ANY_WAY,
     "answering.AnsweringConnection.replies_to_send: `0` -> `1`": (
         "the size of one text stands for that of all, whichever it is"
     ),
+    "server_connection.ServerConnection.receive_requests: `total >= _HEADER_SIZE` -> `total > _HEADER_SIZE`": _ANY_WAY,
+    "server_connection.ServerConnection.receive_requests: `total - _HEADER_SIZE` -> `total + _HEADER_SIZE`": _ANY_WAY,
+    "server_connection.ServerConnection.receive_requests: `length < SHORT` -> `length <= SHORT`": _ANY_WAY,
+    "server_connection.ServerConnection.receive_requests: `end < last` -> `end <= last`": _ANY_WAY,
     "codec.FrameDecoder.drop: `self.frames or ()` -> `self.frames and ()`": (
         "the frames are then taken one by one, which comes to the same"
     ),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "RESULTS.md"
 _STATES = "deadlines states corpus"
-_CLIENT = f"client_connection client_ending {_STATES}"
+_CLIENT = f"client_connection client_ending client_batches {_STATES}"
 _SERVER = f"server_connection server_faults server_ending server_batches server_rate {_STATES}"
 TESTS = {
     "registry": "registry states",

@@ -204,6 +204,7 @@ def test_what_was_received_before_a_fault_is_answered_before_it(
 def test_a_recoverable_error_stands_before_a_fatal_one(server: Server, fault: bytes, code: int) -> None:
     server.receive(encode(REQUEST, b"\xff") + encode(PING, bytes(65)) + fault)
     assert server.answers() == [(ERROR, 400), (ERROR, 413), (ERROR, code)]
+    assert server.errors == {ErrorCode(400): 1, ErrorCode(413): 1, ErrorCode(code): 1}
 
 
 @each("fault code", FAULTS.values())
