@@ -30,12 +30,15 @@ EXPLAINED = {
     "answering.AnsweringConnection.replies_to_send: `len(texts[0]) < LARGE` -> `len(texts[0]) <= LARGE`": (
         "it is tried then, and given up"
     ),
-    "answering.AnsweringConnection.replies_to_send: `len(texts[0]) < SHORT` -> `len(texts[0]) <= SHORT`": _ANY_WAY,
+    "answering.AnsweringConnection.replies_to_send: `len(texts[0]) < SHORT` "
+    "-> `len(texts[0]) <= SHORT`": _ANY_WAY,
     "answering.AnsweringConnection.replies_to_send: `0` -> `1`": (
         "the size of one text stands for that of all, whichever it is"
     ),
-    "server_connection.ServerConnection.receive_requests: `total >= _HEADER_SIZE` -> `total > _HEADER_SIZE`": _ANY_WAY,
-    "server_connection.ServerConnection.receive_requests: `total - _HEADER_SIZE` -> `total + _HEADER_SIZE`": _ANY_WAY,
+    "server_connection.ServerConnection.receive_requests: `total >= _HEADER_SIZE` "
+    "-> `total > _HEADER_SIZE`": _ANY_WAY,
+    "server_connection.ServerConnection.receive_requests: `total - _HEADER_SIZE` "
+    "-> `total + _HEADER_SIZE`": _ANY_WAY,
     "server_connection.ServerConnection.receive_requests: `length < SHORT` -> `length <= SHORT`": _ANY_WAY,
     "server_connection.ServerConnection.receive_requests: `end < last` -> `end <= last`": _ANY_WAY,
     "codec.FrameDecoder.drop: `self.frames or ()` -> `self.frames and ()`": (

@@ -50,8 +50,8 @@ TESTS = {
 }
 """The modules with functions, and the tests of each; the vectors, each in one piece, are for all."""
 
-_LONGEST = 10
-"""Seconds of processor time, or 30 times as many by the clock, after which a test hangs, which is noticed."""
+_LONGEST = 5
+"""Seconds of processor time, or 60 times as many by the clock, after which a test hangs, which is noticed."""
 
 _HEAD = """# Mutation of the protocol
 
@@ -166,7 +166,7 @@ def _called(
 def _failed(item: pytest.Item, following: pytest.Item | None) -> bool:
     """Whether a test fails; where it hangs, the process ends."""
     signal.setitimer(signal.ITIMER_PROF, _LONGEST)
-    signal.alarm(30 * _LONGEST)
+    signal.alarm(60 * _LONGEST)
     reports: list[Any] = runtestprotocol(item, log=False, nextitem=following)
     failed = any(report.failed for report in reports)
     if failed and os.environ.get("MUTATION_SHOW"):
