@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from . import codec, grammar
 from .connection import LARGE, SHORT, Connection
@@ -17,13 +17,10 @@ from .errors import (
     VersionUnsupportedError,
     recoverable,
 )
-from .events import ApplicationReceived, RequestReceived, StopReceived
+from .events import ApplicationReceived, FrameRefused, RequestReceived, StopReceived
 from .limits import MAX_ERROR_BODY, MAX_LENGTH, MAX_PING_BODY, ConnectionLimits
 from .registry import APPLICATION_CODES, VERSION, ErrorCode, FrameType, Role
 from .states import State, Trigger
-
-if TYPE_CHECKING:
-    from .events import ServerEvent
 
 Answerable = RequestReceived | ApplicationReceived | StopReceived
 """What a server's program answers."""
@@ -75,8 +72,8 @@ class AnsweringConnection(Connection):
         "_allowed",
         "_batch",
         "_error_received",
-        "_event",
         "_limits",
+        "_overdue",
         "_owed",
         "_owed_size",
         "errors",
@@ -98,7 +95,7 @@ class AnsweringConnection(Connection):
         self._owed: OrderedDict[int, Answerable | Ready] | None = None
         self._owed_size = 0  # octets of memory in it, counted as they come and go
         self._allowed: StopReceived | None = None
-        self._event: ServerEvent | None = None  # that a deadline has passed, which no frame tells
+        self._overdue: FrameRefused | None = None  # what a deadline did, to be told
         self._error_received = False  # then none may be sent but the answers that are owed (REQ-ERROR-9)
         self.errors: Mapping[ErrorCode, int] = _NO_ERRORS
         """How often each code was the case; replaced and never changed, so that any thread may look."""
@@ -251,7 +248,7 @@ class AnsweringConnection(Connection):
         This is for a program that has to stop in the middle of a batch.  Raises ConnectionStateError for more
         than are owed, and where an event that came after them was taken.
         """
-        if len(texts) > self._batch or self._owed or self._event or not self._taking:
+        if len(texts) > self._batch or self._owed or self._overdue or not self._taking:
             raise ConnectionStateError("only the latest requests can be returned, before the next event")
         self._batch -= len(texts)
         self._decoder.put_back(b"".join([codec.encode(_REQUEST, codec.encode_text(text)) for text in texts]))

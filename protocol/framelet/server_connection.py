@@ -77,7 +77,7 @@ class ServerConnection(AnsweringConnection):
         """Whether nothing is under way: no frame that has begun or waits, no answer, no end."""
         return (
             self._state is State.OPEN
-            and not (self._batch or self._owed or self._output_size or self._event or self.input_ended)
+            and not (self._batch or self._owed or self._output_size or self._overdue or self.input_ended)
             and not (self._decoder.frames or self._decoder.refused or self._frame_started is not None)
         )
 
@@ -91,7 +91,7 @@ class ServerConnection(AnsweringConnection):
         """Whether ``receive_requests`` may give requests: they are served, and nothing comes before them."""
         return (
             self._batching
-            and not (self._batch or self._owed or self._output_size or self._event)
+            and not (self._batch or self._owed or self._output_size or self._overdue)
             and not (self._decoder.frames or self._decoder.refused)
         )
 
@@ -99,7 +99,7 @@ class ServerConnection(AnsweringConnection):
     def needs_events(self) -> bool:
         """Whether ``next_event`` has something to do or to tell, beside a batch that was taken."""
         decoder = self._decoder
-        if self._event or (self._taking and (decoder.frames or decoder.refused)):
+        if self._overdue or (self._taking and (decoder.frames or decoder.refused)):
             return True
         if self._state is State.OPEN and (self.input_ended or self._draining):
             return True
@@ -112,9 +112,9 @@ class ServerConnection(AnsweringConnection):
         It is None as well after ``most`` frames that need no program, as PINGs, so that a program can look at
         its clock in between; ``needs_events`` says then whether there are more.
         """
-        if self._event is not None:
-            event, self._event = self._event, None
-            return event
+        if self._overdue is not None:
+            overdue, self._overdue = self._overdue, None
+            return overdue
         while self._taking and most:
             most -= 1
             try:
@@ -274,7 +274,7 @@ class ServerConnection(AnsweringConnection):
         else:
             message = f"nothing was received or owed for {self._limits.idle_timeout:g} seconds"
             error = IdleTimeoutError(message)
-        self._event = self._fault(error)
+        self._overdue = self._fault(error)
 
     def _frame_time(self) -> float:
         """Seconds that the frame under way has, by what has come of it (REQ-TIME-1, REQ-TIME-7)."""

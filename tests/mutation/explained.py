@@ -41,6 +41,17 @@ EXPLAINED = {
     "-> `total + _HEADER_SIZE`": _ANY_WAY,
     "server_connection.ServerConnection.receive_requests: `length < SHORT` -> `length <= SHORT`": _ANY_WAY,
     "server_connection.ServerConnection.receive_requests: `end < last` -> `end <= last`": _ANY_WAY,
+    "client_connection.ClientConnection.send_requests: `1` -> `2`": (
+        "one text goes another way, which comes to the same; and no body has a size below 0"
+    ),
+    "client_connection.ClientConnection.send_requests: `length > allowed` -> `length >= allowed`": _ANY_WAY,
+    "frame_format.FrameFormat.read_header: `True` -> `False`": "there is one name for each value",
+    "client_connection.ClientConnection._take_whole: `start > last` -> `start >= last`": _ANY_WAY,
+    "client_connection.ClientConnection._take_whole: `length > max_body` -> `length >= max_body`": _ANY_WAY,
+    "client_connection.ClientConnection._take_whole: `end > total` -> `end >= total`": _ANY_WAY,
+    "frame_format.FormatDecoder.receive_data: `self._lacking = end - start` -> `pass`": (
+        "the header is then read again with each piece"
+    ),
     "codec.FrameDecoder.drop: `self.frames or ()` -> `self.frames and ()`": (
         "the frames are then taken one by one, which comes to the same"
     ),
