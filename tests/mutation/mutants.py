@@ -50,7 +50,12 @@ class Mutant(NamedTuple):
     @property
     def words(self) -> str:
         """What is changed, in one line that stays as it is where lines are added before it."""
-        return f"{self.module}.{self.function}: `{self.before}` -> `{self.after}`"
+        return f"{self.called}: `{self.before}` -> `{self.after}`"
+
+    @property
+    def called(self) -> str:
+        """The function that is changed, with its module."""
+        return f"{self.module}.{self.function}"
 
 
 def mutants(module: ModuleType) -> Iterator[Mutant]:

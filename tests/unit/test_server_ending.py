@@ -68,6 +68,7 @@ def test_the_end_inside_a_frame_leaves_the_frames_before_it_answered(server: Ser
     (event,) = server.end()
     assert isinstance(event, InputEnded)
     assert isinstance(event.error, TruncatedFrameError)
+    assert server.errors == {event.error.code: 1}
     server.reply("one")
     assert server.answers() == [(REPLY, "one"), (PONG, "2")]  # and no ERROR
     assert server.state is State.CLOSED
