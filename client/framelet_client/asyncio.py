@@ -22,7 +22,7 @@ from framelet.address import DEFAULT_HOST
 
 from .config import ClientLimits
 from .errors import AnswerError
-from .exchange.multiplexer import Multiplexer, Run
+from .exchange.multiplexer import Multiplexer
 from .exchange.source import Texts
 from .net.in_loop import open_in_loop
 from .net.transport import Configured
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .exchange.driver import Answer
+    from .exchange.run import Run
 
 __all__ = ["Client", "connect"]
 
@@ -63,6 +64,7 @@ class Client(Configured):
         """
         super().__init__(limits, tls, parse_address(host, port))
         self._opened: Multiplexer | None = None
+        self._opening: object = None  # a mark of the ``open`` under way
 
     def __repr__(self) -> str:
         """Where the server is, and whether it is connected."""
@@ -70,11 +72,23 @@ class Client(Configured):
         return f"<Client {self._address} {connected}>"
 
     async def open(self) -> Self:
-        """Connect, in the running loop; raises ConnectError, or its TlsError.  To be called once."""
-        if self._opened is not None:
-            raise ConnectionStateError("this client was already connected: create a new one")
-        opened = await open_in_loop(self._address, self._tls, self._limits.connect_timeout)
-        self._opened = Multiplexer(opened, self._limits)
+        """Connect, in the running loop; raises ConnectError, or its TlsError.
+
+        To be called once, or again where it has failed.
+        """
+        if self._opened is not None or self._opening is not None:
+            message = "this client was already connected, or is connecting: create a new one"
+            raise ConnectionStateError(message)
+        mine = self._opening = object()
+        try:
+            opened = await open_in_loop(self._address, self._tls, self._limits.connect_timeout)
+            if self._opening is not mine:
+                opened.socket.close()
+                raise ConnectionStateError("the program closed this client while it was being connected")
+            self._opened = Multiplexer(opened, self._limits)
+        finally:
+            if self._opening is mine:
+                self._opening = None
         return self
 
     @property
@@ -89,35 +103,36 @@ class Client(Configured):
         ConnectionLostError, AnswerTimeoutError and ProtocolError when it is over.  A text that cannot be
         sent raises IllFormedTextError or FrameTooLargeError, and costs nothing.
         """
-        opened = self._opened or self._multiplexer()
+        opened = self._opened
+        if opened is None or asyncio.get_running_loop() is not opened.loop:
+            opened = self._multiplexer()  # raises
         if opened.crowded:
-            await opened.enter(len(text))
-        opened.connection.send_requests((text,), 1)
-        answer = await opened.expect()
+            await opened.enter(text)
+        answer = await opened.ask(ClientConnection.send_requests, (text,), 1)
         return answer if isinstance(answer, str) else cast("str", _checked(answer))
 
     async def ping(self, text: str = "") -> float:
         """Measure the round trip, in seconds; ``text`` is at most 64 octets.  Raises as ``request``."""
         started = time.perf_counter()
-        await self._ask(lambda connection: connection.send_ping(text))
+        await self._ask(ClientConnection.send_ping, text)
         return time.perf_counter() - started
 
     async def hello(self) -> HelloReceived:
         """Exchange versions and limits (section 9).  Raises as ``request``."""
-        return cast("HelloReceived", await self._ask(lambda connection: connection.send_hello()))
+        return cast("HelloReceived", await self._ask(ClientConnection.send_hello))
 
     async def stop(self, token: str = "") -> StoppedReceived:
         """Ask the server to end, and wait until it has; the connection is closed then (section 10).
 
         Raises AnswerError with code 403 where the server's policy does not allow it, else as ``request``.
         """
-        answer = await self._ask(lambda connection: connection.send_stop(token))
+        answer = await self._ask(ClientConnection.send_stop, token)
         self._multiplexer().close("the server has stopped")
         return cast("StoppedReceived", answer)
 
     async def send(self, frame_type: int, text: str) -> str:
         """Ask for the answer to an application frame, of a type from 0xC0 to 0xFF; raises as ``request``."""
-        answer = await self._ask(lambda connection: connection.send_application(frame_type, text))
+        answer = await self._ask(ClientConnection.send_application, frame_type, text)
         return cast("ApplicationReceived", answer).text
 
     @overload
@@ -158,6 +173,7 @@ class Client(Configured):
 
         With ``drain`` no further call begins, and those under way are waited for.
         """
+        self._opening = None  # an ``open`` under way sees that, and closes its socket
         if (opened := self._opened) is not None:
             try:
                 if drain:
@@ -178,25 +194,26 @@ class Client(Configured):
     def _multiplexer(self) -> Multiplexer:
         if self._opened is None:
             raise ConnectionStateError("this client is not connected: use it in async with, or await open()")
+        self._opened.require_own_loop()
         return self._opened
 
-    async def _ask(self, queue: Callable[[ClientConnection], None]) -> Answer:
-        """The answer to the one frame that ``queue`` queues."""
+    async def _ask(self, queue: Callable[..., None], *arguments: object) -> Answer:
+        """The answer to the one frame that ``queue`` queues on the connection."""
         opened = self._multiplexer()
         if opened.crowded:
             await opened.enter()
-        queue(opened.connection)
-        return _checked(await opened.expect())
+        return _checked(await opened.ask(queue, *arguments))
 
     async def _exchange(self, texts: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[list[Answer]]:
         """The answers to requests, in lists as they come."""
-        opened, run = self._multiplexer(), Run()
+        opened = self._multiplexer()
+        run = opened.begin_run()
         source = feeding = None
-        if isinstance(texts, AsyncIterable):
-            feeding = asyncio.create_task(self._feed(opened, run, texts))
-        else:
-            source = Texts(texts)
         try:
+            if isinstance(texts, AsyncIterable):
+                feeding = asyncio.create_task(self._feed(opened, run, texts))
+            else:
+                source = Texts(texts)
             while not run.fed or run.held:
                 answers = run.take()
                 if source is not None and not run.fed:
@@ -206,7 +223,7 @@ class Client(Configured):
                 elif run.held or not run.fed:
                     await run.change()
         finally:
-            run.left = True
+            opened.leave(run)
             if feeding is not None:
                 feeding.cancel()
                 await asyncio.wait([feeding])
@@ -215,7 +232,7 @@ class Client(Configured):
 
     async def _feed_batch(self, opened: Multiplexer, run: Run, source: Texts) -> None:
         """Ask for the next texts of a plain iterable, as far as there is room."""
-        window, connection = self._limits.window, opened.connection
+        window = self._limits.window
         batch = max(1, window // 4)  # worth a system call, and the server works on one while the next is made
         if window - run.held < batch:
             return
@@ -223,25 +240,25 @@ class Client(Configured):
             if run.held:
                 return
             await opened.enter()
-        before = connection.unanswered
-        try:
-            source.feed(connection, min(batch, max(1, window - before)), self._limits.max_unsent)
-        finally:
-            opened.expect_for(run, connection.unanswered - before)
+        with opened.room(batch) as frames:
+            texts = source.take(frames, self._limits.max_unsent)
+        if run.fed:  # the program has closed the connection while it made the texts
+            return
+        opened.ask_for(run, lambda connection: source.send(connection, texts))
         if source.exhausted:
             run.end(source.error)
 
     async def _feed(self, opened: Multiplexer, run: Run, texts: AsyncIterable[str]) -> None:
         """Ask for the texts of an asynchronous iterable, each when it comes."""
-        error = None
+        error: BaseException | None = None
         try:
             async for text in texts:
-                await run.room(self._limits.window)
+                if not await run.room(self._limits.window):
+                    return  # ``texts`` has swallowed the cancellation
                 if opened.crowded:
-                    await opened.enter(len(text))
-                opened.connection.send_request(text)
-                opened.expect_for(run, 1)
-        except Exception as fault:  # noqa: BLE001 - raised by the pipeline, after the answers to earlier texts
+                    await opened.enter(text)
+                opened.ask_for(run, lambda connection: connection.send_request(text))  # noqa: B023 - called at once
+        except (Exception, asyncio.CancelledError) as fault:  # noqa: BLE001 - raised by the pipeline, after the answers to earlier texts
             error = fault
         run.end(error)
 

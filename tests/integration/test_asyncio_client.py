@@ -36,33 +36,17 @@ from framelet_client import (
 from framelet_client.asyncio import Client, connect
 from framelet_server import ServerTls, StopPolicy
 
+from .looping import all_of, descriptors, outcomes, run, slowly, until
 from .scripted import ASK, PATIENCE, reply, reverse_all
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.integration.conftest import Script
 
     from framelet_server import Server
 
     Serve = Callable[..., Server]
-
-
-def run(main: Coroutine[Any, Any, Any]) -> Any:
-    async def in_time() -> Any:
-        async with asyncio.timeout(2 * PATIENCE):
-            return await main
-
-    return asyncio.run(in_time())
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():  # noqa: ASYNC110 - of any kind
-        await asyncio.sleep(0.001)
-
-
-async def outcomes(*calls: Coroutine[Any, Any, Any]) -> list[Any]:
-    return await asyncio.gather(*calls, return_exceptions=True)
 
 
 @pytest.fixture(params=["tcp", "unix", "tls"])
@@ -225,24 +209,6 @@ def test_a_text_that_cannot_be_sent_costs_nothing(serve: Serve) -> None:
 
 
 # Pipelines.
-
-
-async def all_of(pipeline: AsyncIterator[str]) -> tuple[list[str], Exception | None]:
-    """What a pipeline yields, and what it raises then."""
-    taken: list[str] = []
-    try:
-        async for text in pipeline:
-            taken.append(text)  # noqa: PERF401 - up to the error
-    except Exception as error:  # noqa: BLE001 - whatever it is
-        return taken, error
-    return taken, None
-
-
-async def slowly(texts: Iterator[str]) -> AsyncIterator[str]:
-    for number, text in enumerate(texts):
-        if number % 7 == 0:
-            await asyncio.sleep(0)
-        yield text
 
 
 @pytest.mark.parametrize("window", [1, 2, 3, 5, 100])
@@ -484,10 +450,6 @@ def test_no_connection_is_told_as_to_the_blocking_client(
                     await connect(where, tls=tls, limits=ClientLimits(connect_timeout=0.5)).open()
 
         run(main())
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_to_give_up_connecting_leaves_nothing_open(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import contextlib
 import gc
@@ -18,11 +19,12 @@ from tests.integration.scripted import in_a_fork
 
 from framelet import ConnectionStateError, FrameType, encode
 from framelet_client import Client, ClientTls
+from framelet_client import asyncio as asyncio_client
 from framelet_client.net import connect as connect_module
 from framelet_server import Server, ServerTls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
     from types import FrameType as CallFrame
 
     from tests.integration.conftest import Script
@@ -34,12 +36,17 @@ class Interruption(Exception):  # noqa: N818 - what a signal's handler may raise
     """Comes between two instructions."""
 
 
-def run_traced(call: Callable[[], object], at: int) -> int:
-    """Run a call, with an Interruption before instruction ``at`` of it; how many it has come to."""
+def run_traced(call: Callable[[], object], at: int, only: str = "") -> int:
+    """Run a call, with an Interruption before instruction ``at`` of it; how many it has come to.
+
+    Only those count of files in whose name ``only`` is.
+    """
     count = 0
 
     def trace(frame: CallFrame, event: str, _: object) -> Any:
         nonlocal count
+        if only not in frame.f_code.co_filename:
+            return None
         frame.f_trace_opcodes = True
         if event == "opcode" and frame.f_code is not call.__code__:
             count += 1
@@ -56,11 +63,11 @@ def run_traced(call: Callable[[], object], at: int) -> int:
     return count
 
 
-def instructions(call: Callable[[], object]) -> Iterator[int]:
+def instructions(call: Callable[[], object], only: str = "", most: int = MOST) -> Iterator[int]:
     """Those at which to interrupt a call like this one."""
-    count = run_traced(call, 0)
+    count = run_traced(call, 0, only)
     assert count > 50
-    return iter(range(1, count + 1, -(-count // MOST)))
+    return iter(range(1, count + 1, -(-count // most)))
 
 
 def descriptors() -> list[str]:
@@ -118,6 +125,53 @@ def test_a_call_interrupted_anywhere_leaves_all_or_nothing(
             client.close()
             assert is_released(client), place
         del caught
+    assert closed > 50
+
+
+async def ask_in_a_loop(client: asyncio_client.Client) -> None:
+    assert await client.request("abc") == "cba"
+
+
+async def ask_for_many_in_a_loop(client: asyncio_client.Client) -> None:
+    assert [reply async for reply in client.pipeline(["ab", "cd", "ef"])] == ["ba", "dc", "fe"]
+
+
+@pytest.mark.req("REQ-ORDER-6")
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("use", [ask_in_a_loop, ask_for_many_in_a_loop])
+def test_a_task_interrupted_anywhere_gives_no_later_one_a_wrong_answer(
+    use: Callable[[asyncio_client.Client], Coroutine[Any, Any, None]],
+) -> None:
+    async def use_for_a_while(client: asyncio_client.Client) -> None:
+        with contextlib.suppress(Interruption, ConnectionStateError, RuntimeError, TimeoutError):
+            async with asyncio.timeout(1.0):  # what the loop calls may not even have begun
+                await use(client)
+
+    async def ask_again(client: asyncio_client.Client) -> list[str]:
+        async with asyncio.timeout(1.0):
+            return list(await asyncio.gather(client.request("xyz"), client.request("12")))
+
+    closed = 0
+    with Server(("127.0.0.1", 0)) as server, asyncio.Runner() as runner:
+        runner.get_loop().set_exception_handler(lambda *_: None)  # an Interruption of what the loop calls
+        ours = str(Path(asyncio_client.__file__).parent)
+
+        def opened() -> asyncio_client.Client:
+            return runner.run(asyncio_client.connect(str(server.address)).open())
+
+        whole = opened()
+        for place in instructions(lambda: runner.run(use(whole)), ours, 300):
+            client = opened()
+            run_traced(lambda: runner.run(use_for_a_while(client)), place, ours)  # noqa: B023 - called at once
+            try:
+                assert runner.run(ask_again(client)) == ["zyx", "21"], place
+            except (ConnectionStateError, TimeoutError):
+                closed += 1
+            runner.run(client.close())
+            assert client._opened is not None
+            assert client._opened._socket.fileno() < 0
+        runner.run(whole.close())
     assert closed > 50
 
 

@@ -16,98 +16,41 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from framelet import ConnectionStateError
+from framelet import ConnectionStateError, FrameletError
 
 from .driver import Answer, Driver
+from .run import Part, Run
 
 if TYPE_CHECKING:
-    from framelet import ClientConnection, FrameletError
+    from collections.abc import Callable, Iterator
+
+    from framelet import ClientConnection
     from framelet_client.config import ClientLimits
     from framelet_client.net.transport import OpenedConnection
 
 
-class Run:
-    """The answers to many frames, as a pipeline takes them."""
-
-    def __init__(self) -> None:
-        """Begin with no frame."""
-        self.unanswered: int = 0
-        self.answers: list[Answer] = []  # those that have come and were not taken
-        self._taken = 0  # how many were taken last: they may still be in use
-        self.error: Exception | None = None  # why no further frames were sent, or the connection ended
-        self.fed: bool = False  # whether there will be no further frames
-        self.left = False  # whether the pipeline was left, so that its answers are dropped
-        self._change = asyncio.Event()
-        self._room = asyncio.Event()
-
-    @property
-    def held(self) -> int:
-        """How many frames were sent whose answers are to come, or in memory."""
-        return self.unanswered + len(self.answers) + self._taken
-
-    def take(self) -> list[Answer]:
-        """The answers that have come; those before are done with."""
-        answers, self.answers = self.answers, []
-        self._taken = len(answers)
-        self._change.clear()
-        self._room.set()
-        return answers
-
-    def end(self, error: Exception | None) -> None:
-        """No further frames are sent; the first error is the reason."""
-        self.error = self.error or error
-        self.fed = True
-        self._change.set()
-
-    def add(self, answers: list[Answer]) -> None:
-        """Take in the next answers."""
-        self.unanswered -= len(answers)
-        if not self.left:
-            self.answers += answers
-            self._change.set()
-
-    async def change(self) -> None:
-        """Wait until something has come since answers were last taken."""
-        await self._change.wait()
-
-    async def room(self, most: int) -> None:
-        """Wait until fewer than ``most`` are held."""
-        while self.held >= most:
-            self._room.clear()
-            await self._room.wait()
-
-
-class _Part:
-    """The places of some frames of a run, one after the other."""
-
-    __slots__ = ("frames", "run")
-
-    def __init__(self, run: Run, frames: int) -> None:
-        self.run = run
-        self.frames = frames
-
-
 class Multiplexer:
-    """A connection, and which call waits for which answer; call its methods in the loop's thread only."""
+    """A connection, and which call waits for which answer; call its methods in its own loop only."""
 
     def __init__(self, opened: OpenedConnection, limits: ClientLimits) -> None:
         """Take over an opened connection, in the running loop."""
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._driver = Driver(opened, limits)
         self.connection: ClientConnection = self._driver.connection
         self._socket = opened.socket
         self._limits = limits
-        self._places: deque[asyncio.Future[Answer] | _Part] = deque()  # for each unanswered frame
+        self._places: deque[asyncio.Future[Answer] | Part] = deque()  # for each unanswered frame
+        self._runs: set[Run] = set()  # the pipelines that were not left
         self._crowd: deque[tuple[asyncio.Future[None], int]] = deque()  # calls waiting for room, with sizes
         self._admitted = self._admitted_octets = 0  # calls that were let in and have not asked yet
         self._flushing = False  # whether a flush is due in this pass of the loop
         self._alone = False  # whether the last one was for one call, while no other was under way
         self._writing = False  # whether the loop watches for room in the socket
         self._timer: asyncio.TimerHandle | None = None  # fires no later than the next deadline
-        self._idle: asyncio.Future[None] | None = None  # done when nothing is under way
+        self._idle: asyncio.Event | None = None  # in a drain: whether nothing is under way
         self.closed: str | None = None  # why
         self._untold: FrameletError | None = None  # the error of an end that no call has raised yet
-        self._loop.add_reader(self._socket, self._read)
+        self.loop.add_reader(self._socket, self._guarded, self._read)
         if self._driver.end is not None:
             self._end(self._driver.end)
 
@@ -115,6 +58,13 @@ class Multiplexer:
     def is_foreign(self) -> bool:
         """Whether another process, of which this one is a fork, made the connection."""
         return self._driver.is_foreign
+
+    def require_own_loop(self) -> None:
+        """Raise ConnectionStateError in a fork, and in another loop."""
+        if asyncio.get_running_loop() is not self.loop:
+            self._driver.require_own_process()
+            message = "this connection belongs to another event loop: open another one in this loop"
+            raise ConnectionStateError(message)
 
     # Asking.
 
@@ -128,18 +78,29 @@ class Multiplexer:
             bool(self._crowd) or not self._has_room()
         )
 
-    async def enter(self, size: int = 0) -> None:
-        """Wait for room for one frame, of about ``size`` octets.
+    @contextlib.contextmanager
+    def room(self, most: int) -> Iterator[int]:
+        """Keep room for up to ``most`` frames while they are made; for how many."""
+        frames = min(most, self._limits.window - self.connection.unanswered - self._admitted)
+        self._admitted += frames
+        try:
+            yield frames
+        finally:
+            self._admitted -= frames
 
-        Raises what has ended the connection, if that is over.
-        """
-        self._driver.require_own_process()
+    def require_open(self) -> None:
+        """Raise what has ended the connection, if that is over."""
         if self.closed is not None:
             error, self._untold = self._untold, None
             raise self._is_closed() if error is None else error
+
+    async def enter(self, text: str = "") -> None:
+        """Wait for room for one frame, with about this text; raises as ``require_open``."""
+        self.require_open()
         if not self.crowded:
             return
-        waiter: asyncio.Future[None] = self._loop.create_future()
+        size = len(text) if isinstance(text, str) else 0  # what is no text is told so when it is to be sent
+        waiter: asyncio.Future[None] = self.loop.create_future()
         self._crowd.append((waiter, size))
         try:
             await waiter
@@ -151,33 +112,57 @@ class Multiplexer:
                 self._admitted -= 1
                 self._admitted_octets -= size
             # This call may be cancelled, or unable to send: then its room goes to the next one.
-            self._loop.call_soon(self._let_in)
+            self.loop.call_soon(self._guarded, self._let_in)
         if self._socket.fileno() < 0:
             raise self._is_closed()
 
-    def expect(self) -> asyncio.Future[Answer]:
-        """The future answer to the frame that was just queued; it is sent soon."""
-        future: asyncio.Future[Answer] = self._loop.create_future()
-        self._places.append(future)
-        if not self._flushing:
-            if self._alone and len(self._places) == 1:  # one task that asks again and again: do not wait
-                self._flush()
-            else:
-                self._flushing = True
-                self._loop.call_soon(self._flush)
+    def ask(self, queue: Callable[..., None], *arguments: object) -> asyncio.Future[Answer]:
+        """The future answer to the one frame that ``queue`` queues on the connection; it is sent soon."""
+        at_once = self._alone and not self._places  # one task that asks again and again: do not wait
+        try:
+            queue(self.connection, *arguments)
+            future: asyncio.Future[Answer] = self.loop.create_future()
+            self._places.append(future)
+            if not self._flushing:
+                self._send(at_once=at_once)
+        except FrameletError:  # nothing was queued
+            raise
+        except BaseException as error:
+            self._interrupted(error)
+            raise
         return future
 
-    def expect_for(self, run: Run, frames: int) -> None:
-        """Have the answers to the frames that were just queued added to a run."""
-        run.unanswered += frames
-        last = self._places[-1] if self._places else None
-        if isinstance(last, _Part) and last.run is run:
-            last.frames += frames
-        elif frames:
-            self._places.append(_Part(run, frames))
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
+    def begin_run(self) -> Run:
+        """A run that hears of the end of the connection until it is left; raises as ``require_open``."""
+        self.require_open()
+        run = Run()
+        self._runs.add(run)
+        return run
+
+    def leave(self, run: Run) -> None:
+        """Drop the answers that are still to come."""
+        run.left = True
+        self._runs.discard(run)
+
+    def ask_for(self, run: Run, queue: Callable[[ClientConnection], None]) -> None:
+        """Have the answers to the frames that ``queue`` queues added to a run."""
+        before = self.connection.unanswered
+        try:
+            queue(self.connection)
+            frames = self.connection.unanswered - before
+            run.unanswered += frames
+            last = self._places[-1] if self._places else None
+            if isinstance(last, Part) and last.run is run:
+                last.frames += frames
+            elif frames:
+                self._places.append(Part(run, frames))
+            if not self._flushing:
+                self._send()
+        except FrameletError:  # nothing was queued
+            raise
+        except BaseException as error:
+            self._interrupted(error)
+            raise
 
     # The end.
 
@@ -185,19 +170,24 @@ class Multiplexer:
         """Let no further call begin, and wait until those under way have ended."""
         if self.closed is None:
             self.closed = why
-            self._idle = self._loop.create_future()
+            self._idle = asyncio.Event()
             self._settle()
-            await self._idle
+        if self._idle is not None:
+            await self._idle.wait()
 
     def close(self, why: str) -> None:
         """Close the connection; calls under way end with an error."""
+        if self._driver.is_foreign:
+            return
+        if not self.loop.is_closed():
+            self.require_own_loop()
         self.closed, self._untold = self.closed or why, None
-        if not self._driver.is_foreign:
-            self._release(self._is_closed())
+        self._release(self._is_closed())
 
     def _end(self, error: FrameletError) -> None:
         """The connection has ended by itself."""
-        waited = bool(self._places or self._crowd)
+        waiters = (*self._places, *(waiter for waiter, _ in self._crowd))
+        waited = self._runs or any(isinstance(one, asyncio.Future) and not one.done() for one in waiters)
         self._untold = None if waited else error
         self.closed = str(error)
         self._release(error)
@@ -206,32 +196,52 @@ class Multiplexer:
         """Close the socket, and end all calls that wait with the error."""
         if self._socket.fileno() < 0:
             return
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
+        if self.loop.is_closed():  # no call can be told any more
+            self._driver.close()
+            return
+        self.loop.remove_reader(self._socket)
+        self.loop.remove_writer(self._socket)
         self._driver.close()
         if self._timer is not None:
             self._timer.cancel()
         for waiter in (*self._places, *(waiter for waiter, _ in self._crowd)):
-            if isinstance(waiter, _Part):
-                waiter.run.unanswered = 0
-                waiter.run.end(copy.copy(error))
-            elif not waiter.done():
+            if isinstance(waiter, asyncio.Future) and not waiter.done():
                 waiter.set_exception(copy.copy(error))  # each its own: they get tracebacks
+        for run in self._runs:  # also those that wait for further texts
+            run.fail(copy.copy(error))
         self._places.clear()
         self._crowd.clear()
         self._settle()
 
     def _settle(self) -> None:
         """End the wait of ``drained`` once no call is under way."""
-        if self._idle is not None and not (
-            self._places or self._crowd or self._admitted or self._idle.done()
-        ):
-            self._idle.set_result(None)
+        if self._idle is not None and not (self._places or self._crowd or self._admitted):
+            self._idle.set()
 
     def _is_closed(self) -> ConnectionStateError:
         return ConnectionStateError(f"this connection is closed: {self.closed}")
 
+    def _interrupted(self, error: BaseException) -> None:
+        """End the connection: an exception, as from a signal's handler, may have put it out of step."""
+        self.close(f"a call was interrupted ({type(error).__name__})")
+
     # What the loop calls.
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        """Take one of the steps below; an exception in it may have lost octets, so it ends the connection."""
+        try:
+            step()
+        except BaseException as error:
+            self._interrupted(error)
+            raise
+
+    def _send(self, *, at_once: bool = False) -> None:
+        """Have what was asked for written at the end of this pass of the loop, or at once."""
+        if at_once:
+            self._flush()
+        else:
+            self._flushing = True
+            self.loop.call_soon(self._guarded, self._flush)
 
     def _flush(self) -> None:
         """Write what was asked for, as far as the socket takes it."""
@@ -244,9 +254,9 @@ class Multiplexer:
         if bool(driver.unsent) is not self._writing:
             self._writing = not self._writing
             if self._writing:
-                self._loop.add_writer(self._socket, self._flush)
+                self.loop.add_writer(self._socket, self._guarded, self._flush)
             else:
-                self._loop.remove_writer(self._socket)
+                self.loop.remove_writer(self._socket)
         if self._timer is None:
             self._set_timer()
         if self._crowd:
@@ -266,14 +276,15 @@ class Multiplexer:
     def _set_timer(self) -> None:
         due = self.connection.next_deadline()
         if due is not None:
-            self._timer = self._loop.call_later(max(due - time.monotonic(), 0.0), self._overdue)
+            wait = max(due - time.monotonic(), 0.0)
+            self._timer = self.loop.call_later(wait, self._guarded, self._overdue)
 
     def _deliver(self, answers: list[Answer]) -> None:
         """Give each answer to its call or run."""
         places, taken, count = self._places, 0, len(answers)
         while taken < count:
             place = places[0]
-            if isinstance(place, _Part):
+            if isinstance(place, Part):
                 frames = min(place.frames, count - taken)
                 place.frames -= frames
                 if not place.frames:
