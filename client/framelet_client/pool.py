@@ -7,6 +7,7 @@ import os
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -72,28 +73,31 @@ class Pool(Configured):
         super().__init__(limits, tls, parse_address(host, port))
         self._size = size
         self._process = os.getpid()
-        self._changed = threading.Condition()  # guards the rest
+        self._lock = threading.Lock()  # guards the rest
         self._idle: list[Client] = []  # the one that was used last comes first
-        self._lent = 0
+        # A loan is a lock.  It waits in the queue, and is released when it moves to those that are lent.
+        self._queue: deque[threading.Lock] = deque()
+        self._lent: set[threading.Lock] = set()
         self._closed = False
         self._closing = threading.Event()
 
     def __repr__(self) -> str:
         """Where the server is, and what becomes of the connections."""
-        return f"<Pool {self._address} {self._lent} of {self._size} lent, {len(self._idle)} idle>"
+        return f"<Pool {self._address} {len(self._lent)} of {self._size} lent, {len(self._idle)} idle>"
 
     @contextlib.contextmanager
     def client(self) -> Iterator[Client]:
-        """Lend a connection, for ``with``; waits for it up to ``limits.connect_timeout``.
+        """Lend a connection, for ``with``; waits for it up to ``limits.connect_timeout``, in turn.
 
         Raises ConnectError, or its TlsError, if there is none by then, and ConnectionStateError if the pool
         is closed.
         """
-        client = self._take(time.monotonic() + self._limits.connect_timeout)
+        loan, client = threading.Lock(), None
         try:
+            client = self._take(loan, time.monotonic() + self._limits.connect_timeout)
             yield client
         finally:
-            self._give_back(client)
+            self._give_back(loan, client)
 
     def request(self, text: str, *, idempotent: bool = False) -> str:
         """Ask for the reply to one text; raises as ``client`` and ``Client.request``.
@@ -112,10 +116,11 @@ class Pool(Configured):
         """Close all connections, those that are lent when they are given back; in a fork, do nothing."""
         if os.getpid() != self._process:  # a fork: the thread that holds the lock may not exist here
             return
-        with self._changed:
+        with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
-            self._changed.notify_all()
+            while self._queue:
+                self._queue.popleft().release()
         self._closing.set()
         for client in idle:
             client.close()
@@ -144,30 +149,34 @@ class Pool(Configured):
                     raise
             self._closing.wait(_pause(attempt))
 
-    def _take(self, deadline: float) -> Client:
+    def _take(self, loan: threading.Lock, deadline: float) -> Client:
         """A connection to be lent: an idle one that is still open, or a new one."""
         if os.getpid() != self._process:
             message = f"this pool belongs to process {self._process}: create a new one in this process"
             raise ConnectionStateError(message)
-        with self._changed:
-            free = self._changed.wait_for(
-                lambda: self._closed or self._lent < self._size, max(deadline - time.monotonic(), 0.0)
-            )
+        loan.acquire()
+        with self._lock:
+            self._queue.append(loan)
+            self._let_in()
+        loan.acquire(timeout=max(deadline - time.monotonic(), 0.0))
+        with self._lock:
             if self._closed:
                 raise ConnectionStateError("this pool is closed")
-            if not free:
+            if loan not in self._lent:
                 raise ConnectError(str(self._address), f"all {self._size} connections of the pool are in use")
-            self._lent += 1
-        try:
-            return self._open_one() or self._connect(deadline)
-        except BaseException:
-            self._give_back(None)
-            raise
+        return self._open_one() or self._connect(deadline)
+
+    def _let_in(self) -> None:
+        """Let waiting loans begin, in their order, as far as there are connections; the lock is held."""
+        while self._queue and len(self._lent) < self._size:
+            loan = self._queue.popleft()
+            self._lent.add(loan)
+            loan.release()
 
     def _open_one(self) -> Client | None:
         """An idle connection that is open; those that have ended are closed."""
         while True:
-            with self._changed:
+            with self._lock:
                 if not self._idle:
                     return None
                 client = self._idle.pop()
@@ -190,17 +199,19 @@ class Pool(Configured):
                 if time.monotonic() + pause >= deadline or self._closing.wait(pause):
                     raise
 
-    def _give_back(self, client: Client | None) -> None:
-        """Take a connection back; close it unless it can be lent again."""
+    def _give_back(self, loan: threading.Lock, client: Client | None) -> None:
+        """End a loan, whether or not it began; close its connection unless it can be lent again."""
         if os.getpid() != self._process:
             return
         useful = client is not None and client.free
-        with self._changed:
-            self._lent -= 1
+        with self._lock:
+            if loan in self._queue:
+                self._queue.remove(loan)
+            self._lent.discard(loan)
             if useful and not self._closed:
                 self._idle.append(client)  # type: ignore[arg-type]  # a useful one is not None
                 client = None
-            self._changed.notify()
+            self._let_in()
         if client is not None:
             client.close()
 

@@ -245,7 +245,7 @@ def test_a_server_that_cannot_be_trusted_is_not_asked_again(serve: Serve, certif
         with pytest.raises(TlsError):
             pool.request("ab")
         assert time.monotonic() - began < 100
-        assert pool._lent == 0
+        assert not pool._lent
 
 
 def test_a_pool_is_of_its_process(serve: Serve) -> None:
@@ -262,11 +262,11 @@ def test_a_pool_is_of_its_process(serve: Serve) -> None:
 
 def test_a_fork_closes_a_pool_whose_lock_another_thread_held(serve: Serve) -> None:
     def leave() -> None:
-        pool._give_back(None)
+        pool._give_back(threading.Lock(), None)
         pool.close()
 
     with Pool(str(serve().address)) as pool:
-        with pool._changed:
+        with pool._lock:
             child = fork(leave)
         until(lambda: os.waitpid(child, os.WNOHANG) == (child, 0))
         assert pool.request("ab") == "ba"
@@ -276,3 +276,29 @@ def test_a_fork_closes_a_pool_whose_lock_another_thread_held(serve: Serve) -> No
 def test_a_size_is_a_number_of_connections(size: Any) -> None:
     with pytest.raises(ConfigurationError, match="size is"):
         Pool(size=size)
+
+
+def test_no_thread_starves_behind_one_that_asks_again_and_again(serve: Serve) -> None:
+    loans = [0, 0, 0]
+
+    def ask(number: int) -> None:
+        while min(loans) < 20 and max(loans) < 1_000:
+            with pool.client() as client:
+                loans[number] += 1
+                assert client.request("ab") == "ba"
+
+    with Pool(str(serve().address), size=1) as pool, ThreadPoolExecutor(3) as threads:
+        for asking in [threads.submit(ask, number) for number in range(3)]:
+            asking.result(PATIENCE)
+    assert max(loans) <= 2 * min(loans)
+
+
+def test_a_thread_that_gives_up_waiting_lets_the_next_one_in(serve: Serve) -> None:
+    with Pool(str(serve().address), size=1, limits=ClientLimits(connect_timeout=0.2)) as pool:
+        with ThreadPoolExecutor(2) as threads, pool.client():
+            asking = [threads.submit(pool.request, "ab") for _ in range(2)]
+            for asked in asking:
+                with pytest.raises(ConnectError, match="are in use"):
+                    asked.result(PATIENCE)
+        assert not pool._queue
+        assert pool.request("ab") == "ba"
