@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -128,7 +129,11 @@ class Server:
         self._inner.force()
 
     async def wait(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as the server of threads has it
-        """Serve until the server has ended, or for ``timeout`` seconds; whether it has ended."""
+        """Serve until the server has ended, or for ``timeout`` seconds; whether it has ended.
+
+        Raises RuntimeError before it was started.
+        """
+        self._inner.require_started()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._inner.ended.wait()
@@ -185,10 +190,18 @@ class _InLoop(threaded.Server):
 
         def end() -> None:
             on_end()
-            self._loop.call_soon(self._release, parts)  # a turn may be under way
+            if self._parts is parts:
+                self._loop.call_soon(self._release, parts)  # a turn may be under way
+            else:  # it could not be started
+                self._loop.remove_reader(self._descriptor)
 
         drain.on_end = end
         self._watch(parts)
+
+    def require_started(self) -> None:
+        """Raise RuntimeError before it was started."""
+        if not self._is_elsewhere():
+            self._running()
 
     def forked(self) -> None:
         """As the base; and who waits for the end in a fork waits no longer."""
@@ -201,6 +214,8 @@ class _InLoop(threaded.Server):
 
     def _serve(self, parts: threaded.Parts) -> None:
         """Serve those that are ready; called by the loop."""
+        if parts.context.poller.closed:
+            return
         try:
             if parts.workers.serve_ready():
                 self._loop.call_soon(self._serve, parts)  # others in the loop get their turn first
@@ -238,6 +253,7 @@ class _LoopTimers(Timers):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Without the thread of the base."""
         self._loop = loop
+        self._thread = threading.current_thread()
         self._handles: dict[Timer, asyncio.TimerHandle] = {}
         self._closed = False
 
@@ -245,9 +261,16 @@ class _LoopTimers(Timers):
         """Call back at ``when`` seconds on the monotonic clock, with the subject if there is one."""
         timer = _LoopTimer(when, callback, subject)
         timer.handles = self._handles
-        if not self._closed:  # a drain can be cut short also after its end
-            self._handles[timer] = self._loop.call_later(max(when - time.monotonic(), 0), timer.fire)
+        if threading.current_thread() is self._thread:
+            self._begin(timer)
+        else:  # as where a DrainObserver concludes a drain
+            self._loop.call_soon_threadsafe(self._begin, timer)
         return timer
+
+    def _begin(self, timer: _LoopTimer) -> None:
+        if not (self._closed or timer.cancelled):  # a drain can be cut short also after its end
+            due = max(timer.when - time.monotonic(), 0)
+            self._handles[timer] = self._loop.call_later(due, timer.fire)
 
     def close(self) -> None:
         """Call nothing back any more."""

@@ -14,9 +14,12 @@ import pytest
 
 from framelet import ConfigurationError, ErrorCode, FrameType, HandlerError, encode
 from framelet_client import Client
-from framelet_server import CallContext, ServerLimits
+from framelet_client.asyncio import connect as connect_in_loop
+from framelet_server import CallContext, DrainObserver, ServerLimits
+from framelet_server import server as threaded
 from framelet_server.asyncio import serve as serve_in_loop
 
+from .looping import descriptors
 from .peers import LoopServer, sessions, stopped
 from .scripted import PATIENCE, until
 
@@ -349,5 +352,66 @@ def test_a_server_that_has_ended_sets_no_timer_in_the_loop() -> None:
         await server.stop()
         server.force()
         assert not [timer for timer in asyncio.get_running_loop()._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
+
+    asyncio.run(main())
+
+
+def test_to_wait_for_a_server_that_was_not_started_is_an_error() -> None:
+    async def main() -> None:
+        server = serve_in_loop(str.upper, ("127.0.0.1", 0))
+        for call in (server.wait(), server.wait(0), server.stop()):
+            with pytest.raises(RuntimeError, match="has not been started"):
+                await call
+
+    asyncio.run(main())
+
+
+def test_a_start_that_failed_late_leaves_nothing_and_may_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no room for another descriptor")
+
+    async def main() -> None:
+        before = descriptors()
+        server = serve_in_loop(str.upper, ("127.0.0.1", 0))
+        with monkeypatch.context() as patched:
+            patched.setattr(threaded, "Acceptor", fail)
+            with pytest.raises(OSError, match="no room"):
+                await server.start()
+        assert descriptors() == before
+        await asyncio.sleep(0)
+        async with server:
+            assert not await server.wait(0)
+        assert await server.wait(0)
+
+    asyncio.run(main())
+
+
+def test_a_drain_that_another_thread_concludes_has_its_end() -> None:
+    class Observer(DrainObserver):
+        def drained(self, closed: int, cut: int, conclude: Callable[[int, int], None]) -> None:
+            def wait_and_conclude() -> None:
+                forced.wait(PATIENCE)
+                conclude(closed, cut)
+
+            self.thread = threading.Thread(target=wait_and_conclude)
+            self.thread.start()
+
+    forced = threading.Event()
+
+    async def main() -> None:
+        observer, limits = Observer(), ServerLimits(linger_timeout=0.05)
+        server = serve_in_loop(str.upper, ("127.0.0.1", 0), limits=limits, drain_observer=observer)
+        await server.start()
+        stopper = await connect_in_loop(str(server.address)).open()
+        stopping = asyncio.create_task(stopper.stop())
+        while server.health.words != "draining":  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.001)
+        server.force()
+        asyncio.get_running_loop().set_debug(True)  # it refuses to be called from another thread
+        forced.set()
+        assert await server.wait(PATIENCE)
+        await stopping
+        await stopper.close()
+        observer.thread.join(PATIENCE)
 
     asyncio.run(main())

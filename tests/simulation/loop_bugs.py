@@ -20,8 +20,8 @@ LOOP_BUGS = [
     Bug(
         "the poller is not closed at the end",
         "asyncio",
-        "            on_end()\n            self._loop",
-        "            self._loop",
+        "            on_end()\n            if",
+        "            if",
     ),
     Bug(
         "a timer that is cancelled stays with the loop",
