@@ -235,7 +235,8 @@ class FrameDecoder:
         """Take in octets as they came, and return how many frames they completed.
 
         What follows a refused header is dropped; raises the refusal once the decoder is poisoned, and
-        TypeError for what holds no octets, as a number does.
+        TypeError for what holds no octets, as a number does.  An empty piece changes nothing: the end of the
+        stream is the caller's to notice, and ``inside_frame`` says then whether a frame was cut off.
         """
         if type(data) is not bytes:
             data = memoryview(data)  # bytes(12) would be twelve octets

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 
 from . import codec, states
 from .errors import (
-    ConfigurationError,
     ConnectionStateError,
     ErrorReceivedError,
     FrameTooLargeError,
@@ -30,7 +29,7 @@ from .errors import (
     UnexpectedTypeError,
     UnknownTypeError,
 )
-from .frame_format import Octets
+from .frame_format import Octets, no_octets
 from .limits import MIN_MAX_BODY, ClientConnectionLimits, ConnectionLimits
 from .registry import Role, TypeRange, type_kinds
 from .states import Action, State, Trigger
@@ -247,11 +246,6 @@ REFUSALS = (Action.REFUSE_UNKNOWN, Action.REFUSE_UNEXPECTED, Action.CLOSE, Actio
 """What is done at the header already.  A tuple: a set would call the hash function of the enumeration."""
 
 _UNKNOWN = (TypeRange.NEVER, TypeRange.CRITICAL)
-
-
-def no_octets() -> ConfigurationError:
-    """The error for a read that was the end of the stream."""
-    return ConfigurationError("no octets were received: at the end of the stream call receive_eof()")
 
 
 def refusal(frame_type: int, action: Action) -> ProtocolError:

@@ -23,12 +23,17 @@ from construct import (
     Struct,
 )
 
-from .errors import ConfigurationError, HeaderRefusedError, TruncatedFrameError
+from .errors import ConfigurationError, ConnectionStateError, HeaderRefusedError, TruncatedFrameError
 
 Octets = bytes | bytearray | memoryview
 """What octets are received in."""
 
 _UNSIGNED = "BHILQ"
+
+
+def no_octets() -> ConfigurationError:
+    """The error for a read that was the end of the stream."""
+    return ConfigurationError("no octets were received: at the end of the stream call receive_eof()")
 
 
 class FormatFrame(NamedTuple):
@@ -92,7 +97,8 @@ class FrameFormat:
         Raises ConfigurationError for a body too large, and for fields that do not fit or that there are not.
         """
         body = memoryview(body).cast("B")  # raises TypeError for what holds no octets
-        if unknown := fields.keys() - {name for name, constant in self._names if constant is None}:
+        given = {name for name, constant in self._names if constant is None and name != self._length}
+        if unknown := fields.keys() - given:
             message = f"the header has no field {min(unknown)!r} to be given"
             raise ConfigurationError(message)
         if len(body) > self.max_body:
@@ -169,12 +175,16 @@ class FormatDecoder:
         """Take in octets, and return the frames that they complete.
 
         A header that is refused after such frames is raised by the next call; ``fault`` tells of it at once.
+        Raises ConfigurationError for none: what a socket reads at its end is for ``receive_eof``.
         """
         if self.fault is not None:
             raise self.fault
         if self._ended:
-            raise TruncatedFrameError("data after the end of the stream")
-        self._buffer += memoryview(data).cast("B")
+            raise ConnectionStateError("data after the end of the stream")
+        octets = memoryview(data).cast("B")  # raises TypeError for what holds no octets
+        if not octets:
+            raise no_octets()
+        self._buffer += octets
         if len(self._buffer) < self._lacking:
             return []
         frames: list[FormatFrame] = []

@@ -6,7 +6,7 @@ from collections.abc import Container
 
 from . import codec, states
 from .answering import AnsweringConnection, Ready, error_body, own_answer
-from .connection import LARGE, REFUSALS, SHORT, no_octets, refusal, text_of
+from .connection import LARGE, REFUSALS, SHORT, refusal, text_of
 from .errors import (
     ConfigurationError,
     ErrorReceivedError,
@@ -16,6 +16,7 @@ from .errors import (
     TruncatedFrameError,
 )
 from .events import ApplicationReceived, FrameRefused, InputEnded, RequestReceived, ServerEvent, StopReceived
+from .frame_format import no_octets
 from .limits import RATE_GRACE, ConnectionLimits
 from .registry import ErrorCode, FrameType
 from .states import Action, State, Trigger

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import construct
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from framelet import (
     ConfigurationError,
+    ConnectionStateError,
     FormatFrame,
     FrameDecoder,
     FrameFormat,
@@ -94,7 +95,7 @@ def decoded(frame_format: FrameFormat, pieces: Iterable[bytes]) -> tuple[list[Fo
     decoder = frame_format.decoder()
     frames: list[FormatFrame] = []
     rest = b""
-    for piece in pieces:
+    for piece in filter(None, pieces):
         if decoder.fault is not None:
             with pytest.raises(HeaderRefusedError):
                 decoder.receive_data(piece)
@@ -111,7 +112,7 @@ def decoded(frame_format: FrameFormat, pieces: Iterable[bytes]) -> tuple[list[Fo
             decoder.receive_eof()
     else:
         decoder.receive_eof()
-        with pytest.raises(TruncatedFrameError):
+        with pytest.raises(ConnectionStateError, match="after the end of the stream"):
             decoder.receive_data(b"x")
     return frames, rest, fault
 
@@ -144,11 +145,24 @@ def test_a_decoder_finds_what_construct_finds(
 def test_framelets_own_format_is_one_of_them(sent: list[tuple[int, bytes]], rest: bytes) -> None:
     stream = b"".join(encode(*frame) for frame in sent) + rest
     own, general = FrameDecoder(MAX_LENGTH), codec.FORMAT.decoder()
+    assume(stream)
     own.receive_data(stream)
     assert [(frame.header["type"], frame.body) for frame in general.receive_data(stream)] == own.take_frames()
     assert len(general.rest) == own.size
     assert codec.FORMAT.layout is not None
     assert codec.FORMAT.layout.format == codec.HEADER.format
+
+
+def test_the_end_of_a_stream_is_no_data() -> None:
+    decoder = codec.FORMAT.decoder()
+    for piece in (b"\x01", b"\0\0\0\0\x01"):
+        for nothing in (b"", bytearray(), memoryview(b"")):
+            with pytest.raises(ConfigurationError, match="at the end of the stream call receive_eof"):
+                decoder.receive_data(nothing)
+        decoder.receive_data(piece)
+    wrong: Any = 0
+    with pytest.raises(TypeError):
+        decoder.receive_data(wrong)
 
 
 def test_a_length_is_refused_at_the_header_and_reserves_nothing() -> None:
@@ -237,5 +251,7 @@ def test_what_does_not_fit_is_not_sent() -> None:
                 frame_format.encode(body, **fields)
     with pytest.raises(ConfigurationError, match="no field 'king'"):
         frame_format.encode(b"", kind=1, king=2)
+    with pytest.raises(ConfigurationError, match="no field 'length' to be given"):
+        frame_format.encode(b"ab", kind=1, length=7)
     with pytest.raises(TypeError, match="not 'str'"):
         frame_format.encode("text", kind=1)  # type: ignore[arg-type]
