@@ -5,13 +5,12 @@ pytest loads this module in every project that has the package installed, so all
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
     from framelet_server import Server
 
     from .options import RunOptions
