@@ -321,10 +321,11 @@ def test_a_batch_is_answered_after_the_end_of_the_input(server: Server) -> None:
 
 
 def test_what_waits_for_its_turn_is_counted_until_it_is_sent(server: Server) -> None:
-    first, second = server.receive(encode(REQUEST, b"a") * 2)
+    first, second = server.receive(encode(REQUEST, b"a" * 1_000) * 2)
     assert isinstance(first, RequestReceived)
     assert isinstance(second, RequestReceived)
     before = server.held
+    assert 2_000 < before < 3_000
     server.send_reply(second, "b" * 5_000)
     assert before + 5_000 < server.held < before + 6_000
     server.send_reply(first, "")
