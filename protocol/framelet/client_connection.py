@@ -202,8 +202,7 @@ class ClientConnection(Connection):
             self._idle_since = now
             start += self._take_whole(data, start, texts)
         if start < len(data) or not start:
-            self.receive_data(data[start:], now)
-            texts += self.take_replies()
+            self.receive_data(data[start:], now)  # no whole reply comes next, or events before it
         return texts
 
     def _take_whole(self, data: bytes, start: int, texts: list[str]) -> int:

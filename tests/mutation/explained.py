@@ -52,6 +52,8 @@ EXPLAINED = {
     "frame_format.FormatDecoder.receive_data: `self._lacking = end - start` -> `pass`": (
         "the header is then read again with each piece"
     ),
+    "states.rules: `set(actions) <= {Action.DISCARD, Action.NONE}` "
+    "-> `set(actions) < {Action.DISCARD, Action.NONE}`": ("no state has both"),
     "codec.FrameDecoder.drop: `self.frames or ()` -> `self.frames and ()`": (
         "the frames are then taken one by one, which comes to the same"
     ),

@@ -42,7 +42,7 @@ TESTS = {
     "codec": "codec grammar spec reversal corpus",
     "tls": "tls_layer",
     "events": "escape",
-    "states": _STATES,
+    "states": f"server_batches {_STATES}",
     "connection": f"{_SERVER} {_CLIENT}",
     "client_connection": _CLIENT,
     "answering": _SERVER,

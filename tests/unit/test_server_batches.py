@@ -90,6 +90,16 @@ def test_each_read_is_counted_and_tells_whether_it_was_all(
         server.replies_to_send(texts, now)
 
 
+@pytest.mark.parametrize("before", [encode(REQUEST), encode(PING)[:3]], ids=["owed", "begun"])
+def test_a_read_is_not_all_where_events_tell_of_it(server: Server, before: bytes) -> None:
+    server.receive_requests(ONE, 0.0)
+    server.replies_to_send([""], 0.0)
+    assert server.clean
+    server.receive_data(before, 0.0)
+    server.receive_requests(encode(PING)[len(before) % 5 :], 0.0)
+    assert not server.clean
+
+
 def test_events_may_be_asked_for_a_few_frames_at_a_time(server: Server) -> None:
     server.receive_data(encode(PING, b"x") * 5 + encode(REQUEST, b"1"), 0.0)
     seen = []
@@ -329,6 +339,7 @@ def test_what_waits_for_its_turn_is_counted_until_it_is_sent(server: Server) -> 
     server.send_reply(second, "b" * 5_000)
     assert before + 5_000 < server.held < before + 6_000
     server.send_reply(first, "")
+    assert server.held == server.output_size
     server.data_to_send(0.0)
     assert server.held == 0
 
