@@ -191,10 +191,9 @@ class ClientConnection(Connection):
 
     def receive_replies(self, data: bytes, now: float) -> list[str]:
         """Do what ``receive_data`` and then ``take_replies`` do, but several times faster."""
-        start, decoder = 0, self._decoder
+        start, at_rest = 0, self.at_rest
         texts: list[str] = []
-        at_rest = self.at_rest
-        if not (at_rest or decoder.at_rest):
+        if not at_rest:
             start = self._receive_to_boundary(data, now)
             texts = self.take_replies()
             at_rest = self.at_rest

@@ -55,7 +55,11 @@ def test_some_may_be_answered_before_the_others(server: Server) -> None:
     assert server.replies_to_send(["a"], 0.0) == [encode(REPLY, b"a")]
     server.queue_replies([ErrorAnswer(ErrorCode.HANDLER_FAILED, "no")])
     assert server.replies_to_send(["c"], 0.0) == [encode(ERROR, b"450 no") + encode(REPLY, b"c")]
-    assert server.owes == 0
+    assert (server.owes, server.frames_sent) == (0, 3)
+    for sent in (4, 5):
+        server.receive(encode(PING))
+        server.data_to_send(0.0)
+        assert server.frames_sent == sent
 
 
 ONE, LARGEST = encode(REQUEST, b"one"), encode(REQUEST, b"a" * 65_535)
@@ -70,6 +74,7 @@ ONE, LARGEST = encode(REQUEST, b"one"), encode(REQUEST, b"a" * 65_535)
         [(encode(REQUEST, b"\xff"), [], False)],
         [(ONE + LARGEST + ONE, ["one", "a" * 65_535, "one"], True)],
         [(ONE[:3], [], False), (ONE[3:6], [], False), (ONE[6:] + encode(REQUEST), ["one", ""], True)],
+        [(ONE[:3], [], False), (ONE[3:5], [], False), (ONE[5:], ["one"], True)],
         [(ONE + ONE[:6], ["one"], False), (ONE[6:], ["one"], True), (ONE, ["one"], True)],
         [(ONE + ONE[:3], ["one"], False), (ONE[3:] + ONE + ONE[:7], ["one", "one"], False)],
         [(ONE, ["one"], True), (encode(PING)[:3], [], False), (encode(PING)[3:], [], False)],
