@@ -400,7 +400,7 @@ def test_an_idle_connection_is_small_also_after_use() -> None:
         used = tracemalloc.get_traced_memory()[0] / count
     finally:
         tracemalloc.stop()
-    assert used < 500
+    assert used < 520  # Python 3.15 takes 506
 
 
 def test_the_size_of_what_waits_is_counted_and_not_summed_up(server: Server) -> None:

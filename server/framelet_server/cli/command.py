@@ -322,7 +322,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str, status: int) -> int:
-    print("framelet-server: error:", without_password(" ".join(message.split())), file=sys.stderr)  # noqa: T201 - the user's terminal
+    # In one piece: the thread of the log may write at this moment, too.
+    sys.stderr.write(f"framelet-server: error: {without_password(' '.join(message.split()))}\n")
     return status
 
 
