@@ -154,7 +154,7 @@ def functions_of(module: ModuleType) -> Iterator[FunctionType]:
 def forget(module: ModuleType) -> None:
     """Empty the caches of a module's functions: those are called again then."""
     for thing in vars(module).values():
-        if hasattr(thing, "cache_clear"):
+        if hasattr(type(thing), "cache_clear"):  # some things of construct have any attribute
             thing.cache_clear()
 
 
