@@ -6,6 +6,7 @@ there before the STOP that ends the server can be looked at.
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 from framelet_conformance.expectations import error, pong, reply
@@ -164,6 +165,52 @@ def case_all_at_once(play: Play) -> None:
             raise Failed(message, "REQ-DRAIN-1", "REQ-STOP-8")
     play.ended(Ending.FIN, Verdict.PASS)
     see_it_end(play, server)
+
+
+@case(
+    "stop.wrong-token-in-a-drain",
+    "STOPs with a wrong token that were received before a drain are refused in it",
+    "REQ-STOP-3",
+    "REQ-STOP-7",
+    stops=True,
+)
+def case_wrong_token(play: Play) -> None:
+    """They came before and after the right one, on connections older and younger."""
+    token = play.options.stop_token or "secret"
+    server = play.target.server(fresh=True, stop=f"token:{token}")
+    first, stopper, second = met(play, server, "first", "stopper", "second")
+    with held(server):
+        first.send(frame(STOP, "wrong") + frame(1, "ab"))
+        stopper.send(frame(STOP, token))
+        second.send(frame(STOP, "wrong") + frame(1, "ab"))
+    for conversation in (first, second):
+        judge(conversation, [error(403), reply("ab")], "closed", play=play)
+        conversation.close()
+    await_stopped(stopper)
+    play.ended(stopper.ending, Verdict.PASS)
+
+
+@case(
+    "stop.in-a-drain-by-signal",
+    "a STOP received before SIGTERM is answered with STOPPED",
+    "REQ-STOP-8",
+    "REQ-STOP-7",
+    "REQ-DRAIN-3",
+    stops=True,
+)
+def case_stop_and_signal(play: Play) -> None:
+    """The server finds both when it goes on."""
+    server = play.target.server(fresh=True, stop="local")
+    other, stopper = met(play, server, "other", "stopper")
+    with held(server):
+        stopper.send(frame(1, "ab") + frame(STOP))
+        assert server.process is not None  # noqa: S101 - held
+        server.process.send_signal(signal.SIGTERM)
+    other.read_end()
+    judge(stopper, [reply("ab")], "silent")
+    if await_stopped(stopper)["closed"] != "1":
+        raise Failed("one other connection was open, and STOPPED says otherwise", "REQ-DRAIN-1")
+    play.ended(stopper.ending, Verdict.PASS)
 
 
 def _room(play: Play, server: ServerUnderTest) -> Conversation | None:

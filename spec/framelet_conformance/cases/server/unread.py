@@ -1,12 +1,14 @@
-"""Clients that do not take their answers: the write timeout, and clocks that must stand still meanwhile."""
+"""Clients that do not take their answers: the timeouts that end them, and clocks that must stand still."""
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from framelet import HEADER_SIZE
 from framelet_conformance.expectations import pong, reply
 from framelet_conformance.judging.judge import judge
 from framelet_conformance.play import case
@@ -16,12 +18,16 @@ from framelet_conformance.wire.frames import HELLO, PING, REQUEST, frame, header
 from framelet_conformance.wire.log import Ending
 
 from .deadlines import await_fatal
+from .received import held
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
+    from framelet_conformance.targets.setup import ServerUnderTest
+    from framelet_conformance.wire.conversation import Conversation
 
 _UNIT = 1.0  # seconds
 _TEXT = 60_000  # octets of a REQUEST
+_LARGE = 1 << 23  # octets of a REQUEST whose answer the system's buffers do not hold
 _MANY, _MORE = 300, 600  # of them: more than the system's buffers hold
 
 
@@ -77,7 +83,7 @@ _DEAF = (
         {"idle_timeout": 1.0, "frame_timeout": 1.0, "write_timeout": 10.0},
         deaf=2.5,
         number=1,
-        size=1 << 23,
+        size=_LARGE,
         fin=True,
     ),
     Deaf(
@@ -182,16 +188,143 @@ def case_write_timeout(play: Play, talks: bool) -> None:  # noqa: FBT001 - a par
             if talks:
                 more = wanted[sent : sent + 1] or frame(PING)
                 sent += conversation.send(more, reading=False, within=0.0)
-        try:
-            while conversation.ending is Ending.OPEN:
-                if conversation.read_frame() is None:
-                    break
-        except Silence:
+        see_it_cut_off(play, conversation, patience)
+
+
+def see_it_cut_off(play: Play, conversation: Conversation, patience: float) -> None:
+    """Read what the system still holds for a client that took nothing for so many seconds, and the end."""
+    try:
+        while conversation.ending is Ending.OPEN:
+            if conversation.read_frame() is None:
+                break
+    except Silence:
+        message = f"the server held on to a client that read nothing for {patience:.3g} s"
+        raise Failed(message, "REQ-TIME-5") from None
+    play.ended(conversation.ending, Verdict.PASS)
+    if conversation.ending is Ending.FIN and not conversation.waiting:
+        raise NonStrict("it was cut off by FIN at a boundary, as if that were an orderly end")
+
+
+@case(
+    "deadlines.write-timeout-behind-half-close",
+    "a client whose stream has ended, and that takes none of its answers, is cut off as any other",
+    "REQ-TIME-5",
+    slow=True,
+)
+def case_write_timeout_behind_end(play: Play) -> None:
+    """Its one REQUEST is large, so that the server has received the end, too."""
+    timeout = 0.8 * _UNIT * play.times.scale
+    server = play.target.server(write_timeout=timeout)
+    if (server.max_body or 0) < _LARGE:
+        message = f"needs a server that takes a body of {_LARGE:,} octets"
+        raise Skipped(message)
+    with play.open(server, receive_buffer=8_192) as conversation:
+        conversation.send(frame(REQUEST, text_of(_LARGE)), reading=False)
+        conversation.send_fin()
+        patience = timeout + play.times.grace
+        conversation.allow(patience + play.times.whole)
+        time.sleep(patience)
+        while conversation.ending is Ending.OPEN:
+            try:
+                conversation.read_more()
+            except Silence:
+                break
+        if conversation.ending is Ending.FIN and len(conversation.waiting) == HEADER_SIZE + _LARGE:
             message = f"the server held on to a client that read nothing for {patience:.3g} s"
-            raise Failed(message, "REQ-TIME-5") from None
-        play.ended(conversation.ending, Verdict.PASS)
-        if conversation.ending is Ending.FIN and not conversation.waiting:
-            raise NonStrict("it was cut off by FIN at a boundary, as if that were an orderly end")
+            raise Failed(message)
+        see_it_cut_off(play, conversation, patience)
+
+
+def have_a_little_wait(play: Play, server: ServerUnderTest) -> list[tuple[Conversation, str]]:
+    """Clients that read nothing, and the text that each has sent.
+
+    With some of these sizes a little of the answer is left in the server when the system's buffers are full.
+    """
+    sizes = [size for size in range(1 << 16, (1 << 20) + 1, 1 << 16) if size <= (server.max_body or 1 << 16)]
+    clients = []
+    for size in sizes:
+        conversation = play.open(server, f"{size:,} octets", receive_buffer=8_192)
+        clients.append((conversation, text_of(size)))
+        conversation.send(frame(REQUEST, text_of(size)), reading=False)
+    return clients
+
+
+def is_owed(play: Play, conversation: Conversation) -> bool:
+    """Whether a server that stands still has part of the answer: read all that the system's buffers hold."""
+    try:
+        conversation.read_frame(play.times.quiet)
+    except Silence:
+        return True
+    return False
+
+
+@case(
+    "deadlines.write-timeout-while-answering",
+    "further answers do not extend the write timeout, however few octets wait",
+    "REQ-TIME-5",
+    slow=True,
+)
+def case_little_waits(play: Play) -> None:
+    """PINGs keep coming."""
+    timeout = 0.8 * _UNIT * play.times.scale
+    server = play.target.server(fresh=True, write_timeout=timeout)
+    clients = have_a_little_wait(play, server)
+    end = time.monotonic() + timeout + play.times.grace
+    while time.monotonic() < end:
+        for conversation, _ in clients:
+            conversation.send(frame(PING), reading=False, within=0.0)
+        time.sleep(timeout / 8)
+    with held(server):
+        late = [len(text) for conversation, text in clients if is_owed(play, conversation)]
+    if late:
+        message = f"clients that took none of the last of {late} octets were not cut off"
+        raise Failed(message)
+
+
+@case(
+    "deadlines.no-idle-while-a-little-is-owed",
+    "the idle timeout does not count the time in which answers waited, however few octets",
+    "REQ-TIME-4",
+    "REQ-TIME-3",
+    slow=True,
+)
+def case_little_is_owed(play: Play) -> None:
+    """One that is still owed something goes on when it has been given it."""
+    unit = _UNIT * play.times.scale
+    server = play.target.server(
+        fresh=True, idle_timeout=unit, frame_timeout=10 * unit, write_timeout=10 * unit
+    )
+    clients = have_a_little_wait(play, server)
+    time.sleep(2.5 * unit)
+    with held(server):
+        owed = next((client for client in clients if is_owed(play, client[0])), None)
+    if owed is not None:
+        judge(owed[0], [reply(owed[1])], "open", play=play)
+
+
+@case(
+    "stop.ends-in-spite-of-signals",
+    "further signals do not extend the drain timeout",
+    "REQ-STOP-12",
+    "REQ-DRAIN-3",
+    stops=True,
+    slow=True,
+)
+def case_further_signals(play: Play) -> None:
+    """A client takes nothing, and SIGTERM comes again and again; the second one may cut the client off."""
+    if play.options.launch is None:
+        raise Skipped("needs a server that the suite launched (--launch), to send it SIGTERM")
+    timeout = 2.0 * _UNIT * play.times.scale
+    server = play.target.server(fresh=True, drain_timeout=timeout)
+    assert server.process is not None  # noqa: S101 - launched
+    stuck = play.open(server, "stuck", receive_buffer=8_192)
+    stuck.send(frame(REQUEST, text_of(1 << 16)) * 200, reading=False, within=play.times.quiet)
+    end = time.monotonic() + timeout + play.times.grace
+    while time.monotonic() < end and server.process.wait(0.0) is None and stuck.writable:
+        server.process.send_signal(signal.SIGTERM)
+        stuck.send(b"\1", reading=False, within=timeout / 4)
+        time.sleep(timeout / 4)
+    see_it_cut_off(play, stuck, timeout + play.times.grace)
 
 
 @pytest.mark.parametrize(
