@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from . import codec, grammar
 from .connection import LARGE, SHORT, Connection
@@ -17,15 +17,10 @@ from .errors import (
     VersionUnsupportedError,
     recoverable,
 )
-from .events import ApplicationReceived, RequestReceived, StopReceived
+from .events import ApplicationReceived, FrameRefused, RequestReceived, StopReceived
 from .limits import MAX_ERROR_BODY, MAX_LENGTH, MAX_PING_BODY, ConnectionLimits
 from .registry import APPLICATION_CODES, VERSION, ErrorCode, FrameType, Role
 from .states import State, Trigger
-
-if TYPE_CHECKING:
-    from collections import deque
-
-    from .events import ServerEvent
 
 Answerable = RequestReceived | ApplicationReceived | StopReceived
 """What a server's program answers."""
@@ -55,14 +50,13 @@ class ErrorAnswer(NamedTuple):
 class Ready(NamedTuple):
     """An answer that has been given.
 
-    The client takes bodies of up to ``peer_max_body`` after it, where that is given; ``last`` says that
-    nothing may be sent after it.  ``event`` is what it answers, kept so that no other gets the same id.
+    The client takes bodies of up to ``peer_max_body`` after it, where that is given.  ``event`` is what it
+    answers, kept so that no other gets the same id.
     """
 
     type: int
     body: bytes
     peer_max_body: int | None = None
-    last: bool = False
     event: Answerable | None = None
 
 
@@ -74,7 +68,16 @@ class AnsweringConnection(Connection):
 
     frames_sent: int
 
-    __slots__ = ("_allowed", "_batch", "_events", "_last_word", "_limits", "_owed", "_owed_size", "errors")
+    __slots__ = (
+        "_allowed",
+        "_batch",
+        "_error_received",
+        "_limits",
+        "_overdue",
+        "_owed",
+        "_owed_size",
+        "errors",
+    )
 
     _decoder_class = codec.PatientDecoder
     _role = Role.SERVER
@@ -86,15 +89,14 @@ class AnsweringConnection(Connection):
             raise TypeError(message)
         self._limits = limits
         super().__init__(limits, now)
-        self._peer_max_body = MAX_LENGTH
         # The answers owed, oldest first: so many to a batch of REQUESTs; then for each frame its event, or an
         # answer that waits for its turn, by the id of the object.  An empty queue is None, see Connection.
         self._batch = 0
         self._owed: OrderedDict[int, Answerable | Ready] | None = None
         self._owed_size = 0  # octets of memory in it, counted as they come and go
         self._allowed: StopReceived | None = None
-        self._events: deque[ServerEvent] | None = None
-        self._last_word = False  # the fatal ERROR has been sent, or none may be
+        self._overdue: FrameRefused | None = None  # what a deadline did, to be told
+        self._error_received = False  # then none may be sent but the answers that are owed (REQ-ERROR-9)
         self.errors: Mapping[ErrorCode, int] = _NO_ERRORS
         """How often each code was the case; replaced and never changed, so that any thread may look."""
 
@@ -246,7 +248,7 @@ class AnsweringConnection(Connection):
         This is for a program that has to stop in the middle of a batch.  Raises ConnectionStateError for more
         than are owed, and where an event that came after them was taken.
         """
-        if len(texts) > self._batch or self._owed or self._events or not self._taking:
+        if len(texts) > self._batch or self._owed or self._overdue or not self._taking:
             raise ConnectionStateError("only the latest requests can be returned, before the next event")
         self._batch -= len(texts)
         self._decoder.put_back(b"".join([codec.encode(_REQUEST, codec.encode_text(text)) for text in texts]))
@@ -307,7 +309,6 @@ class AnsweringConnection(Connection):
             text = f"an answer of {len(body)} octets exceeds the maximum of {allowed}"
             frame_type, body = _ERROR, error_body(ErrorCode.ANSWER_TOO_LARGE, text)
         self._write(frame_type, body)
-        self._last_word |= ready.last
         if ready.peer_max_body is not None:
             self._peer_max_body = ready.peer_max_body
 

@@ -62,7 +62,7 @@ class ClientConnection(Connection):
 
     _role = Role.CLIENT
 
-    __slots__ = ("_awaited", "_events", "_limits", "_pings", "_waiting_since")
+    __slots__ = ("_awaited", "_limits", "_overdue", "_pings", "_waiting_since")
 
     def __init__(self, limits: ClientConnectionLimits | None = None, *, now: float) -> None:
         """Begin at the time ``now`` with limits, or the default ones."""
@@ -73,13 +73,13 @@ class ClientConnection(Connection):
         super().__init__(self._limits, now)
         self._awaited: deque[int] = deque()  # types of the unanswered frames, oldest first
         self._pings: deque[bytes] = deque()  # bodies of the unanswered PINGs
-        self._events: deque[ClientEvent] = deque()
+        self._overdue: ConnectionFailed | None = None  # what a deadline did, to be told
         self._waiting_since: float | None = None
 
     @property
     def at_rest(self) -> bool:
         """Whether all that was received has been made use of, and the stream has not ended."""
-        return self._decoder.at_rest and not (self._events or self.input_ended) and self._taking
+        return self._decoder.at_rest and self._taking and not self.input_ended
 
     @property
     def unanswered(self) -> int:
@@ -153,8 +153,9 @@ class ClientConnection(Connection):
 
     def next_event(self) -> ClientEvent | None:
         """What happened next, or None until more is received."""
-        if self._events:
-            return self._events.popleft()
+        if self._overdue is not None:
+            overdue, self._overdue = self._overdue, None
+            return overdue
         while self._taking:
             try:
                 frame = self._next_frame()
@@ -175,7 +176,7 @@ class ClientConnection(Connection):
         """
         texts: list[str] = []
         frames, awaited = self._decoder.frames, self._awaited
-        if not frames or self._events or not self._taking:
+        if not frames or not self._taking:
             return texts
         for (frame_type, body), asked in zip(frames, awaited, strict=False):
             if frame_type != _REPLY or asked != _REQUEST:
@@ -190,10 +191,9 @@ class ClientConnection(Connection):
 
     def receive_replies(self, data: bytes, now: float) -> list[str]:
         """Do what ``receive_data`` and then ``take_replies`` do, but several times faster."""
-        start, decoder = 0, self._decoder
+        start, at_rest = 0, self.at_rest
         texts: list[str] = []
-        at_rest = self.at_rest
-        if not (at_rest or decoder.at_rest):
+        if not at_rest:
             start = self._receive_to_boundary(data, now)
             texts = self.take_replies()
             at_rest = self.at_rest
@@ -201,8 +201,7 @@ class ClientConnection(Connection):
             self._idle_since = now
             start += self._take_whole(data, start, texts)
         if start < len(data) or not start:
-            self.receive_data(data[start:], now)
-            texts += self.take_replies()
+            self.receive_data(data[start:], now)  # no whole reply comes next, or events before it
         return texts
 
     def _take_whole(self, data: bytes, start: int, texts: list[str]) -> int:
@@ -258,7 +257,7 @@ class ClientConnection(Connection):
         deadline = self.next_deadline()
         if deadline is not None and now >= deadline:
             message = f"no answer came within {self._limits.answer_timeout:g} seconds"
-            self._events.append(self._fail(AnswerTimeoutError(message)))
+            self._overdue = self._fail(AnswerTimeoutError(message))
 
     def _check_open(self) -> None:
         if self._state is not State.OPEN:

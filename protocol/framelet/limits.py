@@ -92,6 +92,14 @@ class LimitInfo(NamedTuple):
         """The command-line option for this limit, as in ``--max-body``."""
         return "--" + self.name.replace("_", "-")
 
+    def fault(self, value: object) -> str:
+        """What is wrong with a value, and what is expected; empty if it is within the limit."""
+        if isinstance(value, bool) or not isinstance(value, (int, self.kind)):
+            return f"is {value!r}: expected a number of {self.unit}"
+        if not self.minimum <= value <= self.maximum:
+            return f"is {value}: expected {self.minimum:g} to {self.maximum:.10g} {self.unit}"
+        return ""
+
     def option_settings(self) -> dict[str, Any]:
         """How the option is parsed and shown, as keywords of ``click.option`` and its like."""
         return {
@@ -146,13 +154,8 @@ class Limits:
         """Raise ConfigurationError for a value of the wrong kind or out of range."""
         for info in self.describe():
             value = getattr(self, info.name)
-            if isinstance(value, bool) or not isinstance(value, (int, info.kind)):
-                message = f"{info.name} is {value!r}: expected a number of {info.unit}"
-                raise ConfigurationError(message)
-            if not info.minimum <= value <= info.maximum:
-                message = (
-                    f"{info.name} is {value}: expected {info.minimum:g} to {info.maximum:.10g} {info.unit}"
-                )
+            if fault := info.fault(value):
+                message = f"{info.name} {fault}"
                 raise ConfigurationError(message)
 
     @classmethod

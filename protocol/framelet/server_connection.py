@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Container
 
 from . import codec, states
@@ -78,7 +77,7 @@ class ServerConnection(AnsweringConnection):
         """Whether nothing is under way: no frame that has begun or waits, no answer, no end."""
         return (
             self._state is State.OPEN
-            and not (self._batch or self._owed or self._output_size or self._events or self.input_ended)
+            and not (self._batch or self._owed or self._output_size or self._overdue or self.input_ended)
             and not (self._decoder.frames or self._decoder.refused or self._frame_started is not None)
         )
 
@@ -92,7 +91,7 @@ class ServerConnection(AnsweringConnection):
         """Whether ``receive_requests`` may give requests: they are served, and nothing comes before them."""
         return (
             self._batching
-            and not (self._batch or self._owed or self._output_size or self._events)
+            and not (self._batch or self._owed or self._output_size or self._overdue)
             and not (self._decoder.frames or self._decoder.refused)
         )
 
@@ -100,7 +99,7 @@ class ServerConnection(AnsweringConnection):
     def needs_events(self) -> bool:
         """Whether ``next_event`` has something to do or to tell, beside a batch that was taken."""
         decoder = self._decoder
-        if self._events or (self._taking and (decoder.frames or decoder.refused)):
+        if self._overdue or (self._taking and (decoder.frames or decoder.refused)):
             return True
         if self._state is State.OPEN and (self.input_ended or self._draining):
             return True
@@ -113,10 +112,9 @@ class ServerConnection(AnsweringConnection):
         It is None as well after ``most`` frames that need no program, as PINGs, so that a program can look at
         its clock in between; ``needs_events`` says then whether there are more.
         """
-        if self._events:
-            event = self._events.popleft()
-            self._events = self._events or None
-            return event
+        if self._overdue is not None:
+            overdue, self._overdue = self._overdue, None
+            return overdue
         while self._taking and most:
             most -= 1
             try:
@@ -245,9 +243,9 @@ class ServerConnection(AnsweringConnection):
             raise ConfigurationError(message)
         self._batch, self._owed, self._owed_size = 0, None, 0
         self._break_off()
-        if not self.finished and not self._last_word:
+        if not self.finished and not self._error_received:
             self._count(code)
-            self._write_own(Ready(_ERROR, error_body(code, text), last=True))
+            self._write_own(Ready(_ERROR, error_body(code, text)))
         self._settle()
 
     def next_deadline(self) -> float | None:
@@ -276,7 +274,7 @@ class ServerConnection(AnsweringConnection):
         else:
             message = f"nothing was received or owed for {self._limits.idle_timeout:g} seconds"
             error = IdleTimeoutError(message)
-        self._events = deque((*(self._events or ()), self._fault(error)))
+        self._overdue = self._fault(error)
 
     def _frame_time(self) -> float:
         """Seconds that the frame under way has, by what has come of it (REQ-TIME-1, REQ-TIME-7)."""
@@ -336,9 +334,9 @@ class ServerConnection(AnsweringConnection):
         """End the connection for the client's fault (REQ-ERROR-5 to 9)."""
         self._count(error.code)
         if isinstance(error, ErrorReceivedError):
-            self._last_word = True
+            self._error_received = True
         else:
-            self._send_own(Ready(_ERROR, error_body(error.code, str(error)), last=True))
+            self._send_own(Ready(_ERROR, error_body(error.code, str(error))))
         self._break_off()
         self._settle()
         return FrameRefused(error)

@@ -15,7 +15,7 @@ def main() -> int:
         with importing_extra("cli", "click", "the command line needs"):
             from framelet_server.cli import command  # noqa: PLC0415 - click is an extra
     except MissingExtraError as error:
-        print(f"framelet-server: {error}", file=sys.stderr)  # noqa: T201 - the user's terminal
+        sys.stderr.write(f"framelet-server: {error}\n")
         return 2
     status = command.main()
     if status == command.INTERRUPTED:

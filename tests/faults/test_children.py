@@ -302,7 +302,7 @@ class TestStarting:
             (("--handler", "no_such_module:f"), 2, "no_such_module"),
             (("--handler", "leaving:f"), 1, "a child ended before all were ready: status 9"),
             (("--unix", "no/such/folder/x"), 1, "No such file or directory"),
-            (("--max-body", "1"), 2, "max_body is 1"),
+            (("--max-body", "1"), 2, "'--max-body': it is 1: expected"),
         ],
     )
     def test_what_is_wrong_with_all_is_said_once(

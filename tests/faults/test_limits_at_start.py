@@ -56,7 +56,7 @@ threading.stack_size({STACK})
 server = Server(sys.argv[1], limits=ServerLimits(threads=8))
 before = os.listdir("/proc/self/fd")
 for allowed in (0.5, 3.5, 6.5):
-    resource.setrlimit(resource.RLIMIT_AS, (int(allowed * {STACK}), -1))
+    resource.setrlimit(resource.RLIMIT_AS, (int(allowed * {STACK}), resource.RLIM_INFINITY))
     try:
         server.start()
     except FrameletError as error:
@@ -64,7 +64,7 @@ for allowed in (0.5, 3.5, 6.5):
     assert threading.active_count() == 1
     assert os.listdir("/proc/self/fd") == before
     assert not os.path.exists(sys.argv[1].removeprefix("unix:"))
-resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 with server, Client(server.address) as client:
     print(client.request("ab"))
 """

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.integration.scripted import until
 
 from framelet import FrameType, encode, parse_address
+from framelet_server.connection import event_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -229,15 +231,20 @@ def test_a_client_that_is_shed_while_its_answers_are_made_lingers_no_longer_than
 
 @pytest.mark.req("REQ-STOP-8", "REQ-FLOW-7")
 def test_a_client_whose_stop_was_allowed_is_shed_before_the_drain_ends(
-    serve: Serve, connect: Connect, gate: Gate, until: Any, caplog: pytest.LogCaptureFixture
+    serve: Serve, connect: Connect, gate: Gate, caplog: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(event_turn, "LONGEST", 60.0)  # so that the STOP is served in the turn of the REQUEST
     with ThreadPoolExecutor(2) as executor:
         server = serve(gate, executor=executor, max_memory=MIB, linger_timeout=20.0)
         other, asker = connect(server), connect(server)
         other.request("block")
         gate.await_entry()
         text = "block\N{GRINNING FACE}" + "a" * (MIB // 3)  # as text it is too large, and not before
-        asker.send(encode(FrameType.REQUEST, text.encode()), encode(FrameType.STOP))
+        octets = encode(FrameType.REQUEST, text.encode()) + encode(FrameType.STOP)
+        before = server.metrics().received_bytes
+        asker.send(octets[:-100])
+        until(lambda: server.metrics().received_bytes == before + len(octets) - 100)
+        asker.send(octets[-100:])  # what makes it too large, and the STOP, are read together
         assert asker.error() == 509
         assert asker.receive() is None
         gate.open()

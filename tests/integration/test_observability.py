@@ -411,7 +411,7 @@ def test_a_port_for_metrics_that_is_taken_costs_one_line_and_status_1(
         1,
         (
             f"framelet-server: error: cannot serve metrics on {where}: Address already in use; "
-            "another server or program has it: stop that, or take another\n"
+            "another program uses it: stop that program, or use another address\n"
         ),
     )
 

@@ -25,7 +25,7 @@ from framelet_client import (
 )
 from framelet_server import ServerTls
 
-from .scripted import ASK, PATIENCE, fin, fork, reply, until
+from .scripted import ASK, PATIENCE, fin, fork, in_a_fork, reply, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -251,16 +251,12 @@ def test_a_server_that_cannot_be_trusted_is_not_asked_again(serve: Serve, certif
 def test_a_pool_is_of_its_process(serve: Serve) -> None:
     with Pool(str(serve().address)) as pool:
         assert pool.request("ab") == "ba"
-        child = os.fork()
-        if not child:
-            code = 1
-            try:
+
+        def ask() -> None:
+            with pytest.raises(ConnectionStateError, match=f"process {os.getppid()}"):
                 pool.request("ab")
-            except ConnectionStateError as error:
-                code = 0 if f"process {os.getppid()}" in str(error) else 2
-            finally:
-                os._exit(code)
-        assert os.waitpid(child, 0)[1] == 0
+
+        in_a_fork(ask)
         assert pool.request("ab") == "ba"
 
 

@@ -57,7 +57,7 @@ def test_a_configuration_is_checked_and_not_used(command: Start, tmp_path: Path)
         ("threads = true", "needs text or a number for 'threads'"),
         ("[limits]\nthreads = 1", "has 'limits', which is not an option"),
         ("max-body = '5q'", "'5q' is not a number of octets, as 16M"),
-        ("max-body = '1k'", "max_body is 1024: expected 65536 to"),
+        ("max-body = '1k'", "'--max-body': it is 1024: expected 65536 to"),
         ("handler = 'string:none'", "cannot load handler 'string:none'"),
         ("stop = ''", "it is empty"),
         ("x = [", "is not TOML: "),

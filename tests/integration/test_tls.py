@@ -214,7 +214,8 @@ def test_a_server_that_cannot_be_trusted_is_sent_nothing(
     server = serve(gate, tls=ServerTls(certificate))
     with pytest.raises(TlsError) as caught:
         Client(str(server.address), tls=ClientTls(**options) if options else None)
-    assert caught.value.reason == f"the server's certificate is not accepted: {words}"
+    # Later versions of OpenSSL add to some of these words.
+    assert caught.value.reason.startswith(f"the server's certificate is not accepted: {words}")
     assert gate.seen == []
 
 

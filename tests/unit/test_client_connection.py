@@ -12,6 +12,7 @@ from framelet import (
     ApplicationReceived,
     ClientConnectionLimits,
     ConnectionFailed,
+    ConnectionLimits,
     ConnectionStateError,
     ErrorCode,
     ErrorReceived,
@@ -86,7 +87,33 @@ def failure(events: list[ClientEvent], unanswered: int) -> FrameletError:
     return event.error
 
 
+def test_the_limits_of_a_server_are_not_for_a_client(make_client: Callable[..., Client]) -> None:
+    with pytest.raises(TypeError, match="must be ClientConnectionLimits, not ConnectionLimits"):
+        make_client(ConnectionLimits())
+
+
+def test_a_client_is_at_rest_where_all_was_taken_and_more_may_come(client: Client) -> None:
+    assert client.at_rest
+    client.receive_data(encode(0x80), 0.0)
+    assert not client.at_rest
+    assert (client.events(), client.at_rest) == ([], True)
+    client.receive_eof()
+    assert not client.at_rest
+
+
 # Asking.
+
+
+def test_requests_at_once_are_joined_but_for_large_ones(client: Client) -> None:
+    large = "a" * MAX_BODY
+    client.send_requests(["b", large, "c" * (MAX_BODY - 1)], 1 << 20)
+    assert client.pieces_to_send(0.0) == [
+        encode(REQUEST, b"b") + encode(REQUEST, large.encode())[:5],
+        large.encode(),
+        encode(REQUEST, b"c" * (MAX_BODY - 1)),
+    ]
+    client.send_requests(["d", "e"], len(encode(REQUEST, b"d")))  # no more than so many octets
+    assert client.sent() == [(REQUEST, "d")]
 
 
 @pytest.mark.req("REQ-ORDER-5")
@@ -325,6 +352,20 @@ def test_a_malformed_answer_fails_the_connection(
     client = make_client()
     ASKING[way][0](client)
     assert isinstance(failure(client.receive(octets), 1), AnswerMalformedError)
+
+
+@pytest.mark.parametrize(
+    ("octets", "words"),
+    [
+        (encode(PONG, b"x" * 65), "PONG body is 65 octets long, more than 64"),
+        (encode(ERROR, b"400 " + b"x" * 1_021), "ERROR body is 1025 octets long, more than 1024"),
+    ],
+)
+def test_an_answer_longer_than_its_type_allows_is_not_parsed(
+    client: Client, octets: bytes, words: str
+) -> None:
+    client.send_ping("x")
+    assert str(failure(client.receive(octets), 1)) == words
 
 
 # Errors from the server.

@@ -84,6 +84,8 @@ def test_no_data_comes_behind_the_end(client: Client) -> None:
     client.end()
     with pytest.raises(ConnectionStateError, match="data after the end of the stream"):
         client.receive(b"x")
+    with pytest.raises(ConnectionStateError, match="data after the end of the stream"):
+        client.receive_replies(b"x", 0.0)
 
 
 def test_after_send_eof_answers_still_come(client: Client) -> None:
@@ -105,6 +107,7 @@ ENDED: dict[str, Callable[[Client], Any]] = {
 
 ASKING: dict[str, Callable[[Client], None]] = {
     "request": lambda client: client.send_request("x"),
+    "requests": lambda client: client.send_requests(["x"], 1),
     "application": lambda client: client.send_application(0xC0, "x"),
     "ping": lambda client: client.send_ping("x"),
     "hello": lambda client: client.send_hello(),

@@ -227,6 +227,11 @@ def test_decoder_takes_any_buffer_and_does_not_look_at_it_again(kind: Callable[[
         assert all(type(frame.body) is bytes for frame in frames)
 
 
+def test_decoder_takes_no_number_for_so_many_octets() -> None:
+    with pytest.raises(TypeError, match="not 'int'"):
+        FrameDecoder().receive_data(12)  # type: ignore[arg-type]
+
+
 def test_decoder_counts_a_buffer_of_wide_items_in_octets() -> None:
     octets = encode(0x01, b"abcdefg") * 2
     decoder = fed(octets[:8])
@@ -419,6 +424,9 @@ def test_what_a_decoder_holds_is_counted_with_its_objects() -> None:
     ready = len(patient.frames or ())
     waiting = ready + len(patient._rest or ())
     assert (patient.held, waiting > ready) == (24 + codec._QUEUE + waiting * codec._FRAME, True)
+    assert [(patient.pop(), patient.size) for _ in range(3)] == [
+        ((0x01, b"abc"), left) for left in (16, 8, 0)
+    ]
 
 
 def test_a_decoder_is_at_rest_where_nothing_has_begun_waits_or_was_refused() -> None:
@@ -432,5 +440,8 @@ def test_a_decoder_is_at_rest_where_nothing_has_begun_waits_or_was_refused() -> 
         if waits:
             assert decoder.pop() == (0x01, b"ab")
             assert decoder.at_rest
-    decoder.receive_data(encode(0x01, b"")[:1] + (MIN_MAX_BODY + 1).to_bytes(4, "big"))
-    assert not decoder.at_rest
+    for piece in (frame, frame[:3], frame[:6], TOO_LARGE):
+        decoder.receive_data(piece)
+        assert not decoder.at_rest
+        decoder.clear()
+        assert (decoder.at_rest, decoder.size, decoder.frames) == (True, 0, None)

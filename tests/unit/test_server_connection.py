@@ -501,7 +501,6 @@ def test_an_event_is_answered_by_its_own_connection_as_what_it_is(make_server: C
         (server.receive_data, (12, 0.0)),
         (server.receive_data, ([1, 0, 0], 0.0)),
         (make_server, (ClientConnectionLimits(),)),
-        (lambda limits: ClientConnection(limits, now=0.0), (ConnectionLimits(),)),
     ]
     for method, arguments in refused_kinds:
         with pytest.raises(TypeError, match=r"\bnot "):

@@ -68,6 +68,7 @@ def test_the_end_inside_a_frame_leaves_the_frames_before_it_answered(server: Ser
     (event,) = server.end()
     assert isinstance(event, InputEnded)
     assert isinstance(event.error, TruncatedFrameError)
+    assert server.errors == {event.error.code: 1}
     server.reply("one")
     assert server.answers() == [(REPLY, "one"), (PONG, "2")]  # and no ERROR
     assert server.state is State.CLOSED
@@ -163,6 +164,7 @@ def test_what_follows_an_allowed_stop_is_discarded(server: Server, *, one_piece:
     server.receive_data(encode(STOP) + (behind if one_piece else b""), 0.0)
     assert server.next_event() == StopReceived("")
     server.allow()
+    assert server.input_size == 0
     assert server.events() == []
     assert server.receive(behind, behind) == []
     server.stopped(0, 0)

@@ -204,6 +204,7 @@ def test_what_was_received_before_a_fault_is_answered_before_it(
 def test_a_recoverable_error_stands_before_a_fatal_one(server: Server, fault: bytes, code: int) -> None:
     server.receive(encode(REQUEST, b"\xff") + encode(PING, bytes(65)) + fault)
     assert server.answers() == [(ERROR, 400), (ERROR, 413), (ERROR, code)]
+    assert server.errors == {ErrorCode(400): 1, ErrorCode(413): 1, ErrorCode(code): 1}
 
 
 @each("fault code", FAULTS.values())
@@ -223,6 +224,12 @@ def test_nothing_behind_a_fault_is_acted_on(
     assert server.answers() == [(REPLY, "one")] * owed + [(ERROR, code)]
     assert server.receive(behind) == []
     assert (server.answers(), server.owes, server.finished) == ([], 0, True)
+
+
+def test_what_is_discarded_is_octets_too(server: Server) -> None:
+    server.receive(header(0x00, 0))
+    with pytest.raises(TypeError, match="not 'int'"):
+        server.receive_data(12, 0.0)  # type: ignore[arg-type]
 
 
 @each_fault
@@ -257,9 +264,10 @@ FATAL = [code for code in ErrorCode if code.fatal and not code.local]
 @pytest.mark.req("REQ-ERROR-5", "REQ-ERROR-6", "REQ-FLOW-6")
 @pytest.mark.parametrize("code", FATAL)
 def test_fail_ends_an_idle_connection_with_one_error(server: Server, code: ErrorCode) -> None:
-    server.fail(code)
+    server.fail(int(code))
     server.fail(code)
     assert server.answers() == [(ERROR, code)]
+    assert server.errors == {code: 1}
     assert (server.state, server.finished) == (State.CLOSING, True)
     assert server.receive(encode(REQUEST)) == []
     server.fail(code)
@@ -273,6 +281,7 @@ def test_fail_drops_what_is_owed_and_keeps_what_was_answered(server: Server) -> 
     server.fail(ErrorCode.INTERNAL_ERROR, "words")
     assert server.owes == 0
     assert server.data_to_send(0.0) == encode(REPLY, b"one") + encode(ERROR, b"500 words")
+    assert server.held == 0
     with pytest.raises(ConnectionStateError):
         server.reply("two")
     assert server.answers() == []

@@ -67,9 +67,9 @@ _LIMIT_GROUPS = {"seconds": "Limits of time", "octets": "Limits of size"}
 
 
 def _limit_options(command: click.Command) -> click.Command:
-    """Give a command one option for each of the server's limits; ServerLimits checks the values."""
+    """Give a command one option for each of the server's limits."""
     for info in ServerLimits.describe():
-        settings: dict[str, Any] = {**info.option_settings(), "type": Quantity(info.kind, info.unit)}
+        settings: dict[str, Any] = {**info.option_settings(), "type": Quantity(info)}
         group = _LIMIT_GROUPS.get(info.unit, "Other limits")
         command.params.append(ValuedOption([info.option], group=group, **settings))
     return command
@@ -322,7 +322,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str, status: int) -> int:
-    print("framelet-server: error:", without_password(" ".join(message.split())), file=sys.stderr)  # noqa: T201 - the user's terminal
+    # In one piece: the thread of the log may write at this moment, too.
+    sys.stderr.write(f"framelet-server: error: {without_password(' '.join(message.split()))}\n")
     return status
 
 

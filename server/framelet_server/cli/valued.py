@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from click.core import ParameterSource
 
+    from framelet.limits import LimitInfo
+
     _Decorated = TypeVar("_Decorated", bound=Callable[..., Any] | click.Command)
     _Number = click.ParamType[int | float]
 else:
@@ -53,22 +55,25 @@ class GroupedCommand(click.Command):
 
 
 class Quantity(_Number):
-    """A number of a unit, with or without a suffix, as 16M or 5m."""
+    """The value of a limit, with or without a suffix of its unit, as 16M or 5m."""
 
     name = "number"
 
-    def __init__(self, number: type[int | float], unit: str) -> None:
-        """Read numbers of that type."""
-        self._number = number
-        self._unit = unit
+    def __init__(self, info: LimitInfo) -> None:
+        """Take the values that the limit allows."""
+        self._info = info
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | float:  # noqa: ANN401 - as click has it
-        """Raise click.BadParameter for a value that is not a number."""
+        """Raise click.BadParameter for a value that is not a number, or not within the limit."""
+        info = self._info
         try:
-            return self._number(without_unit(value, self._unit) if isinstance(value, str) else value)
+            number = info.kind(without_unit(value, info.unit) if isinstance(value, str) else value)
         except ValueError:
-            suffixes = {"octets": ", as 16M", "seconds": ", as 5m"}.get(self._unit, "")
-            self.fail(f"'{value}' is not a number of {self._unit}{suffixes}", param, ctx)
+            suffixes = {"octets": ", as 16M", "seconds": ", as 5m"}.get(info.unit, "")
+            self.fail(f"'{value}' is not a number of {info.unit}{suffixes}", param, ctx)
+        if fault := info.fault(number):
+            self.fail(f"it {fault}", param, ctx)
+        return number
 
 
 def option(*names: str, **settings: Any) -> Callable[[_Decorated], _Decorated]:  # noqa: ANN401 - click's

@@ -119,7 +119,7 @@ def check_report(scenario: Scenario, report: ConversationReport) -> None:
             raise Failed(message)
         remark = remark or chosen.get("remark", "")
     if report.fatal != scenario.fatal:
-        message = f"the client reports {_fatal(report.fatal)}, and must report {_fatal(scenario.fatal)}"
+        message = f"the client reports {_fatal(report.fatal)}, but must report {_fatal(scenario.fatal)}"
         raise Failed(message)
     if not report.closed:
         raise Failed("the client reports that the connection is not closed at the end")

@@ -112,7 +112,7 @@ def case_drains(play: Play) -> None:
     parameters = await_stopped(stopper)
     play.ended(stopper.ending, Verdict.PASS)
     if (parameters["closed"], parameters["cut"]) != ("3", "0"):
-        message = f"three connections were closed, and STOPPED says {parameters}"
+        message = f"three connections were closed, but STOPPED says {parameters}"
         raise Failed(message, "REQ-DRAIN-1", "REQ-STOP-8")
     if not refuses(play, server):
         raise Failed("a new connection was served after the drain", "REQ-STOP-6")
@@ -217,7 +217,7 @@ def case_deadline(play: Play, reads: bool) -> None:  # noqa: FBT001 - a paramete
         message = f"STOPPED came after {elapsed:.3f} s although a client still had answers to take"
         raise Failed(message, "REQ-STOP-7")
     if parameters["cut"] != "1":
-        message = f"one connection had to be cut off, and STOPPED says {parameters}"
+        message = f"one connection had to be cut off, but STOPPED says {parameters}"
         raise Failed(message, "REQ-DRAIN-1", "REQ-STOP-8")
 
 
@@ -355,7 +355,7 @@ def case_counts_many(play: Play) -> None:
     parameters = await_stopped(stopper)
     play.ended(stopper.ending, Verdict.PASS)
     if (parameters["closed"], parameters["cut"]) != ("300", "0"):
-        message = f"300 connections were closed, and STOPPED says {parameters}"
+        message = f"300 connections were closed, but STOPPED says {parameters}"
         raise Failed(message, "REQ-DRAIN-1")
 
 

@@ -161,7 +161,7 @@ def case_all_at_once(play: Play) -> None:
         judge(conversation, [reply("ab")], "silent")
         parameters = await_stopped(conversation)
         if (parameters["closed"], parameters["cut"]) != ("1", "0"):
-            message = f"one connection did not ask for the end, and STOPPED {number} says {parameters}"
+            message = f"one connection did not ask for the end, but STOPPED {number} says {parameters}"
             raise Failed(message, "REQ-DRAIN-1", "REQ-STOP-8")
     play.ended(Ending.FIN, Verdict.PASS)
     see_it_end(play, server)
@@ -263,6 +263,6 @@ def case_counts(play: Play) -> None:
         message = f"{show(found)} came instead of STOPPED"
         raise Failed(message, "REQ-STOP-8")
     if read_stopped(found) != {"closed": f"{len(open_ones)}", "cut": "0"}:
-        message = f"{len(open_ones)} others were open, and STOPPED is {show(found)}"
+        message = f"{len(open_ones)} others were open, but STOPPED is {show(found)}"
         raise Failed(message, "REQ-DRAIN-1", "REQ-STOP-8")
     play.ended(Ending.FIN, Verdict.PASS)

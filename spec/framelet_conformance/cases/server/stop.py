@@ -126,7 +126,7 @@ def case_twice(play: Play) -> None:
         message = f"none of {_STOPPERS} STOPs was answered with STOPPED"
         raise Failed(message, "REQ-STOP-8")
     if max(counts) >= _STOPPERS:
-        message = f"there were {_STOPPERS - 1} other connections, and STOPPED says that {max(counts)} ended"
+        message = f"there were {_STOPPERS - 1} other connections, but STOPPED says that {max(counts)} ended"
         raise Failed(message, "REQ-STOP-8")
     play.ended(Ending.FIN, Verdict.PASS)
     see_it_end(play, server)
