@@ -191,10 +191,9 @@ class ClientConnection(Connection):
 
     def receive_replies(self, data: bytes, now: float) -> list[str]:
         """Do what ``receive_data`` and then ``take_replies`` do, but several times faster."""
-        start, decoder = 0, self._decoder
+        start, at_rest = 0, self.at_rest
         texts: list[str] = []
-        at_rest = self.at_rest
-        if not (at_rest or decoder.at_rest):
+        if not at_rest:
             start = self._receive_to_boundary(data, now)
             texts = self.take_replies()
             at_rest = self.at_rest
@@ -202,8 +201,7 @@ class ClientConnection(Connection):
             self._idle_since = now
             start += self._take_whole(data, start, texts)
         if start < len(data) or not start:
-            self.receive_data(data[start:], now)
-            texts += self.take_replies()
+            self.receive_data(data[start:], now)  # no whole reply comes next, or events before it
         return texts
 
     def _take_whole(self, data: bytes, start: int, texts: list[str]) -> int:

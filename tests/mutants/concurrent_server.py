@@ -119,7 +119,6 @@ class Connection:
 
     def _look_for_drain(self) -> None:
         if self._server.draining and self._left is None:
-            self.drained = True
             self._left = 0 if self._end_of_stream else unread(self._socket)
             self._cancel(bug("drain-cancels-answers"))
 
@@ -308,6 +307,7 @@ class ConcurrentServer:
         loop.call_later(self.options.drain_timeout, self._force)
         loop.call_later(self.options.drain_timeout + self.options.linger_timeout, self._force_all)
         for each in self._connections:
+            each.drained = not (each.fin_sent or each.refused)
             each.wake()
         self.look()
 

@@ -63,7 +63,7 @@ class Connection:
         self._takes_input = True  # what arrives belongs to frames; else it is discarded
         self._sees_drain = False
         self._left: int | None = None  # octets that the system held when the drain began, still to be taken
-        self._drained = False  # open when the drain began, hence counted
+        self._drained = False  # its FIN was not sent when the drain began, hence it is counted
         self._count = 0  # of frames that asked for an answer
         self._failed = False  # a fatal ERROR was put
         self._timed_out = False  # and it was for a timeout
@@ -313,9 +313,9 @@ class Connection:
         self._sees_drain = True
         if self.state is State.CLOSING and bug("stopped-counts-lingering"):
             self._server.count_drained(cut=False)
+        self._drained = self.state in {State.OPEN, State.DRAINING} and not self.refused
         if self.state is not State.OPEN:
             return
-        self._drained = True
         self._left = 0 if bug("drain-forgets-system") or self._end_of_stream else unread(self._socket)
         self._takes_input = self._left > 0
         if bug("drain-drops-answers"):

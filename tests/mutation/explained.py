@@ -2,6 +2,7 @@
 
 _AT_IMPORT = "it has run, when the module was imported, before the change is made"
 _FOR_CHECKERS = "for type checkers: it is read where a header was read"
+_AFTER_A_FAULT = "by the tables no state after a fault takes frames; this holds whatever they say"
 _ANY_WAY = "both ways come to the same: one is the faster"
 _NO_SUCH = "no character with that number is ever escaped"
 
@@ -52,6 +53,11 @@ EXPLAINED = {
     "frame_format.FormatDecoder.receive_data: `self._lacking = end - start` -> `pass`": (
         "the header is then read again with each piece"
     ),
+    "states.rules: `set(actions) <= {Action.DISCARD, Action.NONE}` "
+    "-> `set(actions) < {Action.DISCARD, Action.NONE}`": ("no state has both"),
+    "connection.Connection._break_off: `self._decoder.clear()` -> `pass`": _AFTER_A_FAULT,
+    "connection.Connection._break_off: `self._frame_started = None` -> `pass`": _AFTER_A_FAULT,
+    "connection.Connection._break_off: `self._taking = self._reading = False` -> `pass`": _AFTER_A_FAULT,
     "codec.FrameDecoder.drop: `self.frames or ()` -> `self.frames and ()`": (
         "the frames are then taken one by one, which comes to the same"
     ),

@@ -151,6 +151,13 @@ def functions_of(module: ModuleType) -> Iterator[FunctionType]:
                 yield inner
 
 
+def forget(module: ModuleType) -> None:
+    """Empty the caches of a module's functions: those are called again then."""
+    for thing in vars(module).values():
+        if hasattr(type(thing), "cache_clear"):  # some things of construct have any attribute
+            thing.cache_clear()
+
+
 @contextlib.contextmanager
 def running(module: ModuleType, source: str) -> Iterator[None]:
     """Have a module's functions run as another source has them; they stay the same objects."""
@@ -158,6 +165,7 @@ def running(module: ModuleType, source: str) -> Iterator[None]:
     was = [(function, function.__code__) for function in functions_of(module)]
     for function, code in was:
         function.__code__ = codes[code.co_qualname]
+    forget(module)
     try:
         yield
     finally:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest.runner import runtestprotocol
 from tests.mutation.explained import EXPLAINED
-from tests.mutation.mutants import Mutant, mutants, running
+from tests.mutation.mutants import Mutant, forget, mutants, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ TESTS = {
     "codec": "codec grammar spec reversal corpus",
     "tls": "tls_layer",
     "events": "escape",
-    "states": _STATES,
+    "states": f"server_batches {_STATES}",
     "connection": f"{_SERVER} {_CLIENT}",
     "client_connection": _CLIENT,
     "answering": _SERVER,
@@ -153,6 +153,8 @@ def _called(
         if what == "call" and frame.f_code.co_filename in files:
             codes.add(frame.f_code)
 
+    for module in modules.values():
+        forget(module)
     began = time.monotonic()
     sys.settrace(note)  # not setprofile: tests count calls by that
     try:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SOON = 0.9
 """Seconds of the machine's clock within which everything that is owed comes, and a drain ends."""
 
+REST = 1.0
+"""Seconds of a rest before the drain."""
+
 SECONDS = {"s": 0.05, "t": 0.02, "h": 0.018, "l": 0.003}
 """For how long a handler blocks, by the last letter of its text: for long, for two ticks, for less, a little."""
 

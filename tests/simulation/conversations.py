@@ -24,7 +24,7 @@ from framelet_server.observe import liveness
 from framelet_server.pool import acceptor, workers
 
 from .checks import ALLOWED, Faults, Looks, Observer, check_counts, check_end
-from .clients import AMPLE, SECONDS, SOON, Client, Plan
+from .clients import AMPLE, REST, SECONDS, SOON, Client, Plan
 from .handlers import blocking
 from .library import Executor, Lock, Thread, library
 from .loop import converse_in_loop
@@ -79,7 +79,7 @@ class Scene:
         for number, client in enumerate(self.clients):
             client.comes = 0.013 * number * plan.late
             client.stays = plan.early and plan.stay
-            client.patience += SECONDS["s"] * sum(map(len, plan.clients))
+            client.patience += SECONDS["s"] * sum(map(len, plan.clients)) + REST * plan.rest
             if plan.short:
                 client.fatal |= {ErrorCode.FRAME_TIMEOUT, ErrorCode.IDLE_TIMEOUT}
             if plan.max_memory < AMPLE:
@@ -184,7 +184,7 @@ def _converse(scene: Scene) -> None:
         operator.start()
     machine.wait(scene.left, plan.after if plan.early else None)
     if plan.rest:
-        machine.wait(lambda: False, 1.0)
+        machine.wait(lambda: False, REST)
         crowd = plan.gil and not plan.early and parts.workers.granted > 2
         if crowd and not scene.poller.closed:
             machine.fail("more workers wait for clients than are needed")

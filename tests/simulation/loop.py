@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import framelet_server.asyncio
 
 from .checks import check_end, check_timers
-from .clients import SOON
+from .clients import REST, SOON
 from .handlers import LoopHandlers, blocking
 from .machine import Finding, Halt
 
@@ -130,7 +130,7 @@ def _end(scene: Scene, loop: SimulatedLoop, server: Any, stops: list[asyncio.Tas
     plan = scene.plan
     yield scene.left, plan.after if plan.early else math.inf
     if plan.rest:
-        yield (lambda: False), 1.0
+        yield (lambda: False), REST
     if plan.stay:
         loop.call_soon_threadsafe(lambda: stops.append(loop.create_task(server.stop())))
     else:

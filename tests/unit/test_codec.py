@@ -322,6 +322,28 @@ def test_frames_before_a_refused_header_can_be_taken_and_then_every_call_raises_
     assert (errors[0].type, errors[0].length) == (0xC0, MAX_LENGTH)
 
 
+class OneByOne(codec.PatientDecoder):
+    """Makes no frame before the one that it has made is taken."""
+
+    __slots__ = ()
+    _at_once = 0
+
+
+@pytest.mark.req("REQ-FRAME-4", "REQ-SIZE-4")
+@each("rest", [b"", STREAM[:3], STREAM[:7], TOO_LARGE])
+@each("cut", range(len(STREAM) + 1))
+def test_frames_that_have_to_wait_are_the_same(cut: int, rest: bytes) -> None:
+    decoder = OneByOne()
+    count = decoder.receive_data(STREAM[:cut]) + decoder.receive_data(STREAM[cut:] + rest)
+    assert (count, [decoder.next_frame() for _ in FRAMES]) == (len(FRAMES), FRAMES)
+    assert (decoder.inside_frame, decoder.size) == (
+        (True, len(rest)) if rest in STREAM and rest else (False, 0)
+    )
+    if rest == TOO_LARGE:
+        with pytest.raises(FrameTooLargeError):
+            decoder.next_frame()
+
+
 # Memory and work.
 
 
@@ -419,7 +441,7 @@ def test_what_a_decoder_holds_is_counted_with_its_objects() -> None:
     assert (decoder.held, decoder.size) == (10 + codec._QUEUE + codec._FRAME, 10)
     decoder.pop()
     assert (decoder.held, decoder.size, decoder.lacking) == (2, 2, 3)
-    patient: Any = type("Patient", (codec.PatientDecoder,), {"_at_once": 0, "__slots__": ()})()
+    patient = OneByOne()
     patient.receive_data(frame * 3)
     ready = len(patient.frames or ())
     waiting = ready + len(patient._rest or ())

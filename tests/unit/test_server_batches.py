@@ -55,7 +55,11 @@ def test_some_may_be_answered_before_the_others(server: Server) -> None:
     assert server.replies_to_send(["a"], 0.0) == [encode(REPLY, b"a")]
     server.queue_replies([ErrorAnswer(ErrorCode.HANDLER_FAILED, "no")])
     assert server.replies_to_send(["c"], 0.0) == [encode(ERROR, b"450 no") + encode(REPLY, b"c")]
-    assert server.owes == 0
+    assert (server.owes, server.frames_sent) == (0, 3)
+    for sent in (4, 5):
+        server.receive(encode(PING))
+        server.data_to_send(0.0)
+        assert server.frames_sent == sent
 
 
 ONE, LARGEST = encode(REQUEST, b"one"), encode(REQUEST, b"a" * 65_535)
@@ -70,6 +74,7 @@ ONE, LARGEST = encode(REQUEST, b"one"), encode(REQUEST, b"a" * 65_535)
         [(encode(REQUEST, b"\xff"), [], False)],
         [(ONE + LARGEST + ONE, ["one", "a" * 65_535, "one"], True)],
         [(ONE[:3], [], False), (ONE[3:6], [], False), (ONE[6:] + encode(REQUEST), ["one", ""], True)],
+        [(ONE[:3], [], False), (ONE[3:5], [], False), (ONE[5:], ["one"], True)],
         [(ONE + ONE[:6], ["one"], False), (ONE[6:], ["one"], True), (ONE, ["one"], True)],
         [(ONE + ONE[:3], ["one"], False), (ONE[3:] + ONE + ONE[:7], ["one", "one"], False)],
         [(ONE, ["one"], True), (encode(PING)[:3], [], False), (encode(PING)[3:], [], False)],
@@ -88,6 +93,16 @@ def test_each_read_is_counted_and_tells_whether_it_was_all(
         assert server.frames_received == frames.receive_data(sent)
         assert (server.clean, server.owes, server.idle_deadline) == (clean, len(texts), now + 300.0)
         server.replies_to_send(texts, now)
+
+
+@pytest.mark.parametrize("before", [encode(REQUEST), encode(PING)[:3]], ids=["owed", "begun"])
+def test_a_read_is_not_all_where_events_tell_of_it(server: Server, before: bytes) -> None:
+    server.receive_requests(ONE, 0.0)
+    server.replies_to_send([""], 0.0)
+    assert server.clean
+    server.receive_data(before, 0.0)
+    server.receive_requests(encode(PING)[len(before) % 5 :], 0.0)
+    assert not server.clean
 
 
 def test_events_may_be_asked_for_a_few_frames_at_a_time(server: Server) -> None:
@@ -321,13 +336,15 @@ def test_a_batch_is_answered_after_the_end_of_the_input(server: Server) -> None:
 
 
 def test_what_waits_for_its_turn_is_counted_until_it_is_sent(server: Server) -> None:
-    first, second = server.receive(encode(REQUEST, b"a") * 2)
+    first, second = server.receive(encode(REQUEST, b"a" * 1_000) * 2)
     assert isinstance(first, RequestReceived)
     assert isinstance(second, RequestReceived)
     before = server.held
+    assert 2_000 < before < 3_000
     server.send_reply(second, "b" * 5_000)
     assert before + 5_000 < server.held < before + 6_000
     server.send_reply(first, "")
+    assert server.held == server.output_size
     server.data_to_send(0.0)
     assert server.held == 0
 

@@ -164,6 +164,7 @@ def test_what_follows_an_allowed_stop_is_discarded(server: Server, *, one_piece:
     server.receive_data(encode(STOP) + (behind if one_piece else b""), 0.0)
     assert server.next_event() == StopReceived("")
     server.allow()
+    assert server.input_size == 0
     assert server.events() == []
     assert server.receive(behind, behind) == []
     server.stopped(0, 0)

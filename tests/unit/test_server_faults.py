@@ -226,6 +226,12 @@ def test_nothing_behind_a_fault_is_acted_on(
     assert (server.answers(), server.owes, server.finished) == ([], 0, True)
 
 
+def test_what_is_discarded_is_octets_too(server: Server) -> None:
+    server.receive(header(0x00, 0))
+    with pytest.raises(TypeError, match="not 'int'"):
+        server.receive_data(12, 0.0)  # type: ignore[arg-type]
+
+
 @each_fault
 @pytest.mark.req("REQ-ERROR-6")
 @pytest.mark.parametrize("owed", [True, False], ids=["owing", "owing nothing"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from tests.each import each
@@ -21,7 +21,7 @@ from framelet import (
 )
 from framelet.connection import Connection
 from framelet.registry import type_kinds
-from framelet.states import ACTIONS, MEANINGS, TRANSITIONS, Action, Trigger, actions_by_octet
+from framelet.states import ACTIONS, MEANINGS, TRANSITIONS, Action, Trigger, actions_by_octet, rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,6 +163,17 @@ def test_every_cell_of_the_server(
             errors = [(FrameType.ERROR, number) for number in code]
             assert server.answers()[owed:] == errors
             assert server.state is CLOSING
+
+
+def test_requests_come_at_once_only_where_they_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [rules(SERVER, state).batches for state in State] == [True, False, False, False]
+    refusing = {**ACTIONS[SERVER][OPEN], FrameType.REQUEST: Action.DISCARD}
+    monkeypatch.setitem(cast("dict[State, object]", ACTIONS[SERVER]), OPEN, refusing)
+    actions_by_octet.cache_clear()
+    try:
+        assert not rules.__wrapped__(SERVER, OPEN).batches
+    finally:
+        actions_by_octet.cache_clear()
 
 
 # Each cell on a client.

@@ -85,7 +85,10 @@ class Servers:
             message = f"{reason}, and the launch command has no {names}"
             raise Skipped(message)
         if setup.fresh:
-            return self._launch(setup)
+            server = self._launch(setup)
+            if setup.max_body is None and "max-body" in self.main.parameters:
+                server.parameters = {"max-body": self.main.parameters["max-body"]}  # it was not asked itself
+            return server
         with self._lock:
             lock = self._locks.setdefault(setup, threading.Lock())
         with lock:

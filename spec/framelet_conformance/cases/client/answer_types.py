@@ -83,6 +83,29 @@ def case_other_application(play: Play) -> None:
 
 
 @case(
+    "client.type.unasked",
+    "an answer of any type that comes while none is awaited is not read over",
+    "REQ-ORDER-7",
+)
+def case_unasked(play: Play) -> None:
+    """It comes with the answer before it."""
+    unasked = [frame(octet, text) for kind, (_, octet, text) in ANSWERS.items() if kind != "error"]
+    perform(
+        play,
+        *(
+            Scenario(
+                ask=(REQUEST, NEXT_PING),
+                steps=(read(), send(frame(REPLY, "ba") + octets), maybe(NEXT_PONG_OCTETS)),
+                expect=(body(REPLY, "ba"), FAILED),
+                then="closed",
+                pipeline=False,
+            )
+            for octets in unasked
+        ),
+    )
+
+
+@case(
     "client.type.unasked-error",
     "a recoverable ERROR that comes while no answer is awaited is not read over",
     "REQ-ORDER-7",

@@ -186,7 +186,8 @@ def case_limit_stays(play: Play) -> None:
 def case_announced(play: Play) -> None:
     """65,537 octets to a server that takes 65,536; exactly 65,536 pass, and more to one that takes more.
 
-    It is octets that count, the key may stand anywhere, and a refused HELLO changes nothing.
+    It is octets that count, the key may stand anywhere, a refused HELLO changes nothing, and a later one may
+    take some of the limit back.
     """
     hello = (asked("HELLO"), frame(HELLO, HELLO_BODY), _HELLO)
     refused = (asked("HELLO"), frame(ERROR, "426 no"), error(426))
@@ -197,6 +198,8 @@ def case_announced(play: Play) -> None:
     perform(play, _withheld(wide, hello))
     perform(play, _withheld(large, later))
     perform(play, _withheld(large, hello, refused))
+    wider = asked("HELLO"), frame(HELLO, "framelet/1 max-body=70000"), _HELLO
+    perform(play, _withheld(large, wider, hello))
     for body_ in (b"a" * 65_536, "\xe9" * 32_768):
         perform(play, exchange([hello, echo(asked("REQUEST", body_))], pipeline=False))
     for number in (2**16 + 1, 2**24, 2**31 - 1, 2**31, 2**31 + 1, 2**32 - 1):

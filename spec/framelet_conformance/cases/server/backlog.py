@@ -10,7 +10,7 @@ import pytest
 from framelet_conformance.expectations import error, pong, reply
 from framelet_conformance.judging.judge import judge
 from framelet_conformance.play import case
-from framelet_conformance.verdicts import Verdict
+from framelet_conformance.verdicts import Failed, Verdict
 from framelet_conformance.wire.frames import (
     ERROR,
     HELLO,
@@ -93,6 +93,7 @@ _ENDS: dict[str, tuple[str, bytes, list[Any]]] = {
                 f"an answer that is not taken for longer than the linger timeout is not cut short by {title}",
                 "REQ-ERROR-5",
                 "REQ-CLOSE-1",
+                "REQ-ERROR-8",
                 slow=True,
             ),
         )
@@ -109,7 +110,12 @@ def case_backlog(play: Play, octets: bytes, answers: list[Any]) -> None:
             conversation.send_fin()
         time.sleep(3 * _LINGER * play.times.scale)
         judge(conversation, [reply(long), *answers], "closed", play=play)
-    strictly_closed(play, "REQ-CLOSE-1")
+        strictly_closed(play, "REQ-CLOSE-1")
+        began = time.monotonic()
+        conversation.send(frame(REQUEST, "late") * 100)
+        taken = still_taken(conversation, _LINGER / 4 * play.times.scale)
+        if octets and answers and not taken and time.monotonic() - began < _LINGER / 2 * play.times.scale:
+            raise Failed("a reset came for what was sent right after the last answer", "REQ-ERROR-8")
 
 
 @case(

@@ -264,12 +264,12 @@ def case_very_many_connections(play: Play) -> None:
 
 @case(
     "flow.lingering-connections",
-    "connections that the server has ended, and the client has not, count until the linger timeout is over",
+    "connections of which one direction has ended count: until both have, or the linger timeout is over",
     "REQ-FLOW-6",
     alone=True,
 )
 def case_lingering(play: Play) -> None:
-    """One of two lingers: a third is refused."""
+    """One of two lingers, and then one has ended its stream and not taken its answer: a third is refused."""
     server = play.target.server(max_connections=2, linger_timeout=4 * play.times.answer, fresh=True)
     _admitted(play, server)
     lingering = _admitted(play, server)
@@ -279,14 +279,23 @@ def case_lingering(play: Play) -> None:
     with play.open(server, "one too many") as refused:
         judge(refused, [error(507)], "closed", play=play)
     lingering.close()
+    owed = _admitted(play, server, receive_buffer=8_192)
+    text = text_of(min(server.max_body or _SMALL, 8 * _MEBI))
+    owed.send(frame(1, text), reading=False)
+    owed.send_fin()
+    owed.read_more()
+    with play.open(server, "one too many") as refused:
+        judge(refused, [error(507)], "closed", play=play)
+    judge(owed, [reply(text)], "closed", play=play)
+    owed.close()
     _admitted(play, server)
 
 
-def _admitted(play: Play, server: ServerUnderTest) -> Conversation:
+def _admitted(play: Play, server: ServerUnderTest, *, receive_buffer: int = 0) -> Conversation:
     """A connection that is served; connections that have just ended may count for a moment longer."""
     end = time.monotonic() + 4 * play.times.answer
     while time.monotonic() < end:
-        conversation = play.open(server, "admitted")
+        conversation = play.open(server, "admitted", receive_buffer=receive_buffer)
         conversation.send(frame(6, "p"))
         try:
             found = conversation.read_frame()

@@ -6,6 +6,7 @@ there before the STOP that ends the server can be looked at.
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 from framelet_conformance.expectations import error, pong, reply
@@ -164,6 +165,56 @@ def case_all_at_once(play: Play) -> None:
             raise Failed(message, "REQ-DRAIN-1", "REQ-STOP-8")
     play.ended(Ending.FIN, Verdict.PASS)
     see_it_end(play, server)
+
+
+def behind_a_large_answer(play: Play, server: ServerUnderTest, octets: bytes) -> tuple[Conversation, str]:
+    """A client that does not take a large answer, and has sent these octets after its REQUEST; its text."""
+    text = text_of(min(server.max_body or 1 << 16, 1 << 23))
+    conversation = play.open(server, "behind an answer", receive_buffer=8_192)
+    conversation.send(frame(1, text) + octets, reading=False)
+    conversation.read_more()
+    return conversation, text
+
+
+@case(
+    "stop.wrong-token-in-a-drain",
+    "a STOP with a wrong token that was received before a drain is refused in it",
+    "REQ-STOP-3",
+    "REQ-STOP-7",
+    stops=True,
+)
+def case_wrong_token(play: Play) -> None:
+    """A server that serves a frame only when earlier answers have been taken comes to it in the drain."""
+    token = play.options.stop_token or "secret"
+    server = play.target.server(fresh=True, stop=f"token:{token}")
+    other, text = behind_a_large_answer(play, server, frame(STOP, "wrong") + frame(1, "ab"))
+    [stopper] = met(play, server, "stopper")
+    stopper.send(frame(STOP, token))
+    stopper.pause(play.times.quiet)
+    judge(other, [reply(text), error(403), reply("ab")], "closed", play=play)
+    other.close()
+    await_stopped(stopper)
+    play.ended(stopper.ending, Verdict.PASS)
+
+
+@case(
+    "stop.in-a-drain-by-signal",
+    "a STOP received before SIGTERM is answered with STOPPED",
+    "REQ-STOP-8",
+    "REQ-STOP-7",
+    "REQ-DRAIN-3",
+    stops=True,
+)
+def case_stop_and_signal(play: Play) -> None:
+    """Here, too, the server may come to the STOP only in the drain, or begin the drain by it."""
+    server = play.target.server(fresh=True, stop="local")
+    if server.process is None:
+        raise Skipped("needs a server that the suite launched (--launch), to send it SIGTERM")
+    stopper, text = behind_a_large_answer(play, server, frame(STOP))
+    server.process.send_signal(signal.SIGTERM)
+    judge(stopper, [reply(text)], "silent")
+    await_stopped(stopper)
+    play.ended(stopper.ending, Verdict.PASS)
 
 
 def _room(play: Play, server: ServerUnderTest) -> Conversation | None:

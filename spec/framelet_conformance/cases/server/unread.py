@@ -1,7 +1,9 @@
-"""Clients that do not take their answers: the write timeout, and clocks that must stand still meanwhile."""
+"""Clients that do not take their answers: the timeouts that end them, and clocks that must stand still."""
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,12 +18,16 @@ from framelet_conformance.wire.frames import HELLO, PING, REQUEST, frame, header
 from framelet_conformance.wire.log import Ending
 
 from .deadlines import await_fatal
+from .received import held
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
+    from framelet_conformance.targets.setup import ServerUnderTest
+    from framelet_conformance.wire.conversation import Conversation
 
 _UNIT = 1.0  # seconds
 _TEXT = 60_000  # octets of a REQUEST
+_LARGE = 1 << 23  # octets of a REQUEST whose answer the system's buffers do not hold
 _MANY, _MORE = 300, 600  # of them: more than the system's buffers hold
 
 
@@ -77,7 +83,7 @@ _DEAF = (
         {"idle_timeout": 1.0, "frame_timeout": 1.0, "write_timeout": 10.0},
         deaf=2.5,
         number=1,
-        size=1 << 23,
+        size=_LARGE,
         fin=True,
     ),
     Deaf(
@@ -182,57 +188,110 @@ def case_write_timeout(play: Play, talks: bool) -> None:  # noqa: FBT001 - a par
             if talks:
                 more = wanted[sent : sent + 1] or frame(PING)
                 sent += conversation.send(more, reading=False, within=0.0)
-        try:
-            while conversation.ending is Ending.OPEN:
-                if conversation.read_frame() is None:
-                    break
-        except Silence:
-            message = f"the server held on to a client that read nothing for {patience:.3g} s"
-            raise Failed(message, "REQ-TIME-5") from None
-        play.ended(conversation.ending, Verdict.PASS)
-        if conversation.ending is Ending.FIN and not conversation.waiting:
-            raise NonStrict("it was cut off by FIN at a boundary, as if that were an orderly end")
+        see_it_cut_off(play, conversation, patience)
 
 
-@pytest.mark.parametrize(
-    ("size", "count"),
-    [
-        pytest.param(size, count, marks=case(name, title, "REQ-TIME-5", "REQ-ORDER-1", slow=True))
-        for size, count, name, title in (
-            (
-                _TEXT,
-                400,
-                "deadlines.slow-reader-is-kept",
-                "a client that takes its answers slowly is not cut off by the write timeout",
-            ),
-            (
-                1 << 24,
-                2,
-                "deadlines.slow-reader-of-one-is-kept",
-                "a client that takes one large answer slowly is not cut off by the write timeout",
-            ),
-        )
-    ],
-)
-def case_slow_reader(play: Play, size: int, count: int) -> None:
-    """It reads half a mebibyte now and then, for twice the timeout, and then all the rest.
+def see_it_cut_off(play: Play, conversation: Conversation, patience: float) -> None:
+    """Read what the system still holds for a client that took nothing for so many seconds, and the end."""
+    try:
+        while conversation.ending is Ending.OPEN:
+            if conversation.read_frame() is None:
+                break
+    except Silence:
+        message = f"the server held on to a client that read nothing for {patience:.3g} s"
+        raise Failed(message, "REQ-TIME-5") from None
+    play.ended(conversation.ending, Verdict.PASS)
+    if conversation.ending is Ending.FIN and not conversation.waiting:
+        raise NonStrict("it was cut off by FIN at a boundary, as if that were an orderly end")
 
-    Much less at a time would not do: a server learns that its octets are taken when the system has room for
-    more, and the system tells so only when a good part of its buffer is free.
+
+def have_a_little_wait(play: Play, server: ServerUnderTest) -> list[tuple[Conversation, str]]:
+    """Clients that read nothing, and the text that each has sent.
+
+    Of some of the answers a little is left in the server: a first client shows what the system holds.
     """
-    timeout = _UNIT * play.times.scale
-    server = play.target.server(write_timeout=timeout)
-    text = text_of(min(size, server.max_body or _TEXT))
-    stream = frame(REQUEST, text) * count
-    with play.open(server, receive_buffer=1 << 18) as conversation:
-        conversation.allow(4 * timeout + play.times.whole)
-        sent = conversation.send(stream[: len(stream) // count], reading=False)
-        conversation.read_more()  # the first answer is on its way
-        sent += conversation.send(stream[sent:], reading=False, within=timeout / 8)
-        end = time.monotonic() + 2 * timeout
-        while time.monotonic() < end and conversation.ending is Ending.OPEN:
-            conversation.drink(1 << 19)
-            time.sleep(timeout / 8)
-            sent += conversation.send(stream[sent:], reading=False, within=0.0)
-        conversation.send(stream[sent:])
-        judge(conversation, [reply(text)] * count, "open", play=play)
+    first = send_large(play, server)
+    first.read_more()
+    time.sleep(play.times.quiet)
+    with held(server), contextlib.suppress(Silence):
+        while first.ending is Ending.OPEN:
+            first.read_more(play.times.quiet)
+    held_by_system = len(first.waiting)
+    first.reset()
+    clients = []
+    for more in range(-(1 << 17), 1 << 18, 1 << 16):
+        text = text_of(max(1, held_by_system + more))
+        clients.append((play.open(server, f"{len(text):,} octets", receive_buffer=8_192), text))
+        clients[-1][0].send(frame(REQUEST, text), reading=False)
+    for conversation, _ in clients:
+        conversation.read_more()
+    return clients
+
+
+def send_large(play: Play, server: ServerUnderTest) -> Conversation:
+    """A client whose answer the system's buffers do not hold; raises Skipped where there is none so large."""
+    if (server.max_body or 0) < _LARGE:
+        message = f"needs a server that takes a body of {_LARGE:,} octets"
+        raise Skipped(message)
+    conversation = play.open(server, "large", receive_buffer=8_192)
+    conversation.send(frame(REQUEST, text_of(_LARGE)), reading=False)
+    return conversation
+
+
+def is_owed(play: Play, conversation: Conversation) -> bool:
+    """Whether a server that stands still has part of the answer: read all that the system's buffers hold."""
+    try:
+        conversation.read_frame(play.times.quiet)
+    except Silence:
+        return True
+    return False
+
+
+@case(
+    "deadlines.write-timeout-of-a-little",
+    "neither further answers nor the end of the stream extend the write timeout, however few octets wait",
+    "REQ-TIME-5",
+    slow=True,
+)
+def case_little_waits(play: Play) -> None:
+    """PINGs keep coming from every second client, and the streams of the others have ended."""
+    timeout = 0.8 * _UNIT * play.times.scale
+    server = play.target.server(fresh=True, write_timeout=timeout)
+    clients = have_a_little_wait(play, server)
+    for conversation, _ in clients[1::2]:
+        conversation.send_fin()
+    end = time.monotonic() + timeout + play.times.grace
+    while time.monotonic() < end:
+        for conversation, _ in clients[::2]:
+            conversation.send(frame(PING), reading=False, within=0.0)
+        time.sleep(timeout / 8)
+    with held(server):
+        late = sum(is_owed(play, conversation) for conversation, _ in clients)
+    if late:
+        message = f"{late} clients that took none of what waited were not cut off"
+        raise Failed(message)
+
+
+@case(
+    "stop.ends-in-spite-of-signals",
+    "further signals do not extend the drain timeout",
+    "REQ-STOP-12",
+    "REQ-DRAIN-3",
+    stops=True,
+    slow=True,
+)
+def case_further_signals(play: Play) -> None:
+    """A client takes nothing, and SIGTERM comes again and again; the second one may cut the client off."""
+    if play.options.launch is None:
+        raise Skipped("needs a server that the suite launched (--launch), to send it SIGTERM")
+    timeout = 2.0 * _UNIT * play.times.scale
+    server = play.target.server(fresh=True, drain_timeout=timeout)
+    assert server.process is not None  # noqa: S101 - launched
+    stuck = play.open(server, "stuck", receive_buffer=8_192)
+    stuck.send(frame(REQUEST, text_of(1 << 16)) * 200, reading=False, within=play.times.quiet)
+    end = time.monotonic() + timeout + play.times.grace
+    while (left := end - time.monotonic()) > 0 and server.process.wait(min(left, timeout / 4)) is None:
+        server.process.send_signal(signal.SIGTERM)
+    if server.process.status is None:
+        message = f"the drain timeout of {timeout:.3g} s is over, and the server still drains"
+        raise Failed(message)

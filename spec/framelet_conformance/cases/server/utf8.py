@@ -97,6 +97,33 @@ def case_far_inside(play: Play, size: int) -> None:
                 judge(conversation, [error(400), reply((good + b"b").decode())], "open", play=play)
 
 
+@case(
+    "utf8.errors-are-well-formed",
+    "each ERROR is well-formed and short, whatever the frame holds that it answers",
+    "REQ-TEXT-1",
+    "REQ-ERROR-1",
+    "REQ-ERROR-14",
+)
+def case_errors(play: Play) -> None:
+    """Who quotes the first octets of a body, or leaves out its last, must cut between characters.
+
+    Each of these bodies has a character across every other octet, and those at the odd ones in its twin.
+    """
+    server = play.target.server(stop="off", application="none")
+    with play.open(server) as conversation:
+        for count in (20, 100, 1_000, 30_000):
+            for body in (text := "\u00e9" * count, f"x{text}", f"{text}x", f"x{text}x"):
+                for octet, octets, code in (
+                    (frames.REQUEST, body.encode() + b"\xff", 400),
+                    (frames.PING, body.encode() + b"-" * 64, 413),
+                    (frames.HELLO, body.encode(), 422),
+                    (frames.APPLICATION, body.encode(), 404),
+                    (frames.STOP, body.encode(), 403),
+                ):
+                    conversation.send(frame(octet, octets))
+                    judge(conversation, [error(code)], "silent", play=play)
+
+
 @pytest.mark.parametrize(
     "character",
     [
