@@ -34,7 +34,7 @@ class Multiplexer:
 
     def __init__(self, opened: OpenedConnection, limits: ClientLimits) -> None:
         """Take over an opened connection, in the running loop."""
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._driver = Driver(opened, limits)
         self.connection: ClientConnection = self._driver.connection
         self._socket = opened.socket

@@ -75,5 +75,5 @@ class Part:
 
     def __init__(self, run: Run, frames: int) -> None:
         """A run, and how many of its frames."""
-        self.run = run
-        self.frames = frames
+        self.run: Run = run
+        self.frames: int = frames
