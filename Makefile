@@ -1,5 +1,5 @@
 # make demo    set up, then send a text to a server of its own and show the reply
-# make test    set up, then run the tests, in about two minutes
+# make test    set up, then run the tests, in about four minutes
 # make help    the other targets
 
 PYTHON ?= python3
