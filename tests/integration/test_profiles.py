@@ -64,6 +64,7 @@ def test_a_name_stands_for_an_address_and_options(run: Run, tmp_path: Path) -> N
         assert run("send", server.address, port, long)[0] == 0
     assert run("profile", "remove", "other") == (0, "")
     assert run("profile", "list") == (0, f"  first: {server.address} --max-body 65536\n")
+    assert "default" not in (tmp_path / "framelet" / "config.toml").read_text()
 
 
 @pytest.mark.parametrize(
