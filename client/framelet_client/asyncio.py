@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from typing import TYPE_CHECKING, Literal, Self, cast, overload
 
 from framelet import (
@@ -138,16 +138,16 @@ class Client(Configured):
     @overload
     def pipeline(
         self, texts: Iterable[str] | AsyncIterable[str], *, return_errors: Literal[False] = False
-    ) -> AsyncIterator[str]: ...
+    ) -> AsyncGenerator[str]: ...
 
     @overload
     def pipeline(
         self, texts: Iterable[str] | AsyncIterable[str], *, return_errors: Literal[True]
-    ) -> AsyncIterator[str | AnswerError]: ...
+    ) -> AsyncGenerator[str | AnswerError]: ...
 
     async def pipeline(
         self, texts: Iterable[str] | AsyncIterable[str], *, return_errors: bool = False
-    ) -> AsyncIterator[str | AnswerError]:
+    ) -> AsyncGenerator[str | AnswerError]:
         """Ask for the replies to many texts without waiting for each; yields them in order, as they come.
 
         ``texts`` may be endless: it is asked for further ones while fewer than ``limits.window`` of its

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -240,11 +241,14 @@ class ClientConnection(Connection):
             self._waiting_since = now
         return super().pieces_to_send(now)
 
-    def resume(self, now: float) -> None:
-        """Start the clock afresh after a time in which the program did not read (section 12)."""
+    def resume(self, now: float, after: float = math.inf) -> None:
+        """Not count the last ``after`` seconds, in which the program did not read (REQ-TIME-8).
+
+        By default the clock starts afresh.
+        """
         super().resume(now)
         if self._waiting_since is not None:
-            self._waiting_since = now
+            self._waiting_since = min(now, self._waiting_since + after)
 
     def next_deadline(self) -> float | None:
         """When ``check_deadlines`` is due, in seconds on the program's clock; None for never."""

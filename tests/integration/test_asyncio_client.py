@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -373,6 +374,39 @@ def test_a_server_that_is_silent_is_given_up(scripted_server: Script) -> None:
             found = await outcomes(client.request("ab"), client.request("ab"))
             assert [type(error) for error in found] == [AnswerTimeoutError] * 2
             assert client.closed
+
+    run(main())
+
+
+@pytest.mark.req("REQ-TIME-8")
+def test_the_time_in_which_the_loop_is_kept_busy_is_not_the_servers(
+    scripted_server: Script,
+) -> None:
+    large = "x" * 8_000_000  # more than the system holds, so that it comes only as it is read
+    answered = threading.Event()
+    server = scripted_server(ASK, reply(large[:-1]), ASK, lambda _: answered.wait(PATIENCE), reply("1"), ASK)
+
+    async def main() -> None:
+        limits = ClientLimits(answer_timeout=1.0)
+        async with connect(server.host, server.port, limits=limits) as client:
+            asking = asyncio.create_task(client.request("ab"))
+            await asyncio.sleep(0.01)
+            time.sleep(1.3)  # noqa: ASYNC251 - the program's own work
+            assert len(await asking) == len(large) - 1
+            asking = asyncio.create_task(client.request("ab"))
+            for _ in range(4):
+                await asyncio.sleep(0.05)
+                time.sleep(0.5)  # noqa: ASYNC251 - as above
+            answered.set()
+            assert await asking == "1"
+            asking = asyncio.create_task(client.request("ab"))
+            busy = 0
+            while not asking.done():
+                await asyncio.sleep(0.05)
+                time.sleep(0.1)  # noqa: ASYNC251 - as above
+                busy += 1
+                assert busy < PATIENCE / 0.15, "the wait for a silent server does not end"
+            assert isinstance(asking.exception(), AnswerTimeoutError)
 
     run(main())
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -29,6 +33,7 @@ from framelet_client import (
     ConnectionLostError,
     FatalAnswerError,
 )
+from framelet_client.cli.line_source import LineSource
 from framelet_client.exchange.source import Texts
 
 from .scripted import ASK, PATIENCE, connect, reply
@@ -302,6 +307,48 @@ def test_the_time_that_the_program_takes_is_not_the_servers(scripted_server: Scr
         for received in client.pipeline(["ab"] * 2):
             assert len(received) == 8_000_000
             time.sleep(0.7)  # the program's own work
+
+
+@pytest.mark.req("REQ-TIME-8")
+def test_the_time_in_which_the_client_is_stopped_is_not_the_servers(scripted_server: Script) -> None:
+    begun, rest = reply("x" * 8_000_000)[:100_000], reply("x" * 8_000_000)[100_000:]
+    waits, stopped, filled = threading.Event(), threading.Event(), threading.Event()
+
+    def go_on_while_it_is_stopped(sock: socket.socket) -> None:
+        waits.set()
+        assert stopped.wait(PATIENCE)
+        sent = sock.send(rest, socket.MSG_DONTWAIT)  # what the system holds: several reads
+        filled.set()
+        sock.sendall(rest[sent:])
+
+    server = scripted_server(ASK, begun, go_on_while_it_is_stopped)
+    program = (
+        "from framelet_client import Client, ClientLimits\n"
+        f"with Client('{server.host}', {server.port}, limits=ClientLimits(answer_timeout=2.0)) as client:\n"
+        "    print(len(client.request('ab')))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as client:
+        assert waits.wait(PATIENCE)
+        client.send_signal(signal.SIGSTOP)
+        time.sleep(2.5)  # past the deadline
+        stopped.set()
+        assert filled.wait(PATIENCE)
+        client.send_signal(signal.SIGCONT)
+        assert client.communicate(timeout=PATIENCE)[0] == b"8000000\n"
+
+
+def test_a_connection_is_not_idle_before_it_begins(scripted_server: Script) -> None:
+    read_end, write_end = os.pipe()
+    server = scripted_server(ASK, reply("1"))
+    line = threading.Timer(0.2, os.write, (write_end, b"ab\n"))
+    with connect(server) as client:
+        line.start()
+        answers = client.exchange(LineSource(read_end, 65_536, print), keep_alive=PATIENCE)
+        assert next(answers) == ["1"]  # to the line: no PING went out before it
+        os.close(write_end)
+        assert list(answers) == []
+    os.close(read_end)
+    line.join()
 
 
 def test_the_longest_timeout_works(scripted_server: Script) -> None:

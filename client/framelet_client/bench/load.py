@@ -141,7 +141,7 @@ class _Load:
     def _tick(self, now: float) -> bool:
         """Check all deadlines and ask the control; whether to go on."""
         for connection in tuple(self._live):
-            self._count(connection, connection.driver.take_answers(), now)
+            self._serve(connection, 0)
         stats = self._stats
         if self._counting and now >= self._begin + (len(stats.series) + 1) * self._plan.interval:
             self._end_slice()
@@ -175,7 +175,7 @@ class _Load:
     def _serve(self, connection: LoadConnection, mask: int) -> None:
         """Do what a socket is ready for."""
         driver = connection.driver
-        answers = driver.receive() if mask & selectors.EVENT_READ else []
+        answers = driver.receive() if mask & selectors.EVENT_READ else driver.check_deadline()
         now = driver.received_at if answers else time.monotonic()
         self._count(connection, answers, now)
         if driver.end is not None:

@@ -34,6 +34,7 @@ Answer = str | ApplicationReceived | PongReceived | HelloReceived | StoppedRecei
 """What answers one frame: the text of a reply, or an event; an ErrorReceived here is recoverable."""
 
 _RECEIVE_SIZE = 262_144
+_LATE = 0.1  # seconds after a deadline: who looks no sooner was not waiting
 
 
 class Driver:
@@ -56,7 +57,7 @@ class Driver:
         self.unsent: memoryview = memoryview(b"")  # output that the socket has not taken yet
         self.broken: OSError | None = None  # the socket's error, once it has failed
         self.end: FrameletError | None = None  # why the connection is over
-        self.received_at: float = 0.0  # when octets last came, in seconds on the monotonic clock
+        self.received_at: float = time.monotonic()  # when octets last came, at first when it was opened
         self._process = os.getpid()
         self._output_ended = False  # nothing further is taken from the connection
         self._fin_sent = False
@@ -108,6 +109,9 @@ class Driver:
         try:
             data = self.socket.recv(_RECEIVE_SIZE)
             self.received_at = time.monotonic()
+            due = self.connection.next_deadline()
+            if due is not None and self.received_at > due + _LATE:
+                self.connection.resume(self.received_at)  # there may be more than one read holds (REQ-TIME-8)
             over = not data
             if data and self._tls is not None:
                 data = self._tls.receive(data)
@@ -119,8 +123,22 @@ class Driver:
             self.broken = error
             return self._take_in(b"", over=True)
 
+    def check_deadline(self) -> list[Answer]:
+        """Give the connection up where an answer is overdue, and none has come meanwhile (REQ-TIME-6).
+
+        Otherwise the answers that have come.
+        """
+        due = self.connection.next_deadline()
+        if due is None or time.monotonic() < due:
+            return []
+        answers = self.receive()
+        if not answers:
+            self.connection.check_deadlines(time.monotonic())
+            answers = self.take_answers()
+        return answers
+
     def take_answers(self, replies: list[Answer] | None = None) -> list[Answer]:
-        """All answers received, after the replies given.  If there are none, look at the deadlines.
+        """All answers received, after the replies given.
 
         ``end`` is set once they are followed by the event that ends the connection.
         """
@@ -128,9 +146,6 @@ class Driver:
         while True:
             answers += self.connection.take_replies()
             event = self.connection.next_event()
-            if event is None and not answers:
-                self.connection.check_deadlines(time.monotonic())
-                event = self.connection.next_event()
             if event is None:
                 return answers
             end = error_of_end(event, self.broken)

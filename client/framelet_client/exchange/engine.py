@@ -90,7 +90,7 @@ class Engine:
         ask(self._connection)
         while True:
             driver.send()
-            answers = driver.receive() if self._readable(self._patience(None)) else driver.take_answers()
+            answers = self._answers(readable=self._readable(self._patience(None)))
             if answers:
                 return answers[0]
             if driver.end is not None:
@@ -110,7 +110,7 @@ class Engine:
         # The first round only looks: what came before a frame was sent is not its answer (REQ-ORDER-7).
         readable, source_ready = self._readable(0.0), False
         while True:
-            answers = driver.receive() if readable else driver.take_answers()
+            answers = self._answers(readable=readable)
             if pinged and answers:
                 pinged = False
                 del answers[0]  # the PONG: nothing was unanswered before its PING
@@ -133,6 +133,11 @@ class Engine:
             if source.exhausted and not connection.unanswered:
                 break  # there was nothing to send
             readable, source_ready = self._wait(source, self._patience(source, keep_alive))
+
+    def _answers(self, *, readable: bool) -> list[Answer]:
+        """The answers that have come; if there are none, the next one may be overdue."""
+        answers = self._driver.receive() if readable else self._driver.take_answers()
+        return answers or self._driver.check_deadline()
 
     def shut_down(self) -> None:
         """End the exchange under way in another thread; ``close`` is still due."""

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from framelet_client.config import ClientLimits
     from framelet_client.net.transport import OpenedConnection
 
+_TICKS = 8  # looks at the clock in each answer timeout
+
 
 class Multiplexer:
     """A connection, and which call waits for which answer; call its methods in its own loop only."""
@@ -46,7 +48,8 @@ class Multiplexer:
         self._flushing = False  # whether a flush is due in this pass of the loop
         self._alone = False  # whether the last one was for one call, while no other was under way
         self._writing = False  # whether the loop watches for room in the socket
-        self._timer: asyncio.TimerHandle | None = None  # fires no later than the next deadline
+        self._timer: asyncio.TimerHandle | None = None  # looks at the next deadline
+        self._tick_due = 0.0  # when, on the loop's clock
         self._idle: asyncio.Event | None = None  # in a drain: whether nothing is under way
         self.closed: str | None = None  # why
         self._untold: FrameletError | None = None  # the error of an end that no call has raised yet
@@ -266,18 +269,22 @@ class Multiplexer:
         """Take in one read, and leave further ones to the next pass of the loop (REQ-FLOW-4)."""
         self._deliver(self._driver.receive())
 
-    def _overdue(self) -> None:
-        """See whether an answer is overdue (REQ-TIME-6), once what has come is taken in."""
+    def _tick(self) -> None:
+        """See whether an answer is overdue (REQ-TIME-6)."""
         self._timer = None
-        self._read()
+        late = self.loop.time() - self._tick_due
+        self.connection.resume(time.monotonic(), late)  # the program kept the loop busy (REQ-TIME-8)
+        self._deliver(self._driver.check_deadline())
         if self._socket.fileno() >= 0:
             self._set_timer()
 
     def _set_timer(self) -> None:
+        """Look at the deadline when it is due, and before, to learn how long the loop is kept busy."""
         due = self.connection.next_deadline()
         if due is not None:
-            wait = max(due - time.monotonic(), 0.0)
-            self._timer = self.loop.call_later(wait, self._guarded, self._overdue)
+            wait = min(max(due - time.monotonic(), 0.0), self._limits.answer_timeout / _TICKS)
+            self._tick_due = self.loop.time() + wait
+            self._timer = self.loop.call_at(self._tick_due, self._guarded, self._tick)
 
     def _deliver(self, answers: list[Answer]) -> None:
         """Give each answer to its call or run."""
