@@ -55,6 +55,7 @@ def run_traced(call: Callable[[], object], at: int, only: str = "") -> int:
         return trace
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 reports opcodes only if one frame asked before
     sys.settrace(trace)
     try:
         call()
@@ -78,8 +79,9 @@ def is_released(client: Client) -> bool:
     return client._engine._driver.socket.fileno() == -1
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def reversal() -> Iterator[Server]:
+    """A server that accepts nothing any more while a later test counts descriptors."""
     with Server(("127.0.0.1", 0)) as server:
         yield server
 
