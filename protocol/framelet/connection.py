@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from . import codec, states
 from .errors import (
+    AnswerMalformedError,
     ConnectionStateError,
     ErrorReceivedError,
     FrameTooLargeError,
@@ -30,8 +31,16 @@ from .errors import (
     UnknownTypeError,
 )
 from .frame_format import Octets, no_octets
-from .limits import MIN_MAX_BODY, ClientConnectionLimits, ConnectionLimits
-from .registry import Role, TypeRange, type_kinds
+from .limits import (
+    MAX_ERROR_BODY,
+    MAX_HELLO_BODY,
+    MAX_PING_BODY,
+    MAX_STOPPED_BODY,
+    MIN_MAX_BODY,
+    ClientConnectionLimits,
+    ConnectionLimits,
+)
+from .registry import FrameType, Role, TypeRange, type_kinds
 from .states import Action, State, Trigger
 
 if TYPE_CHECKING:
@@ -265,6 +274,29 @@ def text_of(frame_type: int, body: bytes) -> str:
         kind = type_kinds[frame_type]
         message = f"{kind.name} body is {error}"
         raise IllFormedTextError(message) from None
+
+
+_LONGEST: dict[int, int] = {
+    FrameType.STOPPED: MAX_STOPPED_BODY,
+    FrameType.ERROR: MAX_ERROR_BODY,
+    FrameType.PONG: MAX_PING_BODY,
+    FrameType.HELLO: MAX_HELLO_BODY,
+}
+"""The longest bodies of answers that are not the program's, in octets."""
+
+
+def check_length(frame_type: int, length: int) -> None:
+    """Refuse what is longer than an answer of its type can be: to parse it would cost fifty times as much."""
+    most = _LONGEST.get(frame_type, length)
+    if length > most:
+        message = f"{name_of(frame_type)} body is {length} octets long, more than {most}"
+        raise AnswerMalformedError(message)
+
+
+def name_of(frame_type: int) -> str:
+    """How messages call a frame of a type."""
+    kind = type_kinds[frame_type]
+    return kind.name if isinstance(kind, FrameType) else f"type {frame_type:#04x}"
 
 
 FIRST_OCTETS = {0x15: "TLS", 0x16: "TLS", 0x53: "SSH"} | dict.fromkeys(b"GPH<", "HTTP")
