@@ -17,8 +17,11 @@ What a connection does in a state is read off the tables in ``states``, once for
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import functools
+import sys
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
 
 from . import codec, states
 from .errors import (
@@ -54,6 +57,30 @@ Smaller ones are allowed by every limit that a server or a client may have.
 
 SHORT = 1_024
 """Octets or characters up to which many bodies are converted faster together than each by itself."""
+
+_USED: set[int] = set()
+"""The ids of connections in use, under ``python -X dev`` alone."""
+
+
+def _by_one_thread(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method, raising ConnectionStateError while another thread is inside one of the same connection."""
+
+    def checked(self: Connection, *arguments: object, **named: object) -> object:
+        if id(self) not in _USED:
+            _USED.add(id(self))
+            try:
+                return method(self, *arguments, **named)
+            finally:
+                _USED.discard(id(self))
+        frame = sys._getframe(1)  # noqa: SLF001 - documented; a call from within a call is no other thread
+        while frame.f_code is not checked.__code__ or frame.f_locals["self"] is not self:
+            if frame.f_back is None:
+                message = "two threads use this connection at once: use it in one, or hold a lock"
+                raise ConnectionStateError(message)
+            frame = frame.f_back
+        return method(self, *arguments, **named)
+
+    return functools.update_wrapper(checked, method)
 
 
 class Connection:
@@ -96,6 +123,14 @@ class Connection:
         self._frame_started: float | None = None  # when the frame under way began
         self._idle_since: float = now  # when octets last came or went
         self._enter(State.OPEN)
+
+    def __init_subclass__(cls) -> None:
+        """Have the public methods look for other threads, under ``python -X dev``."""
+        if sys.flags.dev_mode:
+            for name in dir(cls):
+                method = getattr(cls, name)
+                if isinstance(method, FunctionType) and name[0] != "_" and not hasattr(method, "__wrapped__"):
+                    setattr(cls, name, _by_one_thread(method))
 
     def __repr__(self) -> str:
         """The state, and how much waits."""
