@@ -14,9 +14,6 @@ EXPLAINED = {
         "either encoding is there for the same texts: one is the faster"
     ),
     "codec.FrameDecoder._decode: `1` -> `2`": "no frame begins below 0",
-    "codec.FrameDecoder._decode: `start <= bound` -> `start < bound`": (
-        "the last frame is then made of its octets when it is its turn, which comes to the same"
-    ),
     "answering.AnsweringConnection.replies_to_send: `1` -> `2`": "no body has a size below 0",
     "answering.AnsweringConnection.replies_to_send: `len(texts[0]) < LARGE` -> `len(texts[0]) <= LARGE`": (
         "it is tried then, and given up"
@@ -37,18 +34,13 @@ EXPLAINED = {
     ),
     "client_connection.ClientConnection.send_requests: `length > allowed` -> `length >= allowed`": _ANY_WAY,
     "frame_format.FrameFormat.read_header: `True` -> `False`": "there is one name for each value",
-    "client_connection.ClientConnection._take_whole: `start > last` -> `start >= last`": _ANY_WAY,
     "client_connection.ClientConnection._take_whole: `length > max_body` -> `length >= max_body`": _ANY_WAY,
-    "client_connection.ClientConnection._take_whole: `end > total` -> `end >= total`": _ANY_WAY,
     "frame_format.FormatDecoder.receive_data: `self._lacking = end - start` -> `pass`": (
         "the header is then read again with each piece"
     ),
     "connection.Connection._break_off: `self._decoder.clear()` -> `pass`": _AFTER_A_FAULT,
     "connection.Connection._break_off: `self._frame_started = None` -> `pass`": _AFTER_A_FAULT,
     "connection.Connection._break_off: `self._taking = self._reading = False` -> `pass`": _AFTER_A_FAULT,
-    "codec.FrameDecoder.drop: `self.frames or ()` -> `self.frames and ()`": (
-        "the frames are then taken one by one, which comes to the same"
-    ),
     "codec.FrameDecoder._make_more: `3 * len(left) < 2 * len(item.obj)` "
     "-> `3 * len(left) <= 2 * len(item.obj)`": "at two thirds either is within the bound",
     "tls.TlsStream.receive: `1` -> `2`": "one turn is made without octets either way",
