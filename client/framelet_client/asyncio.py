@@ -108,7 +108,7 @@ class Client(Configured):
             opened = self._multiplexer()  # raises
         if opened.crowded:
             await opened.enter(text)
-        answer = await opened.ask(ClientConnection.send_requests, (text,), 1)
+        answer = await opened.request(text)
         return answer if isinstance(answer, str) else cast("str", _checked(answer))
 
     async def ping(self, text: str = "") -> float:

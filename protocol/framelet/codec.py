@@ -244,8 +244,8 @@ class FrameDecoder:
             if not self.frames:
                 raise self.refused
             return 0
-        if self.pending_header is not None:
-            return self._continue(memoryview(data).cast("B"))
+        if (header := self.pending_header) is not None and (body := self._body) is not None:
+            return self._continue(header, body, memoryview(data).cast("B"))
         return self._decode(self._head + bytes(data))  # no copy where it is bytes already, and all
 
     def take_frames(self) -> list[Frame]:
@@ -276,31 +276,30 @@ class FrameDecoder:
         start, size, before, more = 0, len(data), len(frames), 0
         last = size - HEADER_SIZE  # where the last header may begin
         bound = min(last, self._at_once) if self._rest is None else -1
-        frame_type = length = 0
-        begun = False
+        begun: tuple[int, int] | None = None  # the header of the frame that is not whole, or is refused
         while start <= bound:
             frame_type, length = unpack(data, start)
             body = start + HEADER_SIZE
             end = body + length
             if end > size or length > max_body:
-                begun = True
+                begun = frame_type, length
                 break
             frames.append((frame_type, data[body:end]))
             start = end
         made = start
-        while start <= last and not begun:  # what is left as octets
+        while start <= last and begun is None:  # what is left as octets
             frame_type, length = unpack(data, start)
             end = start + HEADER_SIZE + length
             if end > size or length > max_body:
-                begun = True
+                begun = frame_type, length
             else:
                 start = end
                 more += 1
-        self._head = b"" if begun else data[start:]
-        if begun and length > max_body:
-            self.refused = FrameTooLargeError(frame_type, length, max_body)
-        elif begun:
-            self.pending_header, self._body = (frame_type, length), io.BytesIO()
+        self._head = data[start:] if begun is None else b""
+        if begun is not None and begun[1] > max_body:
+            self.refused = FrameTooLargeError(*begun, max_body)
+        elif begun is not None:
+            self.pending_header, self._body = begun, io.BytesIO()
             self._body.write(memoryview(data)[start + HEADER_SIZE :])
         self._waiting += start
         if frames:
@@ -309,15 +308,10 @@ class FrameDecoder:
         if more:
             self._rest = self._rest or deque()
             self._rest.append(memoryview(data[made:start]))
-            if not frames:
-                self._make_more()
         return count
 
-    def _continue(self, data: memoryview) -> int:
+    def _continue(self, header: tuple[int, int], body: io.BytesIO, data: memoryview) -> int:
         """Add to the body under way; when it is whole, go on with what follows it.  How many frames end."""
-        header, body = self.pending_header, self._body
-        if header is None or body is None:
-            raise ConnectionStateError("there is no body under way")
         lacking = header[1] - body.tell()
         # A BytesIO grows as octets come, in linear time, and gives its bytes away without a copy.
         body.write(data[:lacking])

@@ -17,11 +17,15 @@ What a connection does in a state is read off the tables in ``states``, once for
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import functools
+import sys
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
 
 from . import codec, states
 from .errors import (
+    AnswerMalformedError,
     ConnectionStateError,
     ErrorReceivedError,
     FrameTooLargeError,
@@ -30,8 +34,16 @@ from .errors import (
     UnknownTypeError,
 )
 from .frame_format import Octets, no_octets
-from .limits import MIN_MAX_BODY, ClientConnectionLimits, ConnectionLimits
-from .registry import Role, TypeRange, type_kinds
+from .limits import (
+    MAX_ERROR_BODY,
+    MAX_HELLO_BODY,
+    MAX_PING_BODY,
+    MAX_STOPPED_BODY,
+    MIN_MAX_BODY,
+    ClientConnectionLimits,
+    ConnectionLimits,
+)
+from .registry import FrameType, Role, TypeRange, type_kinds
 from .states import Action, State, Trigger
 
 if TYPE_CHECKING:
@@ -45,6 +57,30 @@ Smaller ones are allowed by every limit that a server or a client may have.
 
 SHORT = 1_024
 """Octets or characters up to which many bodies are converted faster together than each by itself."""
+
+_USED: set[int] = set()
+"""The ids of connections in use, under ``python -X dev`` alone."""
+
+
+def _by_one_thread(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method, raising ConnectionStateError while another thread is inside one of the same connection."""
+
+    def checked(self: Connection, *arguments: object, **named: object) -> object:
+        if id(self) not in _USED:
+            _USED.add(id(self))
+            try:
+                return method(self, *arguments, **named)
+            finally:
+                _USED.discard(id(self))
+        frame = sys._getframe(1)  # noqa: SLF001 - documented; a call from within a call is no other thread
+        while frame.f_code is not checked.__code__ or frame.f_locals["self"] is not self:
+            if frame.f_back is None:
+                message = "two threads use this connection at once: use it in one, or hold a lock"
+                raise ConnectionStateError(message)
+            frame = frame.f_back
+        return method(self, *arguments, **named)
+
+    return functools.update_wrapper(checked, method)
 
 
 class Connection:
@@ -87,6 +123,14 @@ class Connection:
         self._frame_started: float | None = None  # when the frame under way began
         self._idle_since: float = now  # when octets last came or went
         self._enter(State.OPEN)
+
+    def __init_subclass__(cls) -> None:
+        """Have the public methods look for other threads, under ``python -X dev``."""
+        if sys.flags.dev_mode:
+            for name in dir(cls):
+                method = getattr(cls, name)
+                if isinstance(method, FunctionType) and name[0] != "_" and not hasattr(method, "__wrapped__"):
+                    setattr(cls, name, _by_one_thread(method))
 
     def __repr__(self) -> str:
         """The state, and how much waits."""
@@ -265,6 +309,29 @@ def text_of(frame_type: int, body: bytes) -> str:
         kind = type_kinds[frame_type]
         message = f"{kind.name} body is {error}"
         raise IllFormedTextError(message) from None
+
+
+_LONGEST: dict[int, int] = {
+    FrameType.STOPPED: MAX_STOPPED_BODY,
+    FrameType.ERROR: MAX_ERROR_BODY,
+    FrameType.PONG: MAX_PING_BODY,
+    FrameType.HELLO: MAX_HELLO_BODY,
+}
+"""The longest bodies of answers that are not the program's, in octets."""
+
+
+def check_length(frame_type: int, length: int) -> None:
+    """Refuse what is longer than an answer of its type can be: to parse it would cost fifty times as much."""
+    most = _LONGEST.get(frame_type, length)
+    if length > most:
+        message = f"{name_of(frame_type)} body is {length} octets long, more than {most}"
+        raise AnswerMalformedError(message)
+
+
+def name_of(frame_type: int) -> str:
+    """How messages call a frame of a type."""
+    kind = type_kinds[frame_type]
+    return kind.name if isinstance(kind, FrameType) else f"type {frame_type:#04x}"
 
 
 FIRST_OCTETS = {0x15: "TLS", 0x16: "TLS", 0x53: "SSH"} | dict.fromkeys(b"GPH<", "HTTP")

@@ -152,8 +152,6 @@ def escape(text: str) -> str:
     what breaks or reorders lines, and what is invisible, except for a joiner or variation selector that
     follows a visible character.
     """
-    if len(text) <= _PIECE:
-        return _UNSAFE.sub(_code, text)
     return "".join(escape_in_pieces(text))
 
 

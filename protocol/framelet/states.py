@@ -203,6 +203,6 @@ def rules(role: Role, state: State) -> Rules:
     actions = actions_by_octet(role, state)
     return Rules(
         actions,
-        takes_frames=not set(actions) <= {Action.DISCARD, Action.NONE},
+        takes_frames=bool(set(actions) - {Action.DISCARD, Action.NONE}),
         batches=state is State.OPEN and actions[FrameType.REQUEST] is Action.SERVE,
     )

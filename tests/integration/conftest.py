@@ -38,6 +38,13 @@ def scripted_server(tmp_path: Path) -> Iterator[Script]:
 
 
 @pytest.fixture
+def address() -> Iterator[Address]:
+    """Where a real server reverses texts."""
+    with Server(("127.0.0.1", 0)) as server:
+        yield server.address
+
+
+@pytest.fixture
 def nobody() -> Iterator[int]:
     """A port that is taken, but on which nobody listens."""
     with socket.socket() as sock:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.integration.commands import ended, port_of
 
 from framelet import FrameType, encode
 from framelet.errors import install_command
@@ -20,32 +21,11 @@ from framelet_client.exit_codes import ExitCode
 from framelet_server import Server, ServerLimits, StopPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.integration.conftest import FrameletCommand, Script
 
     from framelet import Address
 
 PATIENCE = 20.0
-
-
-def error(body: str) -> bytes:
-    return encode(FrameType.ERROR, body.encode())
-
-
-def port_of(address: Address) -> str:
-    return str(address).rpartition(":")[2]
-
-
-@pytest.fixture
-def address() -> Iterator[Address]:
-    """Where a real server reverses texts."""
-    with Server(("127.0.0.1", 0)) as server:
-        yield server.address
-
-
-def ended(result: subprocess.CompletedProcess[bytes]) -> tuple[int, str, str]:
-    return result.returncode, result.stdout.decode(), result.stderr.decode()
 
 
 # ping, hello and stop.

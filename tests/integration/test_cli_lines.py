@@ -9,48 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.integration.commands import ASK, ended, error, lines_to, reply
 
-from framelet import FrameType, encode
+from framelet import encode
 from framelet_server import Server, ServerLimits
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
 
     from tests.integration.conftest import FrameletCommand, Script
 
     from framelet import Address
 
 PATIENCE = 20.0
-ASK = len(encode(FrameType.REQUEST, b"ab"))
-
-
-def reply(text: str) -> bytes:
-    return encode(FrameType.REPLY, text.encode())
-
-
-def error(body: str) -> bytes:
-    return encode(FrameType.ERROR, body.encode())
-
-
-def port_of(address: Address) -> str:
-    return str(address).rpartition(":")[2]
-
-
-def lines_to(address: Address) -> tuple[object, ...]:
-    """The arguments that send lines to a server."""
-    return "send", address, port_of(address), "-"
-
-
-@pytest.fixture
-def address() -> Iterator[Address]:
-    """Where a real server reverses texts."""
-    with Server(("127.0.0.1", 0)) as server:
-        yield server.address
-
-
-def ended(result: subprocess.CompletedProcess[bytes]) -> tuple[int, str, str]:
-    return result.returncode, result.stdout.decode(), result.stderr.decode()
 
 
 @pytest.mark.slow

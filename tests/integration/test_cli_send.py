@@ -6,49 +6,17 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.integration.commands import ASK, ended, error, free_port, port_of, reply
 
 from framelet import FrameType, encode
 from framelet_server import ListenError, Server
 
 if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.integration.conftest import FrameletCommand, Script
 
     from framelet import Address
-
-ASK = len(encode(FrameType.REQUEST, b"ab"))
-
-
-def reply(text: str) -> bytes:
-    return encode(FrameType.REPLY, text.encode())
-
-
-def error(body: str) -> bytes:
-    return encode(FrameType.ERROR, body.encode())
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
-def port_of(address: Address) -> str:
-    return str(address).rpartition(":")[2]
-
-
-@pytest.fixture
-def address() -> Iterator[Address]:
-    """Where a real server reverses texts."""
-    with Server(("127.0.0.1", 0)) as server:
-        yield server.address
-
-
-def ended(result: subprocess.CompletedProcess[bytes]) -> tuple[int, str, str]:
-    return result.returncode, result.stdout.decode(), result.stderr.decode()
-
 
 # One payload.
 

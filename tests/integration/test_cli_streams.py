@@ -6,19 +6,18 @@ import functools
 import os
 import pty
 import signal
-import socket
 import subprocess
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.integration.commands import ASK, ended, free_port, lines_to, port_of, reply
 from tests.integration.scripted import close_all
 
-from framelet import FrameType, encode
 from framelet_server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import socket
     from pathlib import Path
 
     from tests.integration.conftest import FrameletCommand, Script
@@ -26,42 +25,6 @@ if TYPE_CHECKING:
     from framelet import Address
 
 PATIENCE = 20.0
-ASK = len(encode(FrameType.REQUEST, b"ab"))
-
-
-def reply(text: str) -> bytes:
-    return encode(FrameType.REPLY, text.encode())
-
-
-def error(body: str) -> bytes:
-    return encode(FrameType.ERROR, body.encode())
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
-def port_of(address: Address) -> str:
-    return str(address).rpartition(":")[2]
-
-
-def lines_to(address: Address) -> tuple[object, ...]:
-    """The arguments that send lines to a server."""
-    return "send", address, port_of(address), "-"
-
-
-@pytest.fixture
-def address() -> Iterator[Address]:
-    """Where a real server reverses texts."""
-    with Server(("127.0.0.1", 0)) as server:
-        yield server.address
-
-
-def ended(result: subprocess.CompletedProcess[bytes]) -> tuple[int, str, str]:
-    return result.returncode, result.stdout.decode(), result.stderr.decode()
-
-
 # Standard streams that fail.
 
 

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.integration.commands import error
 
 from framelet import (
     AnswerMalformedError,
@@ -40,10 +41,6 @@ from .scripted import ASK, PATIENCE, connect, reply
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Script
-
-
-def error(body: str) -> bytes:
-    return encode(FrameType.ERROR, body.encode())
 
 
 # Answers that come as they may.

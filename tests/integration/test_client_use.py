@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.integration.commands import free_port
 
 from framelet import (
     ConnectionStateError,
@@ -46,11 +47,6 @@ def in_background(call: Callable[[], object]) -> threading.Thread:
 
 
 # Connecting.
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def test_nobody_listens(tmp_path: Path) -> None:

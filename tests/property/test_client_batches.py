@@ -124,3 +124,44 @@ def test_requests_are_queued_as_one_by_one(texts: list[str], octets: int, max_bo
         size, unanswered = connection.output_size, connection.unanswered
         outcomes.append((error, size, unanswered, connection.data_to_send(1.0), connection.frames_sent))
     assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.req("REQ-TEXT-1", "REQ-HELLO-5", "REQ-TIME-6")
+@given(
+    st.lists(
+        st.one_of(
+            st.text(max_size=9),
+            st.text("ab\ud800", max_size=3),
+            st.sampled_from(["ab" * 32_767, "ab" * 32_768, "ab" * 40_000]),
+        ),
+        max_size=4,
+    ),
+    st.sampled_from([65_536, 1 << 20]),
+    st.sampled_from(["nothing", "a frame", "the end"]),
+)
+@example(["a"], 65_536, "the end")
+@example(["a", "\ud800", "b"], 65_536, "a frame")
+@example(["ab" * 32_768, "ab" * 40_000], 65_536, "nothing")
+def test_a_request_that_is_sent_at_once_is_sent_as_in_two_steps(
+    texts: list[str], max_body: int, before: str
+) -> None:
+    outcomes = []
+    for at_once in (False, True):
+        connection = ClientConnection(ClientConnectionLimits(max_body=max_body), now=0.0)
+        found: list[object] = []
+        if before == "a frame":
+            connection.send_ping()
+        elif before == "the end":
+            connection.send_eof()
+        for now, text in enumerate(texts, 1):
+            try:
+                if at_once:
+                    found.append(connection.request_to_send(text, now))
+                else:
+                    connection.send_request(text)
+                    found.append(connection.data_to_send(now))
+            except FrameletError as raised:
+                found.append(str(raised))
+            found += connection.unanswered, connection.frames_sent, connection.next_deadline()
+        outcomes.append(found)
+    assert outcomes[0] == outcomes[1]

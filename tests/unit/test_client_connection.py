@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -428,3 +430,44 @@ def test_an_error_of_another_form_fails_the_connection(
 ) -> None:
     client.send_request("x")
     assert isinstance(failure(client.receive(encode(ERROR, body)), 1), error)
+
+
+TWO_THREADS = """
+import threading
+from framelet import ClientConnection, ConnectionStateError
+
+class Mine(ClientConnection):
+    def resume(self, now, after=0.0):
+        super().resume(now, after)
+
+for kind in (ClientConnection, Mine):
+    connection, inside, done = kind(now=0.0), threading.Event(), threading.Event()
+
+    def texts():
+        connection.resume(0.0)  # by the same thread
+        yield "a"
+        inside.set()
+        done.wait(60)
+
+    thread = threading.Thread(target=connection.send_requests, args=(texts(), 1_000))
+    thread.start()
+    inside.wait(60)
+    try:
+        for call in ("send_ping", "resume", "data_to_send"):
+            try:
+                getattr(connection, call)(*() if call == "send_ping" else (0.0,))
+            except ConnectionStateError as error:
+                print(error)
+    finally:
+        done.set()
+        thread.join()
+"""
+
+
+@pytest.mark.parametrize("options", [["-X", "dev"], []], ids=["development mode", "as ever"])
+def test_two_threads_in_one_connection_are_told_so_in_development_mode(options: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, *options, "-c", TWO_THREADS], check=False, capture_output=True, text=True, timeout=60
+    )
+    told = "two threads use this connection at once: use it in one, or hold a lock\n" * 6 if options else ""
+    assert (done.stdout, done.stderr) == (told, "")

@@ -333,8 +333,10 @@ class OneByOne(codec.PatientDecoder):
 @each("rest", [b"", STREAM[:3], STREAM[:7], TOO_LARGE])
 @each("cut", range(len(STREAM) + 1))
 def test_frames_that_have_to_wait_are_the_same(cut: int, rest: bytes) -> None:
-    decoder = OneByOne()
+    decoder = OneByOne(len(b"hello"))
+    assert decoder.receive_data(encode(0x01) * 2) == 2  # all others then wait as octets
     count = decoder.receive_data(STREAM[:cut]) + decoder.receive_data(STREAM[cut:] + rest)
+    assert [decoder.next_frame(), decoder.next_frame()] == [(0x01, b"")] * 2
     assert (count, [decoder.next_frame() for _ in FRAMES]) == (len(FRAMES), FRAMES)
     assert (decoder.inside_frame, decoder.size) == (
         (True, len(rest)) if rest in STREAM and rest else (False, 0)
@@ -345,6 +347,20 @@ def test_frames_that_have_to_wait_are_the_same(cut: int, rest: bytes) -> None:
 
 
 # Memory and work.
+
+
+def test_frames_that_wait_keep_half_as_much_again_in_memory_and_are_seldom_copied() -> None:
+    octets, copied, last = encode(0x01, bytes(11)) * 65_536, 0, None
+    decoder = codec.PatientDecoder()
+    decoder.receive_data(octets)
+    while decoder.pop() and decoder._rest:
+        left = decoder._rest[0]
+        assert isinstance(left, memoryview)
+        assert isinstance(left.obj, bytes)
+        assert len(left.obj) <= 1.5 * len(left)
+        copied += 0 if left.obj is last else len(left.obj)
+        last = left.obj
+    assert copied < 4 * len(octets)
 
 
 def grown_by(action: Callable[[], object]) -> int:

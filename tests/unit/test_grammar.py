@@ -164,6 +164,11 @@ def test_a_malformed_hello_is_refused_in_one_line(body: bytes) -> None:
         parse_body(HelloBody, body)
 
 
+def test_a_number_out_of_its_range_is_told_the_range() -> None:
+    with pytest.raises(ValueError, match=r"max-body=0 is not a number from 65536 to 4294967295$"):
+        parse_body(HelloBody, b"framelet/1 max-body=0")
+
+
 @pytest.mark.req("REQ-HELLO-3")
 @pytest.mark.parametrize(
     "hello",

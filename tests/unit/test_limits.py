@@ -46,6 +46,7 @@ def test_no_maximum_body_size_is_below_what_every_receiver_accepts(cls: LimitsTy
 def test_each_default_is_in_its_range_and_of_its_kind(cls: LimitsType, info: limits.LimitInfo) -> None:
     value = getattr(cls(), info.name)
     assert value == info.default
+    assert info.fault(value) == ""
     assert type(value) is info.kind
     assert info.minimum <= value <= info.maximum
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import pickle
 import ssl
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from framelet import ConfigurationError, Frame, FrameDecoder, FrameType, encode
 from framelet.registry import ALPN
+from framelet.tls import KeptFile
 from framelet_client import ClientTls
 from framelet_server import ServerTls
 from framelet_server.net.peer import Peer
 from framelet_server.net.transport import LayerError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from framelet_client.tls import ClientTlsLayer
     from framelet_server.layers.tls import ServerTlsLayer
 
@@ -275,3 +278,64 @@ def test_a_reload_changes_what_new_clients_see_and_bad_files_change_nothing(
         with pytest.raises(ConfigurationError, match=f"the certificate {file} cannot be used"):
             tls.reload()
         assert serial() == second
+    file.unlink()
+    with pytest.raises(ConfigurationError, match=f"^cannot read {file}: No such file or directory$"):
+        tls.reload()
+    assert serial() == second
+
+
+def test_authorities_that_are_gone_at_a_reload_are_named(certificates: Any, tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_bytes(certificates.ca_file.read_bytes())
+    tls = ServerTls(certificates.server, client_ca_file=file)
+    file.unlink()
+    with pytest.raises(ConfigurationError, match=f"^cannot read {file}: No such file or directory$"):
+        tls.reload()
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "/", "/dev/fd/1000", "no such file"])
+def test_what_cannot_be_read_is_named(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^cannot read {name}: [A-Zi]"):
+        KeptFile(name)
+
+
+@pytest.mark.parametrize("regular", [False, True])
+def test_what_may_be_there_once_is_kept(tmp_path: Path, *, regular: bool) -> None:
+    reader, writer = os.pipe()
+    if regular:
+        os.close(reader)
+        os.close(writer)
+        reader, writer = (os.open(tmp_path / "file", how) for how in (os.O_CREAT, os.O_WRONLY))
+    os.write(writer, b"content")
+    os.close(writer)
+    file = KeptFile(f"/dev/fd/{reader}")
+    os.close(reader)
+    again = pickle.loads(pickle.dumps(file))  # noqa: S301 - our own
+    for one in (file, again, KeptFile.of(file), KeptFile("text", b"content")):
+        assert (Path(one).read_bytes(), one.kept) == (b"content", True)
+
+
+def test_the_largest_file_that_is_kept_has_16_mib() -> None:
+    assert KeptFile("text", bytes(16_777_216)).kept
+    with pytest.raises(ConfigurationError, match=r"^cannot read text: it has more than 16777216 octets$"):
+        KeptFile("text", bytes(16_777_217))
+
+
+def test_a_kept_file_closes_its_descriptor_when_it_is_gone() -> None:
+    file = KeptFile("text", b"content")
+    number = file.descriptor
+    assert number is not None
+    del file
+    gc.collect()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(number)
+
+
+def test_a_system_without_files_in_memory_keeps_them_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    file = KeptFile("text", b"content")
+    path = Path(file)
+    assert (path.read_bytes(), file.descriptor) == (b"content", None)
+    del file
+    gc.collect()
+    assert not path.exists()

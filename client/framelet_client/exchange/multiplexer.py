@@ -16,7 +16,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from framelet import ConnectionStateError, FrameletError
+from framelet import ClientConnection, ConnectionStateError, FrameletError
 
 from .driver import Answer, Driver
 from .run import Part, Run
@@ -24,7 +24,6 @@ from .run import Part, Run
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from framelet import ClientConnection
     from framelet_client.config import ClientLimits
     from framelet_client.net.transport import OpenedConnection
 
@@ -53,7 +52,7 @@ class Multiplexer:
         self._idle: asyncio.Event | None = None  # in a drain: whether nothing is under way
         self.closed: str | None = None  # why
         self._untold: FrameletError | None = None  # the error of an end that no call has raised yet
-        self.loop.add_reader(self._socket, self._guarded, self._read)
+        self.loop.add_reader(self._socket, self._read)
         if self._driver.end is not None:
             self._end(self._driver.end)
 
@@ -121,13 +120,28 @@ class Multiplexer:
 
     def ask(self, queue: Callable[..., None], *arguments: object) -> asyncio.Future[Answer]:
         """The future answer to the one frame that ``queue`` queues on the connection; it is sent soon."""
-        at_once = self._alone and not self._places  # one task that asks again and again: do not wait
         try:
             queue(self.connection, *arguments)
             future: asyncio.Future[Answer] = self.loop.create_future()
             self._places.append(future)
-            if not self._flushing:
-                self._send(at_once=at_once)
+            self._flush_soon()
+        except FrameletError:  # nothing was queued
+            raise
+        except BaseException as error:
+            self._interrupted(error)
+            raise
+        return future
+
+    def request(self, text: str) -> asyncio.Future[Answer]:
+        """The future answer to a REQUEST, which is sent at once where one task asks again and again."""
+        if self._places or not self._alone:
+            return self.ask(ClientConnection.send_requests, (text,), 1)
+        try:
+            self._driver.send_request(text)
+            future: asyncio.Future[Answer] = self.loop.create_future()
+            self._places.append(future)
+            if self._driver.unsent or self._timer is None:
+                self._flush()
         except FrameletError:  # nothing was queued
             raise
         except BaseException as error:
@@ -159,8 +173,7 @@ class Multiplexer:
                 last.frames += frames
             elif frames:
                 self._places.append(Part(run, frames))
-            if not self._flushing:
-                self._send()
+            self._flush_soon()
         except FrameletError:  # nothing was queued
             raise
         except BaseException as error:
@@ -238,11 +251,9 @@ class Multiplexer:
             self._interrupted(error)
             raise
 
-    def _send(self, *, at_once: bool = False) -> None:
-        """Have what was asked for written at the end of this pass of the loop, or at once."""
-        if at_once:
-            self._flush()
-        else:
+    def _flush_soon(self) -> None:
+        """Have what was asked for written at the end of this pass of the loop."""
+        if not self._flushing:
             self._flushing = True
             self.loop.call_soon(self._guarded, self._flush)
 
@@ -267,7 +278,11 @@ class Multiplexer:
 
     def _read(self) -> None:
         """Take in one read, and leave further ones to the next pass of the loop (REQ-FLOW-4)."""
-        self._deliver(self._driver.receive())
+        try:  # as ``_guarded``, without its call
+            self._deliver(self._driver.receive())
+        except BaseException as error:
+            self._interrupted(error)
+            raise
 
     def _tick(self) -> None:
         """See whether an answer is overdue (REQ-TIME-6)."""

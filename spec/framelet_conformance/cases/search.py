@@ -8,11 +8,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-import hypothesis
 import pytest
-from hypothesis.errors import Flaky
 
 from framelet_conformance.play import case
 from framelet_conformance.verdicts import Failed, Verdict
@@ -28,22 +26,19 @@ T = TypeVar("T", bound=Hashable)
 _Held_contra = TypeVar("_Held_contra", contravariant=True)
 
 _REPEATED = 3
-_HEALTH = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.filter_too_much]
 _PATIENCE = 20.0  # seconds, scaled, for the shrinking of one failure
 
 
-def generated_cases(
-    kinds: Mapping[str, tuple[str, st.SearchStrategy[Any]]], done: str, *requirements: str
-) -> pytest.MarkDecorator:
-    """Make a function a case for each kind: its name, what such conversations are of, and how to draw one.
+def generated_cases(kinds: Mapping[str, str], done: str, *requirements: str) -> pytest.MarkDecorator:
+    """Make a function a case for each kind: its name, and what such conversations are of.
 
     ``done`` is what the peer does with them.
     """
     return pytest.mark.parametrize(
-        "strategy",
+        "kind",
         [
             pytest.param(
-                strategy,
+                name,
                 marks=case(
                     f"conversations.{name}",
                     f"generated conversations of {title}, cut anywhere, are {done} as the model says",
@@ -52,7 +47,7 @@ def generated_cases(
                     alone=True,  # Hypothesis does not bear several searches at once, on threads
                 ),
             )
-            for name, (title, strategy) in kinds.items()
+            for name, title in kinds.items()
         ],
     )
 
@@ -91,6 +86,8 @@ class Search(Generic[T]):
 
     def run(self, strategy: st.SearchStrategy[Sequence[T]], examples: int) -> None:
         """Search so many examples, each of one conversation or several; raises Failed."""
+        from hypothesis.errors import Flaky  # noqa: PLC0415 - it takes long to import, and few runs need it
+
         options = self._options
         with contextlib.suppress(Failed, Flaky, _Enough):  # it keeps what failed
             if self._smaller is None:
@@ -106,6 +103,8 @@ class Search(Generic[T]):
 
     def _look(self, strategy: st.SearchStrategy[Sequence[T]], examples: int, seed: int | None) -> None:
         """Have Hypothesis search, and shrink unless that is done here; raises what it found."""
+        import hypothesis  # noqa: PLC0415 - as above
+
         phases = [hypothesis.Phase.generate, *([] if self._smaller else [hypothesis.Phase.shrink])]
 
         @hypothesis.settings(
@@ -116,7 +115,7 @@ class Search(Generic[T]):
             derandomize=seed is None,
             report_multiple_bugs=False,
             print_blob=False,
-            suppress_health_check=_HEALTH,
+            suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.filter_too_much],
             verbosity=hypothesis.Verbosity.quiet,
         )
         @hypothesis.given(strategy)

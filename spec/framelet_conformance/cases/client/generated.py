@@ -18,6 +18,9 @@ _Items = TypeVar("_Items", bytes, str, tuple[int, ...])
 
 _MAX_BODY = limits.MIN_MAX_BODY
 
+TOGETHER = 6
+"""Conversations in one process of the adapter."""
+
 
 class GeneratedExchange(NamedTuple):
     """What is asked, what the server says to each frame, where that is cut, and whether FIN is after it."""

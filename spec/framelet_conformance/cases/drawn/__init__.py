@@ -1,0 +1,1 @@
+"""How generated conversations are drawn: imported when one is, because Hypothesis takes long to import."""
