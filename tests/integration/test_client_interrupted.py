@@ -179,13 +179,17 @@ def test_a_task_interrupted_anywhere_gives_no_later_one_a_wrong_answer(
 
 def test_an_interrupted_close_can_be_repeated(reversal: Server) -> None:
     whole = Client(str(reversal.address))
+    interrupted = 0
     for place in instructions(lambda: whole.close()):  # noqa: PLW0108 - a function with code of its own
         client = Client(str(reversal.address))
-        with pytest.raises(Interruption):
+        try:
             run_traced(lambda: client.close(), place)  # noqa: B023, PLW0108 - called at once; see above
+        except Interruption:
+            interrupted += 1  # not the last few, where Python took fewer instructions this time
         assert is_released(client) or not client.closed, place
         client.close()
         assert is_released(client), place
+    assert interrupted > 50
 
 
 @pytest.mark.parametrize("holes", [0, 2], ids=["one address", "several"])
