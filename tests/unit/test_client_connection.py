@@ -464,7 +464,7 @@ for kind in (ClientConnection, Mine):
 """
 
 
-@pytest.mark.parametrize("options", [["-X", "dev"], []], ids=["development mode", "as ever"])
+@pytest.mark.parametrize("options", [["-X", "dev"], []], ids=["development mode", "usual mode"])
 def test_two_threads_in_one_connection_are_told_so_in_development_mode(options: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, *options, "-c", TWO_THREADS], check=False, capture_output=True, text=True, timeout=60
