@@ -179,17 +179,20 @@ def test_a_task_interrupted_anywhere_gives_no_later_one_a_wrong_answer(
 
 def test_an_interrupted_close_can_be_repeated(reversal: Server) -> None:
     whole = Client(str(reversal.address))
+    places = list(instructions(lambda: whole.close()))  # noqa: PLW0108 - a function with code of its own
     interrupted = 0
-    for place in instructions(lambda: whole.close()):  # noqa: PLW0108 - a function with code of its own
+    for place in places:
         client = Client(str(reversal.address))
         try:
-            run_traced(lambda: client.close(), place)  # noqa: B023, PLW0108 - called at once; see above
+            count = run_traced(lambda: client.close(), place)  # noqa: B023, PLW0108 - called at once; see above
         except Interruption:
-            interrupted += 1  # not the last few, where Python took fewer instructions this time
+            interrupted += 1
+        else:
+            assert count < place, "it was interrupted, and went on"  # Python 3.15 takes fewer now and then
         assert is_released(client) or not client.closed, place
         client.close()
         assert is_released(client), place
-    assert interrupted > 50
+    assert interrupted >= 0.9 * len(places)
 
 
 @pytest.mark.parametrize("holes", [0, 2], ids=["one address", "several"])
