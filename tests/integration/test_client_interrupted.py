@@ -55,12 +55,14 @@ def run_traced(call: Callable[[], object], at: int, only: str = "") -> int:
         return trace
 
     before = sys.gettrace()
+    gc.disable()  # its callbacks would be counted, and an Interruption of one is lost
     sys._getframe().f_trace_opcodes = True  # Python 3.12 reports opcodes only if one frame asked before
     sys.settrace(trace)
     try:
         call()
     finally:
         sys.settrace(before)
+        gc.enable()
     return count
 
 
@@ -184,15 +186,14 @@ def test_an_interrupted_close_can_be_repeated(reversal: Server) -> None:
     for place in places:
         client = Client(str(reversal.address))
         try:
-            count = run_traced(lambda: client.close(), place)  # noqa: B023, PLW0108 - called at once; see above
+            run_traced(lambda: client.close(), place)  # noqa: B023, PLW0108 - called at once; see above
         except Interruption:
             interrupted += 1
-        else:
-            assert count < place, "it was interrupted, and went on"  # Python 3.15 takes fewer now and then
         assert is_released(client) or not client.closed, place
         client.close()
         assert is_released(client), place
-    assert interrupted >= 0.9 * len(places)
+    # Python 3.15 leaves out a few instructions now and then, after a C function that releases the GIL.
+    assert interrupted >= (len(places) if sys.version_info < (3, 15) else len(places) - 20)
 
 
 @pytest.mark.parametrize("holes", [0, 2], ids=["one address", "several"])
