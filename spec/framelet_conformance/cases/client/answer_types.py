@@ -16,6 +16,7 @@ from .shapes import (
     NEXT_PING,
     NEXT_PONG_OCTETS,
     REQUEST,
+    answer,
     body,
     exchange,
     perform,
@@ -149,6 +150,21 @@ def case_swapped_pongs(play: Play) -> None:
             for places, good in (((2, 1, 0), 0), ((1, 0, 2), 0), ((0, 0, 1), 1), ((0, 2, 1), 1))
         ),
     )
+
+
+@case(
+    "client.type.same-again",
+    "an answer that is equal to the one before is taken as any other",
+    "REQ-ORDER-6",
+    "REQ-FRAME-5",
+)
+def case_same_again(play: Play) -> None:
+    """Three of each kind, and three empty ones."""
+    kinds = [found for kind, found in ANSWERS.items() if kind != "stopped"]
+    kinds += [(REQUEST, REPLY, ""), (asked("PING"), PONG, ""), (asked("C0"), 0xC0, "")]
+    triples = [(ask, frame(octet, text), answer(octet, text)) for ask, octet, text in kinds for _ in range(3)]
+    for pipeline in (True, False):
+        perform(play, exchange(triples, pipeline=pipeline))
 
 
 _KINDS = ("reply", "pong", "hello", "stopped", "application")

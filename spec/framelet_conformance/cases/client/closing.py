@@ -95,6 +95,8 @@ def case_rst_at_once(play: Play) -> None:
         Scenario(ask=(REQUEST,), steps=(read(), RESET), expect=(FAILED,), then="closed"),
         Scenario(ask=(REQUEST,), steps=(RESET,), expect=(FAILED,), then="closed"),
     )
+    stop = asked("STOP")
+    perform(play, Scenario(ask=(stop,), steps=(read(), RESET), expect=(FAILED,), then="closed"))
 
 
 @case("client.rst.inside", "a reset after each octet of a REPLY", *_UNANSWERED)

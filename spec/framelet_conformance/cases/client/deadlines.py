@@ -54,13 +54,15 @@ def case_within(play: Play) -> None:
     )
 
 
-def _overdue(play: Play, *steps: Step, timeout: float = _TIMEOUT, answered: int = 0) -> None:
+def _overdue(
+    play: Play, *steps: Step, ask: Asked = REQUEST, timeout: float = _TIMEOUT, answered: int = 0
+) -> None:
     """No whole answer comes any more: the client must close in time, and ask for nothing further."""
     timeout *= play.times.scale
     perform(
         play,
         Scenario(
-            ask=(REQUEST, *(asked("REQUEST", "cd"),) * (1 + answered)),
+            ask=(ask, *(asked("REQUEST", "cd"),) * (1 + answered)),
             steps=(read(), *steps),
             expect=(*(body(REPLY, "ba"),) * answered, FAILED, FAILED),
             then="closed",
@@ -91,6 +93,27 @@ def _check_end(play: Play, way: str, timeout: float) -> None:
 def case_beyond(play: Play) -> None:
     """Nothing comes at all."""
     _overdue(play)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        pytest.param(
+            ANSWERS[name][0],
+            marks=case(
+                f"client.deadline.beyond-{name}",
+                f"it closes, and not too early, when an answer of this kind is overdue: {name}",
+                "REQ-TIME-6",
+                "REQ-TIME-9",
+                slow=True,
+            ),
+        )
+        for name in ("pong", "hello", "application", "stopped")
+    ],
+)
+def case_beyond_each(play: Play, ask: Asked) -> None:
+    """All answers are due in the same time."""
+    _overdue(play, ask=ask)
 
 
 @case(
@@ -191,6 +214,7 @@ _NO_ANSWERS: dict[str, tuple[bytes, bytes]] = {
     "most-of-body": (b"", _WHOLE[:-1]),
     "error-header": (b"", frame(ERROR, "450 no")[:5]),
     "most-of-error": (frame(ERROR, "450 no")[:5], b"450 n"),
+    "most-of-fatal": (b"", frame(ERROR, "500 " + "x" * 400)[:-1]),
     "ignorable": (b"", frame(0x80, "ab")),
     "empty-ignorable": (b"", frame(0xBF)),
     "large-ignorable": (b"", frame(0x9F, "a" * 65_536)),
@@ -210,6 +234,7 @@ _NO_ANSWERS: dict[str, tuple[bytes, bytes]] = {
                 f"what is no whole answer does not begin the wait anew: {name.replace('-', ' ')}",
                 "REQ-TIME-6",
                 "REQ-TIME-9",
+                "REQ-FRAME-6",
                 slow=True,
             ),
         )

@@ -8,15 +8,15 @@ import pytest
 
 from framelet_conformance.expectations import error
 from framelet_conformance.play import case
-from framelet_conformance.scenario import asked
+from framelet_conformance.scenario import Scenario, asked, read, send
 from framelet_conformance.wire.frames import ERROR, PONG, frame
 
-from .shapes import ANSWERS, REQUEST, exchange, perform, refused, taken
+from .shapes import ANSWERS, REQUEST, answer, exchange, perform, refused, taken
 
 if TYPE_CHECKING:
     from framelet_conformance.expectations import Expectation
     from framelet_conformance.play import Play
-    from framelet_conformance.scenario import Asked, Scenario
+    from framelet_conformance.scenario import Asked
 
 _HELLOS = {
     "key-twice": "framelet/1 max-body=65536 max-body=65536",
@@ -251,6 +251,7 @@ def case_good_hellos(play: Play) -> None:
         ("70000", "framelet/1 a=max-body=1 b=1,max-body=2 max-body=70000 c=max-body=3 d=framelet/2"),
         ("70000", "framelet/1 frame-timeout=soon idle-timeout-m=x idle-timeout-ms-=-1 max-body=70000"),
         ("70000", "framelet/1 frame-timeout-ms=9999999999 max-body=70000 idle-timeout-ms=0 closed=x cut=-1"),
+        ("70000", "framelet/1 " + " ".join(f"k{number}=1" for number in range(150)) + " max-body=70000"),
         ("70000", f'framelet/1 a=-1 b=+0 c=00 d=% e=%20 f=\\n g="" h={"9" * 99} max-body=70000'),
     ]
     found: list[tuple[Asked, bytes, Expectation]] = [
@@ -259,6 +260,66 @@ def case_good_hellos(play: Play) -> None:
     ]
     perform(play, *(taken(*each) for each in found))
     perform(play, exchange([each for each in found for _ in range(2)], pipeline=False))
+
+
+@case("client.form.stopped-good", "it takes every STOPPED that is well-formed", "REQ-STOP-9", "REQ-STOP-14")
+def case_good_stoppeds(play: Play) -> None:
+    """Unknown keys with odd values, keys that are almost known, and many keys."""
+    ask, octet, _ = ANSWERS["stopped"]
+    more = (
+        *("a=b=c== z-=!~", "closed-=x cut2=-1 clos=00 closedcut=1", "max-body=many", f"{'k' * 32}=1"),
+        *("a=closed=1,cut=2", " ".join(f"k{number}=1" for number in range(150))),
+    )
+    want = {"type": "STOPPED", "parameters": {"closed": "3", "cut": "2"}}
+    bodies = [text for odd in more for text in (f"{odd} closed=3 cut=2", f"cut=2 {odd} closed=3")]
+    perform(
+        play,
+        *(Scenario(ask=(ask,), steps=(read(), send(frame(octet, text))), expect=(want,)) for text in bodies),
+    )
+
+
+_ERROR_TEXTS = (
+    "",
+    " x",
+    "  ",
+    "\0",
+    "\n",
+    "x\r\ny",
+    "\ufeffx",
+    "\u20ac",
+    "400 x",
+    "500 x",
+    "0",
+    "=",
+    "\x1b[2J",
+)
+
+
+@case("client.error.texts", "it takes an ERROR with any text", "REQ-ERROR-1", "REQ-ERROR-12", "REQ-ERROR-13")
+def case_error_texts(play: Play) -> None:
+    """Recoverable ones in one pipeline, fatal ones each on a connection of its own."""
+    perform(play, exchange((REQUEST, frame(ERROR, f"450 {text}"), error(450)) for text in _ERROR_TEXTS))
+    perform(play, *(refused(REQUEST, frame(ERROR, f"500 {text}"), fatal=500) for text in _ERROR_TEXTS))
+
+
+@case(
+    "client.error.for-each",
+    "it takes each recoverable code in the place of each answer, and goes on",
+    "REQ-ERROR-12",
+    "REQ-ORDER-6",
+    "REQ-PING-3",
+)
+def case_error_for_each(play: Play) -> None:
+    """Each frame is asked again, and answered; of a STOP only the ERROR comes."""
+    triples: list[tuple[Asked, bytes, Expectation]] = []
+    for code in (400, 403, 404, 413, 422, 426, 450, 451, 459, 460, 499):
+        for kind, (ask, octet, text) in ANSWERS.items():
+            item = asked("PING", f"{code}") if kind == "pong" else ask
+            triples.append((item, frame(ERROR, f"{code} no"), error(code)))
+            if kind not in {"stopped", "error"}:
+                triples.append((ask, frame(octet, text), answer(octet, text)))
+    for pipeline in (True, False):
+        perform(play, exchange(triples, pipeline=pipeline))
 
 
 @case(

@@ -39,6 +39,34 @@ def case_sizes(play: Play, sizes: list[int]) -> None:
         perform(play, exchange(echo(asked(name, text_of(size, size))) for size in sizes))
 
 
+_WORDS: tuple[str, ...] = (
+    "stop",
+    "Stop",
+    "STOP",
+    "stop\n",
+    "ping",
+    "hello",
+    "quit",
+    "",
+    "-",
+    "@a",
+    "/stop",
+    "framelet/1",
+)
+_WORDS += ("400 no", "460 x", "500 over", "closed=0 cut=0", "framelet/1 max-body=65536", "\5\0\0\0\0")
+
+
+@case(
+    "client.sends.words",
+    "it sends and takes what looks like a command or an ERROR as any text",
+    "REQ-FRAME-1",
+    "REQ-ORDER-6",
+)
+def case_words(play: Play) -> None:
+    """As REQUEST, PING and application frame; the answer is the same text."""
+    perform(play, exchange(echo(asked(name, word)) for name in ("REQUEST", "PING", "C0") for word in _WORDS))
+
+
 _TEXTS = {
     "nul": ("NUL", "a\0b\0"),
     "bom": ("U+FEFF at the start and elsewhere", "\ufeffa\ufeff"),

@@ -128,6 +128,16 @@ def case_powers_of_two(play: Play) -> None:
     perform(play, exchange(replies, pipeline=False))
 
 
+@case("client.size.large", "it takes answers as large as it was told to", "REQ-SIZE-2", "REQ-SIZE-4")
+def case_large(play: Play) -> None:
+    """Of 1 MiB and one octet, and 2 MiB; an octet more is refused."""
+    maximum = 1 << 21
+    found = (b"a" * size for size in ((1 << 20) + 1, maximum))
+    replies = ((REQUEST, frame(REPLY, octets), body(REPLY, octets)) for octets in found)
+    perform(play, exchange(replies, pipeline=False, max_body=maximum))
+    perform(play, refused(REQUEST, header(REPLY, maximum + 1), max_body=maximum))
+
+
 @case(
     "client.size.of-the-server",
     "the max-body of the server's HELLO is no limit for what it sends itself",

@@ -133,8 +133,8 @@ def case_announced(play: Play) -> None:
     perform(play, _withheld(asked("REQUEST", b"a" * 65_537), hello))
     perform(play, _withheld(wide, hello))
     perform(play, _withheld(large, later))
-    perform(play, _withheld(large, hello, refused))
-    perform(play, _withheld(large, hello, _FIRST))
+    malformed = (asked("HELLO"), frame(ERROR, "422 no"), error(422))
+    perform(play, _withheld(large, _FIRST, hello, refused, malformed, _FIRST))
     for name in ("PING", "STOP", "FF"):
         perform(play, _withheld(asked(name, b"a" * 65_537), hello))
     wider = asked("HELLO"), frame(HELLO, "framelet/1 max-body=70000"), _HELLO
