@@ -155,8 +155,9 @@ class KeptFile:
             weakref.finalize(self, os.close, self.descriptor)
             self.path = f"/proc/self/fd/{self.descriptor}"
         else:
-            self._file = tempfile.NamedTemporaryFile(prefix="framelet-")  # noqa: SIM115 - as long as we are used
-            self.path = self._file.name
+            file = tempfile.NamedTemporaryFile(prefix="framelet-")  # noqa: SIM115 - as long as we are used
+            weakref.finalize(self, file.close)
+            self.path = file.name
         Path(self.path).write_bytes(content)
 
     def __fspath__(self) -> str:

@@ -55,12 +55,14 @@ def run_traced(call: Callable[[], object], at: int, only: str = "") -> int:
         return trace
 
     before = sys.gettrace()
+    gc.disable()  # its callbacks would be counted, and an Interruption of one is lost
     sys._getframe().f_trace_opcodes = True  # Python 3.12 reports opcodes only if one frame asked before
     sys.settrace(trace)
     try:
         call()
     finally:
         sys.settrace(before)
+        gc.enable()
     return count
 
 
@@ -179,17 +181,19 @@ def test_a_task_interrupted_anywhere_gives_no_later_one_a_wrong_answer(
 
 def test_an_interrupted_close_can_be_repeated(reversal: Server) -> None:
     whole = Client(str(reversal.address))
+    places = list(instructions(lambda: whole.close()))  # noqa: PLW0108 - a function with code of its own
     interrupted = 0
-    for place in instructions(lambda: whole.close()):  # noqa: PLW0108 - a function with code of its own
+    for place in places:
         client = Client(str(reversal.address))
         try:
             run_traced(lambda: client.close(), place)  # noqa: B023, PLW0108 - called at once; see above
         except Interruption:
-            interrupted += 1  # not the last few, where Python took fewer instructions this time
+            interrupted += 1
         assert is_released(client) or not client.closed, place
         client.close()
         assert is_released(client), place
-    assert interrupted > 50
+    # Python 3.15 leaves out a few instructions now and then, after a C function that releases the GIL.
+    assert interrupted >= (len(places) if sys.version_info < (3, 15) else len(places) - 20)
 
 
 @pytest.mark.parametrize("holes", [0, 2], ids=["one address", "several"])

@@ -8,11 +8,13 @@ function, the quick ones first, up to the first that fails.  Writes the rows of 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -84,7 +86,11 @@ class Trials:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Try them."""
+        """Try them, in a folder for the files that some of them write where they should not."""
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            return self._try_all(session)
+
+    def _try_all(self, session: pytest.Session) -> bool:
         calls = self._calls(session.items)
         children: dict[int, Mutant] = {}
         left = list(reversed(self.mutants))

@@ -190,10 +190,7 @@ class EventTurn(Lifetime):
     def send_early(self, answers: list[str], now: float) -> None:
         """Send answers, and what was kept, while a later one is being made: see ``HandlerCalls``."""
         try:
-            try:
-                self.transport.write(self.connection.replies_to_send(answers, now))
-            except FrameletError:
-                self._queue_each(answers)
+            self.transport.write(self._pieces_of(answers, now))
             if self.transport.unsent or self.connection.output_size:
                 self.transport.flush(self.connection)
         except Exception as error:  # noqa: BLE001 - the stall detector has others to look after
@@ -203,6 +200,14 @@ class EventTurn(Lifetime):
             # ended.
             with contextlib.suppress(OSError):
                 self.transport.sock.shutdown(socket.SHUT_RDWR)
+
+    def _pieces_of(self, answers: list[str], now: float) -> list[bytes]:
+        """Everything to be written to the client, with the answers to its oldest REQUESTs."""
+        try:
+            return self.connection.replies_to_send(answers, now)
+        except FrameletError:
+            self._queue_each(answers)
+            return self.connection.pieces_to_send(now)
 
     def _queue_each(self, answers: list[str]) -> None:
         """Queue answers one by one, as one of them cannot be sent as it is."""

@@ -131,7 +131,11 @@ class Session(EventTurn):
                 self._rest = True
                 return
             part = texts[start : start + request.at_once]
-            self._queue_each(calls.answer(part, self))
+            answers = calls.answer(part, self)
+            if self.transport.unsent:
+                self._queue_each(answers)
+            else:
+                self.transport.write(self._pieces_of(answers, calls.ended))
             if calls.failure is not None:
                 self.connection.queue_replies([calls.failure])
             start += calls.done
