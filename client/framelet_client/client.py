@@ -28,7 +28,7 @@ from framelet_client.exchange.turns import Call, Turns
 from framelet_client.net.transport import Configured, address_of, open_connection
 from framelet_client.tls import ClientTls
 
-from .errors import AnswerError
+from .errors import AnswerError, FatalAnswerError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -79,6 +79,7 @@ class Client(Configured):
         self._engine = Engine(opened, self._limits, connection)
         self._turns = Turns()
         self._closed: str | None = None  # why it is closed
+        self._untold: FatalAnswerError | None = None  # came behind the last answer; the next call raises it
 
     def __repr__(self) -> str:
         """Where the server is, and whether it is connected."""
@@ -222,7 +223,8 @@ class Client(Configured):
                 "or use one Client for each thread"
             )
         if self._closed is not None:
-            raise self._is_closed()
+            untold, self._untold = self._untold, None
+            raise untold or self._is_closed()
         return self._engine
 
     def _leave(self, call: Call, error: BaseException | None) -> None:
@@ -233,6 +235,9 @@ class Client(Configured):
         if self._turns.held_by(call):
             if not isinstance(error, _ORDERLY):
                 self._closed = self._closed or f"a call was interrupted ({type(error).__name__})"
+            end = self._engine.end
+            if error is None and self._closed is None and isinstance(end, FatalAnswerError):
+                self._untold = end
             self._closed = self._closed or self._engine.out_of_step
             self._release(call)
         # ``close`` may have come during the turn: then it left the socket to this call.
@@ -256,6 +261,6 @@ class Client(Configured):
     def _close(self, why: str) -> None:
         call = Call(self._leave)
         with call, call:
-            self._closed = self._closed or why
+            self._closed, self._untold = self._closed or why, None
             if not self._turns.take(call):
                 self._engine.shut_down()

@@ -42,8 +42,17 @@ def fatal(code: int) -> bytes:
 # A client tells whether it is open still.
 
 
-@pytest.mark.parametrize("last", [fatal(505), b"", reply("nobody asked")])
-def test_an_end_is_noticed_before_the_next_request(scripted_server: Script, last: bytes) -> None:
+@pytest.mark.parametrize(
+    ("last", "error"),
+    [
+        (fatal(505), FatalAnswerError),
+        (b"", ConnectionStateError),
+        (reply("nobody asked"), ConnectionStateError),
+    ],
+)
+def test_an_end_is_noticed_before_the_next_request(
+    scripted_server: Script, last: bytes, error: type[Exception]
+) -> None:
     go = threading.Event()
     server = scripted_server(ASK, reply("1"), lambda _: go.wait(PATIENCE), last, fin)
     with Client(server.host, server.port) as client:
@@ -51,7 +60,7 @@ def test_an_end_is_noticed_before_the_next_request(scripted_server: Script, last
         assert not client.closed
         go.set()
         until(lambda: client.closed)
-        with pytest.raises(ConnectionStateError, match=r"closed: (the server|.*where nothing is awaited)"):
+        with pytest.raises(error, match=r"ERROR 505|closed: (the server|.*where nothing is awaited)"):
             client.request("ab")
     assert server.received == encode(FrameType.REQUEST, b"ab")
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from framelet import Address
 
 _START = "is a server running there? {} starts one"
-_NO_HOST = "unknown host: HOST comes first, then PORT"
+NO_HOST = "unknown host: HOST comes first, then PORT"
 _UNREACHABLE = "the network has no route to the address: check HOST"
 _ADVICE = {
     os.strerror(ECONNREFUSED): _START,
@@ -30,8 +30,8 @@ _ADVICE = {
     os.strerror(EACCES): "the permissions of the socket, or of a folder above it, do not allow this user in",
     os.strerror(EHOSTUNREACH): _UNREACHABLE,
     os.strerror(ENETUNREACH): _UNREACHABLE,
-    "Name or service not known": _NO_HOST,
-    "No address associated with hostname": _NO_HOST,
+    "Name or service not known": NO_HOST,
+    "No address associated with hostname": NO_HOST,
     "Temporary failure in name resolution": "no name server answers: check HOST and the network",
     "timed out": "nothing answers: check HOST, PORT and firewalls; --connect-timeout SECONDS waits longer",
     "did not finish the handshake": "it may not speak TLS: check PORT; framelet:// connects without TLS",

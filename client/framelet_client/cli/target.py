@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
+import os
+import shlex
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -27,7 +29,7 @@ from framelet_client.exit_codes import ExitCode
 from framelet_client.net.transport import secured
 from framelet_client.tls import ClientTls
 
-from .explain import explain
+from .explain import NO_HOST, explain
 from .profiles import MARK, Profiles
 from .results import Results, json_option
 from .send_lines import LinesLeftError
@@ -241,7 +243,19 @@ def _target(host: str, port: str | None, limits: dict[str, Any], options: dict[s
         address, _ = secured(address, wanted)
         return Target(host, number, address, ClientLimits(**limits), wanted, settings, results, connection)
     except (AddressError, ConfigurationError) as error:
-        raise usage_error(str(error)) from error
+        advice = _instead_of_address(host, port) if isinstance(error, AddressError) else []
+        raise usage_error("; ".join([str(error), *advice])) from error
+
+
+def _instead_of_address(host: str, port: str | None) -> list[str]:
+    """What to type where FRAMELET_ADDRESS is set, and the only argument may be the text rather than HOST."""
+    context = click.get_current_context()
+    address = os.environ.get(variable("address"))
+    given = context.get_parameter_source("host") is ParameterSource.COMMANDLINE
+    if not (address and given and port is None and "payload" in context.params):
+        return []
+    command = shlex.join([*context.command_path.split(), address, host])
+    return [f"HOST comes first, although {variable('address')} is set: {command}"]
 
 
 def _port(host: str, text: str, *, payload_may_follow: bool) -> int:
@@ -258,6 +272,9 @@ def _port(host: str, text: str, *, payload_may_follow: bool) -> int:
 def _report(error: FrameletError, target: Target, line: int | None = None) -> ExitCode:
     """Report an error; ``line`` is the first line of the input without an answer."""
     found = explain(error, target.host, target.address)
+    if found.advice == NO_HOST:
+        port = None if target.port is None else str(target.port)
+        found = found._replace(advice="".join(_instead_of_address(target.host, port)) or NO_HOST)
     if line is not None:
         midway = found.code in (ExitCode.NO_CONNECTION, ExitCode.ERROR_ANSWERED)
         code = ExitCode.PARTIAL if midway else found.code

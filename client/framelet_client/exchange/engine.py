@@ -19,7 +19,7 @@ from .driver import Answer, Driver
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from framelet import ClientConnection
+    from framelet import ClientConnection, FrameletError
     from framelet_client.config import ClientLimits
     from framelet_client.net.transport import OpenedConnection
 
@@ -61,6 +61,11 @@ class Engine:
     def require_own_process(self) -> None:
         """Raise ConnectionStateError in a fork."""
         self._driver.require_own_process()
+
+    @property
+    def end(self) -> FrameletError | None:
+        """What the server did that ended the connection, if it has."""
+        return self._driver.end
 
     @property
     def out_of_step(self) -> str | None:

@@ -185,6 +185,12 @@ class ServerEnd(Conversation):
         if hello.version != 1:
             message = f"the client's HELLO names version {hello.version}"
             raise Failed(message)
+        stated, maximum = hello.parameters.get("max-body"), self._scenario.max_body
+        if maximum is not None and stated not in {None, str(maximum)}:
+            message = (
+                f"the client's HELLO states max-body={stated}, but it was told to accept {maximum:,} octets"
+            )
+            raise Failed(message, "REQ-SIZE-2")
         return True
 
     def _differ(self, item: Asked, expected: bytes) -> None:
@@ -194,6 +200,10 @@ class ServerEnd(Conversation):
             have = min(len(forbidden), len(self._received))
             if self._received[:have] == forbidden[:have]:
                 message = f"the client sent a frame that it must refuse to send: {show_octets(forbidden)}"
+                raise Failed(message)
+        for further in self._left[1:2]:
+            if self._received.startswith(further.octets):
+                message = f"frame {self._sent}, {item.type} {show_octets(item.body)}, was left out"
                 raise Failed(message)
         came = bytes(self._received[: len(expected)])
         place = first_difference(came, expected)

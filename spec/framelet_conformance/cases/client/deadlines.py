@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from framelet_conformance.expectations import error
+from framelet import HEADER_SIZE
 from framelet_conformance.play import case
-from framelet_conformance.scenario import FAILED, Scenario, Step, asked, pause, read, send
+from framelet_conformance.scenario import FAILED, Asked, Scenario, Step, asked, pause, read, send
 from framelet_conformance.verdicts import Failed
-from framelet_conformance.wire.frames import ERROR, PONG, REPLY, frame
+from framelet_conformance.wire.frames import ERROR, HELLO, PONG, REPLY, STOPPED, frame
 
-from .shapes import NEXT_PING, NEXT_PONG, REQUEST, body, perform
+from .shapes import ANSWERS, NEXT_PING, NEXT_PONG, REQUEST, answer, body, perform
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
@@ -54,18 +54,18 @@ def case_within(play: Play) -> None:
     )
 
 
-def _overdue(play: Play, *steps: Step, ask_next: bool = True) -> None:
-    """No whole answer comes: the client must close in time, and ask for nothing further."""
-    timeout = _TIMEOUT * play.times.scale
+def _overdue(play: Play, *steps: Step, timeout: float = _TIMEOUT, answered: int = 0) -> None:
+    """No whole answer comes any more: the client must close in time, and ask for nothing further."""
+    timeout *= play.times.scale
     perform(
         play,
         Scenario(
-            ask=(REQUEST, asked("REQUEST", "cd")) if ask_next else (REQUEST,),
+            ask=(REQUEST, *(asked("REQUEST", "cd"),) * (1 + answered)),
             steps=(read(), *steps),
-            expect=(FAILED, FAILED) if ask_next else (FAILED,),
+            expect=(*(body(REPLY, "ba"),) * answered, FAILED, FAILED),
             then="closed",
             pipeline=False,
-            allowed=1,
+            allowed=1 + answered,
             answer_timeout=timeout,
         ),
     )
@@ -120,41 +120,148 @@ def case_trickle(play: Play) -> None:
     )
 
 
+_REPLY = (REQUEST, REPLY, "ba")
+_ANSWERS: dict[str, tuple[tuple[Asked, int, str], ...]] = {
+    "earlier-answers": (_REPLY, _REPLY),
+    "earlier-errors": ((REQUEST, ERROR, "450 no"), (REQUEST, ERROR, "499 no")),
+    "reply-in-parts": (_REPLY,),
+    "empty-reply": ((REQUEST, REPLY, ""),),
+    "large-reply": ((REQUEST, REPLY, "a" * 65_536),),
+    "pong": (ANSWERS["pong"],),
+    "empty-pong": ((asked("PING"), PONG, ""),),
+    "hello": (ANSWERS["hello"],),
+    "application": (ANSWERS["application"],),
+    "empty-application": ((asked("FF", "ab"), 0xFF, ""),),
+    "error-without-text": ((REQUEST, ERROR, "400 "),),
+    "refused-stop": ((asked("STOP"), ERROR, "403 no"),),
+    "refused-ping": ((asked("PING", "ab"), ERROR, "413 no"),),
+    "refused-hello": ((asked("HELLO"), ERROR, "426 no"),),
+}
+"""What is asked and answered before the answer that does not come."""
+
+
 @pytest.mark.parametrize(
-    "answers",
+    ("name", "answers"),
     [
         pytest.param(
+            name,
             answers,
             marks=case(
                 f"client.deadline.{name}",
-                f"the wait for each answer begins when {title} before has come, and ends in time",
+                f"the wait for an answer begins when the one before has come, and ends in time: {name}",
                 "REQ-TIME-6",
                 "REQ-TIME-9",
                 slow=True,
             ),
         )
-        for name, title, answers in (
-            ("earlier-answers", "the one", ((REPLY, "ba"), (REPLY, "ba"))),
-            ("earlier-errors", "the ERROR", ((ERROR, "450 no"), (ERROR, "499 no"))),
-        )
+        for name, answers in _ANSWERS.items()
     ],
 )
-def case_earlier_answers(play: Play, answers: tuple[tuple[int, str], ...]) -> None:
-    """Two answers, each after two thirds of the time, and no third one."""
-    timeout = 3 * _TIMEOUT * play.times.scale
-    steps = [step for answer in answers for step in (pause(2 * _TIMEOUT), send(frame(*answer)))]
-    expect = (error(int(text[:3])) if octet == ERROR else body(octet, text) for octet, text in answers)
+def case_earlier_answers(play: Play, name: str, answers: tuple[tuple[Asked, int, str], ...]) -> None:
+    """Each answer comes after half of the time, and the last one not at all."""
+    timeout = 2 * _TIMEOUT
+    pieces = [frame(octet, text) for _, octet, text in answers]
+    first = (send(pieces[0][:HEADER_SIZE]),) if name == "reply-in-parts" else ()
+    pieces[0] = pieces[0][HEADER_SIZE if first else 0 :]
     perform(
         play,
         Scenario(
-            ask=(REQUEST,) * 3,
-            steps=(read(3), *steps, pause(3 * _TIMEOUT + play.times.grace / play.times.scale)),
-            expect=(*expect, FAILED),
+            ask=(*(ask for ask, _, _ in answers), REQUEST),
+            steps=(
+                *(read(len(answers) + 1), *first),
+                *(step for piece in pieces for step in (pause(timeout / 2), send(piece))),
+                pause(play.times.grace / play.times.scale),
+            ),
+            expect=(*(answer(octet, text) for _, octet, text in answers), FAILED),
             then="closed",
-            answer_timeout=timeout,
+            answer_timeout=timeout * play.times.scale,
         ),
     )
-    _check_end(play, "sent", timeout)
+    _check_end(play, "sent", timeout * play.times.scale)
+
+
+_WHOLE = frame(REPLY, "a" * 100)
+_NO_ANSWERS: dict[str, tuple[bytes, bytes]] = {
+    "octet": (b"", _WHOLE[:1]),
+    "most-of-header": (_WHOLE[:1], _WHOLE[1:4]),
+    "rest-of-header": (_WHOLE[:4], _WHOLE[4:5]),
+    "header": (b"", _WHOLE[:5]),
+    "first-of-body": (_WHOLE[:5], _WHOLE[5:6]),
+    "half-a-body": (_WHOLE[:30], _WHOLE[30:70]),
+    "most-of-body": (b"", _WHOLE[:-1]),
+    "error-header": (b"", frame(ERROR, "450 no")[:5]),
+    "most-of-error": (frame(ERROR, "450 no")[:5], b"450 n"),
+    "ignorable": (b"", frame(0x80, "ab")),
+    "empty-ignorable": (b"", frame(0xBF)),
+    "large-ignorable": (b"", frame(0x9F, "a" * 65_536)),
+    "ignorable-header": (b"", frame(0x80, "ab")[:5]),
+    "rest-of-ignorable": (frame(0x80, "ab")[:6], b"b"),
+}
+"""What comes at first, and what comes when most of the time is over."""
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        pytest.param(
+            *octets,
+            marks=case(
+                f"client.deadline.none-by-{name}",
+                f"what is no whole answer does not begin the wait anew: {name.replace('-', ' ')}",
+                "REQ-TIME-6",
+                "REQ-TIME-9",
+                slow=True,
+            ),
+        )
+        for name, octets in _NO_ANSWERS.items()
+    ],
+)
+def case_no_answer(play: Play, first: bytes, then: bytes) -> None:
+    """Late enough that a client which began anew would be late beyond doubt."""
+    timeout = 2.5 * _TIMEOUT
+    _overdue(play, send(first), pause(0.8 * timeout), send(then), timeout=timeout)
+
+
+@case("client.deadline.second", "the second answer is due in time as well", "REQ-TIME-6", slow=True)
+def case_second(play: Play) -> None:
+    """Asked for when the first one has come; and what was asked behind a STOP, where STOPPED comes alone."""
+    _overdue(play, send(frame(REPLY, "ba")), read(), answered=1)
+    perform(
+        play,
+        Scenario(
+            ask=(asked("STOP"), REQUEST),
+            steps=(read(2), send(frame(STOPPED, "closed=0 cut=0"))),
+            expect=(answer(STOPPED, ""), FAILED),
+            then="closed",
+            answer_timeout=_TIMEOUT * play.times.scale,
+        ),
+    )
+
+
+@case(
+    "client.deadline.of-the-server",
+    "the timeouts that the server states are not those of the client",
+    "REQ-TIME-9",
+    slow=True,
+)
+def case_timeouts_of_the_server(play: Play) -> None:
+    """A millisecond, and none; the answer takes longer."""
+    for number in (1, 0):
+        perform(
+            play,
+            Scenario(
+                ask=(asked("HELLO"), REQUEST),
+                steps=(
+                    *(
+                        read(),
+                        send(frame(HELLO, f"framelet/1 frame-timeout-ms={number} idle-timeout-ms={number}")),
+                    ),
+                    *(read(), pause(0.3), send(frame(REPLY, "ba"))),
+                ),
+                expect=(answer(HELLO, ""), body(REPLY, "ba")),
+                pipeline=False,
+            ),
+        )
 
 
 @case("client.deadline.noise", "ignorable frames do not extend the wait", "REQ-TIME-6", slow=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -60,23 +60,39 @@ def case_slow_server(play: Play) -> None:
     )
 
 
-@case(
-    "client.flow.fatal-while-writing",
-    "it heeds a fatal ERROR that comes while it has frames to write, and reports its code",
-    "REQ-FLOW-4",
-    "REQ-ERROR-12",
-    slow=True,
+@pytest.mark.parametrize(
+    ("steps", "fatal"),
+    [
+        pytest.param(
+            steps,
+            fatal,
+            marks=case(
+                f"client.flow.{name}-while-writing",
+                f"it heeds {title} that comes while it has frames to write",
+                "REQ-FLOW-4",
+                *requirements,
+                slow=True,
+            ),
+        )
+        for name, title, steps, fatal, requirements in (
+            ("fatal", "a fatal ERROR", (frame(ERROR, "500 over"), FIN), 500, ("REQ-ERROR-12",)),
+            ("ill-formed", "an answer that is not text", (frame(REPLY, b"\xff"),), None, ("REQ-TEXT-6",)),
+            ("unknown", "a frame of an unknown type", (frame(0x09),), None, ("REQ-TYPE-7",)),
+            ("end", "the end of the stream", (b"", FIN), None, ("REQ-CLOSE-3",)),
+        )
+    ],
 )
-def case_fatal_while_writing(play: Play) -> None:
+def case_fault_while_writing(play: Play, steps: tuple[Any, ...], fatal: int | None) -> None:
     """The server reads one frame, says what it has to say, and then reads nothing for a while."""
+    octets, *end = steps
     perform(
         play,
         Scenario(
             ask=tuple(asked("REQUEST", _BODY) for _ in range(_COUNT)),
-            steps=(read(), Step("write", frame(ERROR, "500 over")), FIN, Step("deaf", 0.5)),
+            steps=(read(), Step("write", octets), *end, Step("deaf", 0.5)),
             expect=(FAILED,) * _COUNT,
             then="closed",
-            fatal=500,
+            fatal=fatal,
             allowed=_COUNT - 20,
         ),
     )

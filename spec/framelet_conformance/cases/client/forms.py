@@ -14,8 +14,9 @@ from framelet_conformance.wire.frames import ERROR, PONG, frame
 from .shapes import ANSWERS, REQUEST, exchange, perform, refused, taken
 
 if TYPE_CHECKING:
+    from framelet_conformance.expectations import Expectation
     from framelet_conformance.play import Play
-    from framelet_conformance.scenario import Scenario
+    from framelet_conformance.scenario import Asked, Scenario
 
 _HELLOS = {
     "key-twice": "framelet/1 max-body=65536 max-body=65536",
@@ -70,6 +71,97 @@ _ERRORS = {
 }
 
 
+_NO_NUMBERS = (
+    *("", " 70000", "+70000", "-70000", "0x11170", "70_000", "70,000", "70000.0", "7e4", "070000", "00"),
+    *("70000;", "70000=", "70000=70000", '"70000"', "'70000'", "70000k", "70000\t", "\t70000", "70000\0"),
+    *("70000\n", "70000\r\n", "\uff17\uff10\uff10\uff10\uff10", "7\u0660000", "7\u00b2000", "70000\u00a0"),
+    *("10000000000", "18446744073709621616", "1" * 400, "inf", "true", "null", "-0", "+0", "-1", "0x0"),
+)
+"""What is no number; 18446744073709621616 is 2^64 + 70,000."""
+
+_NO_PARAMETERS = (
+    *("a", "a=", "=", "=1", "=a=1", "A=1", "aB=1", "a_b=1", "a.b=1", "1a=1", "-a=1", "\xe9=1", "a\xe9=1"),
+    *(
+        "a=\xe9",
+        "a=\u20ac",
+        "a=\x7f",
+        "a=\x1f",
+        "a=1\0",
+        "a\0=1",
+        "a=\ufeff",
+        "a=\u0661",
+        "a=\u00a0",
+        "a=1\x80",
+    ),
+    *(
+        "a=1\tb=2",
+        "a=1\nb=2",
+        "a=1  b=2",
+        "a=1 ",
+        " a=1",
+        "a=1\r\n",
+        "a =1",
+        "a= 1",
+        "a=1 a=1",
+        "a=1 b=2 a=3",
+    ),
+    *("a=1 b", "a=1 b=", "b= a=1", "b a=1", f"{'k' * 33}=1", "max-body", "max-body:1", "MAX-BODY=70000"),
+)
+_NO_VERSIONS = (
+    *(
+        "",
+        "framelet",
+        "framelet/",
+        "framelet/0",
+        "framelet/00001",
+        "framelet/+1",
+        "framelet/-1",
+        "framelet/1.",
+    ),
+    *(
+        "framelet/1.0",
+        "framelet/1_0",
+        "framelet/0x1",
+        "framelet/\uff11",
+        "framelet/\u0661",
+        "framelet/\u00b9",
+    ),
+    *("framelet/ 1", "framelet /1", "framelet 1", "framelet1", "framelet//1", "framelet/1/", "framelet/1;"),
+    *("framelet/1,a=1", "framelet/1\ta=1", "framelet/1\na=1", "framelet/1a=1", "framelet/1=1", "xframelet/1"),
+    *(
+        "Framelet/1",
+        "framelets/1",
+        "/1",
+        "1",
+        "framelet/1\0",
+        "framelet/1\u00a0",
+        "framelet/one",
+        "framelet/11",
+    ),
+    *("framelet/18446744073709551617", "framelet/4294967297"),
+)
+_PARAMETERS = {
+    "hello-max-body": ("hello", [f"framelet/1 max-body={number}" for number in _NO_NUMBERS]),
+    "hello-frame-timeout": ("hello", [f"framelet/1 frame-timeout-ms={number}" for number in _NO_NUMBERS]),
+    "hello-idle-timeout": ("hello", [f"framelet/1 idle-timeout-ms={number}" for number in _NO_NUMBERS]),
+    "hello-parameters": ("hello", [f"framelet/1 {text}" for text in _NO_PARAMETERS]),
+    "hello-known-twice": (
+        "hello",
+        [
+            f"framelet/1 {key}=70000 {more}{key}={other}"
+            for key in ("max-body", "frame-timeout-ms", "idle-timeout-ms")
+            for more in ("", "a=1 ")
+            for other in (70_000, 80_000)
+        ],
+    ),
+    "hello-versions": ("hello", _NO_VERSIONS),
+    "stopped-closed": ("stopped", [f"closed={number} cut=0" for number in _NO_NUMBERS]),
+    "stopped-cut": ("stopped", [f"closed=0 cut={number}" for number in _NO_NUMBERS]),
+    "stopped-parameters": ("stopped", [f"closed=0 cut=0 {text}" for text in _NO_PARAMETERS]),
+}
+_ILL_FORMED = (b"a=\xff", b"a=\xc3", b"a=\xed\xa0\x80", b"\xc0\xbda=1", b"a\xc0\xbd1")
+
+
 def _forms(kind: str, bodies: dict[str, str], title: str, requirement: str) -> list[object]:
     ask, octet, _ = ANSWERS[kind]
     return [
@@ -117,9 +209,36 @@ def case_forms(play: Play, scenario: Scenario) -> None:
     perform(play, scenario)
 
 
+@pytest.mark.parametrize(
+    ("kind", "bodies"),
+    [
+        pytest.param(
+            kind,
+            bodies,
+            marks=case(
+                f"client.form.{name}",
+                f"it closes at each {kind.upper()} almost of the right form: {name.partition('-')[2]}",
+                "REQ-HELLO-7" if kind == "hello" else "REQ-STOP-14",
+            ),
+        )
+        for name, (kind, bodies) in _PARAMETERS.items()
+    ],
+)
+def case_parameters(play: Play, kind: str, bodies: list[str]) -> None:
+    """One thing wrong in each."""
+    ask, octet, text = ANSWERS[kind]
+    wrong = [body.encode() for body in bodies]
+    if "parameters" in play.case.id:
+        wrong += [f"{text} ".encode() + octets for octets in _ILL_FORMED]
+    perform(play, *(refused(ask, frame(octet, body)) for body in wrong))
+
+
 @case("client.form.hello-good", "it takes every HELLO that is well-formed", "REQ-HELLO-2", "REQ-HELLO-7")
 def case_good_hellos(play: Play) -> None:
-    """Keys it knows, keys it does not know, none at all but max-body; the largest and the smallest."""
+    """Keys it knows, keys it does not know and keys that are almost known; the largest and the smallest.
+
+    Each on a connection of its own, and all on one, each of them twice.
+    """
     ask, octet, _ = ANSWERS["hello"]
     bodies = [
         ("65536", "framelet/1 max-body=65536"),
@@ -128,14 +247,18 @@ def case_good_hellos(play: Play) -> None:
         ("70000", "framelet/1 a=b=c== z-=!~ max-body=70000"),
         ("70000", f"framelet/1 {'k' * 32}=1 a-9=b max-body=70000"),
         ("70000", "framelet/1 max-body=70000 x=" + "y" * 994),
+        ("70000", "framelet/1 max-bod=1 max-body-=x max-body2=-1 x-max-body=0 maxbody=many max-body=70000"),
+        ("70000", "framelet/1 a=max-body=1 b=1,max-body=2 max-body=70000 c=max-body=3 d=framelet/2"),
+        ("70000", "framelet/1 frame-timeout=soon idle-timeout-m=x idle-timeout-ms-=-1 max-body=70000"),
+        ("70000", "framelet/1 frame-timeout-ms=9999999999 max-body=70000 idle-timeout-ms=0 closed=x cut=-1"),
+        ("70000", f'framelet/1 a=-1 b=+0 c=00 d=% e=%20 f=\\n g="" h={"9" * 99} max-body=70000'),
     ]
-    perform(
-        play,
-        *(
-            taken(ask, frame(octet, text), {"type": "HELLO", "parameters": {"max-body": size}})
-            for size, text in bodies
-        ),
-    )
+    found: list[tuple[Asked, bytes, Expectation]] = [
+        (ask, frame(octet, text), {"type": "HELLO", "parameters": {"max-body": size}})
+        for size, text in bodies
+    ]
+    perform(play, *(taken(*each) for each in found))
+    perform(play, exchange([each for each in found for _ in range(2)], pipeline=False))
 
 
 @case(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from framelet_conformance.expectations import error
 from framelet_conformance.play import case
-from framelet_conformance.scenario import FAILED, FIN, Scenario, asked, maybe, read, send
-from framelet_conformance.wire.frames import ERROR, HELLO, REPLY, SAMPLE, STOPPED, frame, text_of
+from framelet_conformance.scenario import FIN, Scenario, asked, read, send
+from framelet_conformance.wire.frames import HELLO, REPLY, SAMPLE, STOPPED, frame, text_of
 
-from .shapes import HELLO_BODY, NEXT_PING, NEXT_PONG, NEXT_PONG_OCTETS, body, echo, exchange, perform
+from .shapes import HELLO_BODY, body, echo, exchange, perform
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
@@ -109,6 +108,7 @@ def case_hello(play: Play) -> None:
             ("empty", "no token", ""),
             ("token", "a token", "secret"),
             ("unicode", "a token beyond ASCII", "s\u00e9cr\u20act \U0001f600"),
+            ("untrimmed", "a token with spaces, line ends and NUL", " \t\ufeffs\0\0 \r\n"),
         )
     ],
 )
@@ -123,85 +123,3 @@ def case_stop(play: Play, token: str) -> None:
             then="closed",
         ),
     )
-
-
-# What a client must refuse to send.
-
-
-def _withheld(item: Asked, *first: tuple[Asked, bytes, dict[str, Any]]) -> Scenario:
-    """The second frame must not be sent; afterwards the client may go on or not."""
-    return Scenario(
-        ask=(*(ask for ask, _, _ in first), item, NEXT_PING),
-        steps=(
-            *(step for _, octets, _ in first for step in (read(), send(octets))),
-            maybe(NEXT_PONG_OCTETS),
-        ),
-        expect=(*(expect for _, _, expect in first), FAILED, [NEXT_PONG, FAILED]),
-        then="closed",
-        pipeline=False,
-        skips=frozenset({len(first)}),
-    )
-
-
-_FIRST = echo(asked("REQUEST", "ab"))
-
-
-@case("client.sends.no-ill-formed-text", "it refuses to send what is not well-formed UTF-8", "REQ-TEXT-1")
-def case_ill_formed(play: Play) -> None:
-    """Each class alone."""
-    for octets in ("ff", "80", "c080", "eda080", "f4908080", "6162c3"):
-        perform(play, _withheld(asked("REQUEST", bytes.fromhex(octets)), _FIRST))
-
-
-@case(
-    "client.sends.no-reserved-type",
-    "it refuses to send types that are never assigned, or not yet",
-    "REQ-TYPE-8",
-)
-def case_reserved_types(play: Play) -> None:
-    """Some of them."""
-    for octet in (0x00, 0x09, 0x16, 0x47, 0x7F):
-        perform(play, _withheld(asked(f"{octet:02X}", "ab"), _FIRST))
-
-
-@case(
-    "client.sends.limit-stays",
-    "a HELLO without max-body leaves the limit of an earlier one in force",
-    "REQ-HELLO-9",
-    "REQ-SIZE-6",
-)
-def case_limit_stays(play: Play) -> None:
-    """The larger REQUEST must not be sent; without any limit it must be."""
-    stated = (asked("HELLO"), frame(HELLO, HELLO_BODY), _HELLO)
-    silent = (asked("HELLO"), frame(HELLO, "framelet/1"), _HELLO)
-    perform(play, _withheld(asked("REQUEST", b"a" * 65_537), stated, silent))
-    perform(play, exchange([silent, echo(asked("REQUEST", b"a" * 65_537))], pipeline=False))
-
-
-@case(
-    "client.sends.no-larger-than-announced",
-    "it sends no body larger than the max-body of the server's HELLO",
-    "REQ-SIZE-6",
-)
-def case_announced(play: Play) -> None:
-    """65,537 octets to a server that takes 65,536; exactly 65,536 pass, and more to one that takes more.
-
-    It is octets that count, the key may stand anywhere, a refused HELLO changes nothing, and a later one may
-    take some of the limit back.
-    """
-    hello = (asked("HELLO"), frame(HELLO, HELLO_BODY), _HELLO)
-    refused = (asked("HELLO"), frame(ERROR, "426 no"), error(426))
-    later = (asked("HELLO"), frame(HELLO, f"framelet/1 a=b {HELLO_BODY[11:]}"), _HELLO)
-    wide = asked("REQUEST", "\xe9" * 32_769)  # 65,538 octets
-    large = asked("C0", b"a" * 65_537)
-    perform(play, _withheld(asked("REQUEST", b"a" * 65_537), hello))
-    perform(play, _withheld(wide, hello))
-    perform(play, _withheld(large, later))
-    perform(play, _withheld(large, hello, refused))
-    wider = asked("HELLO"), frame(HELLO, "framelet/1 max-body=70000"), _HELLO
-    perform(play, _withheld(large, wider, hello))
-    for body_ in (b"a" * 65_536, "\xe9" * 32_768):
-        perform(play, exchange([hello, echo(asked("REQUEST", body_))], pipeline=False))
-    for number in (2**16 + 1, 2**24, 2**31 - 1, 2**31, 2**31 + 1, 2**32 - 1):
-        wider = asked("HELLO"), frame(HELLO, f"framelet/1 max-body={number}"), _HELLO
-        perform(play, exchange([wider, echo(asked("REQUEST", b"a" * 65_537))], pipeline=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from framelet_conformance.expectations import Expectation, pong, type_octet
+from framelet_conformance.expectations import Expectation, error, pong, type_octet
 from framelet_conformance.scenario import FAILED, FIN, Asked, Scenario, Step, asked, read, send
 from framelet_conformance.wire.frames import APPLICATION, ERROR, HELLO, PONG, REPLY, STOPPED, frame
 
@@ -40,6 +40,14 @@ def body(octet: int, text: bytes | str) -> Expectation:
     """An answer with exactly this body."""
     octets = text.encode() if isinstance(text, str) else text
     return {"type": f"{octet:02X}", "body": octets.hex()}
+
+
+def answer(octet: int, text: str) -> Expectation:
+    """What the client must report for this frame as the answer; of HELLO and STOPPED only that it came."""
+    if octet == ERROR:
+        return error(int(text[:3]))
+    names: dict[int, str] = {HELLO: "HELLO", STOPPED: "STOPPED"}
+    return {"type": names[octet], "parameters": {}} if octet in names else body(octet, text)
 
 
 def taken(ask: Asked, octets: bytes, expect: Expectation, **more: Any) -> Scenario:  # noqa: ANN401 - see Scenario

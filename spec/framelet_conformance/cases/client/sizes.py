@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from framelet import HEADER_SIZE
 from framelet.limits import DEFAULT_MAX_BODY, MIN_MAX_BODY
 from framelet_conformance.expectations import error
 from framelet_conformance.play import case
@@ -13,7 +14,7 @@ from framelet_conformance.scenario import FAILED, FIN, Scenario, asked, pause, r
 from framelet_conformance.verdicts import Failed, NonStrict
 from framelet_conformance.wire.frames import ERROR, HELLO, PONG, REPLY, STOPPED, frame, header
 
-from .shapes import REQUEST, body, perform, refused, taken
+from .shapes import HELLO_BODY, REQUEST, body, exchange, perform, refused, taken
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
@@ -115,22 +116,65 @@ def case_stopped_size(play: Play) -> None:
 
 
 @case(
-    "client.size.nothing-set-aside",
-    "the header of a REPLY of 512 MiB takes no memory before the body comes",
-    "REQ-SIZE-5",
+    "client.size.powers-of-two",
+    "it takes answers that are as long as reads often are, or an octet more or less",
+    "REQ-FRAME-4",
+    "REQ-SIZE-1",
 )
-def case_nothing_set_aside(play: Play) -> None:
-    """Within its maximum; one octet of the body comes."""
-    announced = 1 << 29
-    look = (send(header(REPLY, announced) + b"x"), pause(0.25), weigh(announced // 4))
+def case_powers_of_two(play: Play) -> None:
+    """Whole frames of 2^9 to 2^18 octets, header included; the next answer waits until each is taken."""
+    sizes = [(1 << power) + more - HEADER_SIZE for power in range(9, 19) for more in (-1, 0, 1)]
+    replies = ((REQUEST, frame(REPLY, b"a" * size), body(REPLY, b"a" * size)) for size in sizes)
+    perform(play, exchange(replies, pipeline=False))
+
+
+@case(
+    "client.size.of-the-server",
+    "the max-body of the server's HELLO is no limit for what it sends itself",
+    "REQ-SIZE-1",
+    "REQ-SIZE-2",
+)
+def case_limit_of_the_server(play: Play) -> None:
+    """A REPLY larger than that is taken; one larger than the client's own maximum is not."""
+    hello = asked("HELLO")
+    stated = {"type": "HELLO", "parameters": {}}
+    reply = b"a" * 70_000
+    small = (hello, frame(HELLO, HELLO_BODY), stated)
+    perform(play, exchange([small, (REQUEST, frame(REPLY, reply), body(REPLY, reply))], pipeline=False))
     perform(
         play,
         Scenario(
-            ask=(REQUEST, REQUEST),
-            steps=(read(), send(frame(REPLY, "ba")), read(), weigh(), *look, FIN),
-            expect=(body(REPLY, "ba"), FAILED),
+            ask=(hello, REQUEST),
+            steps=(
+                *(read(), send(frame(HELLO, "framelet/1 max-body=4294967295"))),
+                *(read(), send(header(REPLY, MIN_MAX_BODY + 1))),
+            ),
+            expect=(stated, FAILED),
             then="closed",
             pipeline=False,
-            max_body=announced,
+            max_body=MIN_MAX_BODY,
         ),
     )
+
+
+@case(
+    "client.size.nothing-set-aside",
+    "a header that announces 512 MiB takes no memory before the body comes",
+    "REQ-SIZE-5",
+)
+def case_nothing_set_aside(play: Play) -> None:
+    """Of a REPLY, and of an ignorable frame; within its maximum; one octet of the body comes."""
+    announced = 1 << 29
+    for octet in (REPLY, 0x80):
+        look = (send(header(octet, announced) + b"x"), pause(0.25), weigh(announced // 4))
+        perform(
+            play,
+            Scenario(
+                ask=(REQUEST, REQUEST),
+                steps=(read(), send(frame(REPLY, "ba")), read(), weigh(), *look, FIN),
+                expect=(body(REPLY, "ba"), FAILED),
+                then="closed",
+                pipeline=False,
+                max_body=announced,
+            ),
+        )
