@@ -135,12 +135,13 @@ class Service:
                     client.wake()
         self._conclude()
 
-    def sent_fin(self, connection: ServerConnection) -> None:
-        """Nothing more is sent to a client."""
+    def sent_fin(self, connection: ServerConnection, *, cut: bool = False) -> None:
+        """Nothing more is sent to a client, or it was cut off (REQ-DRAIN-1)."""
         self._left.pop(connection, None)
         stopper = self._stops.pop(connection, None)
         if self._open.pop(connection, None) and self.draining:
-            self._closed += stopper is None
+            self._cut += stopper is None and cut
+            self._closed += stopper is None and not cut
             self._conclude()
 
     def ended(self, connection: ServerConnection) -> None:

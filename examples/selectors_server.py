@@ -74,6 +74,7 @@ class Peer:
         """Read, answer, write; raises OSError for a client that is lost."""
         connection, self.woken = self.connection, False
         if self.cut or (self.out and self.deadline() <= now and not ready & WRITE):
+            self.service.sent_fin(connection, cut=True)
             raise TimeoutError
         if ready & READ:
             data = self.sock.recv(65_536)

@@ -82,8 +82,10 @@ async def serve(stream: trio.SocketStream) -> None:
         with client.whole:
             async with stream:
                 await client.speak()
-    except (trio.BrokenResourceError, trio.TooSlowError, OSError):
-        pass  # the client is lost, or takes nothing
+    except trio.TooSlowError:
+        service.sent_fin(client.connection, cut=True)  # it takes nothing
+    except (trio.BrokenResourceError, OSError):
+        pass  # the client is lost
     finally:
         service.ended(client.connection)
 

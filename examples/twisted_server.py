@@ -56,6 +56,11 @@ class Framelet(protocol.Protocol):
         """Have a turn soon."""
         loop.callLater(0, self.turn)
 
+    def too_slow(self) -> None:
+        """Cut off a client that takes nothing."""
+        service.sent_fin(self.connection, cut=True)
+        self.abort()
+
     def abort(self) -> None:
         """Cut it off."""
         self.transport.abortConnection()
@@ -95,7 +100,7 @@ class Framelet(protocol.Protocol):
         """Look again at the next deadline; a piece on its way has one of its own (REQ-TIME-5)."""
         self.stop_timer()
         if self.writing:
-            self.timer = loop.callLater(service.limits.write_timeout, self.abort)
+            self.timer = loop.callLater(service.limits.write_timeout, self.too_slow)
         elif (due := self.connection.next_deadline()) is not None:
             self.timer = loop.callLater(max(0.0, due - loop.seconds()), self.overdue)
 

@@ -7,6 +7,7 @@ with the environment variable HYPOTHESIS_PROFILE.  A failure prints a blob that 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import ssl
@@ -85,6 +86,11 @@ def _unless_excused(config: pytest.Config, report: AnyReport) -> AnyReport:
         report.outcome = "failed"
         report.longrepr = f"skipped, and {file} does not excuse it: {reason}"
     return report
+
+
+def pytest_collection_finish() -> None:
+    """Have no collection of garbage look at what was collected to be run: it is in use to the end."""
+    gc.freeze()
 
 
 _MINUTES = 600

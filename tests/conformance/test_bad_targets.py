@@ -36,6 +36,7 @@ def test_unreachable(suite: Fixture) -> None:
     assert run.seconds < LONG
 
 
+@pytest.mark.slow
 def test_a_name_that_does_not_exist(suite: Fixture) -> None:
     run = suite("server", "no-such-host.invalid:1", *SHORT)
     assert run.status == 3
@@ -82,7 +83,10 @@ def speak_first(sock: socket.socket, number: int) -> None:
     hang(sock, number)
 
 
-@pytest.mark.parametrize("serve", [hang, close_at_once, flood, trickle, speak_first])
+OTHERS = (hang, close_at_once, trickle, speak_first)
+
+
+@pytest.mark.parametrize("serve", [flood, *(pytest.param(other, marks=pytest.mark.slow) for other in OTHERS)])
 def test_no_sane_conversation(suite: Fixture, fake: Fixture, serve: Any) -> None:
     run = suite("server", fake(serve).address, *SHORT)
     assert run.status == 3
@@ -90,6 +94,7 @@ def test_no_sane_conversation(suite: Fixture, fake: Fixture, serve: Any) -> None
     assert run.seconds < LONG
 
 
+@pytest.mark.slow
 def test_what_is_sent_without_end_is_kept_in_part(suite: Fixture, fake: Fixture, tmp_path: Path) -> None:
     sent = []
 
@@ -111,6 +116,7 @@ def test_what_is_sent_without_end_is_kept_in_part(suite: Fixture, fake: Fixture,
     assert (len(log.stream("received")), log.size("received")) == (1 << 18, 6_553_600)
 
 
+@pytest.mark.slow
 def test_one_that_dies_half_way(suite: Fixture, fake: Fixture, polite: Fixture) -> None:
     servers: list[Any] = []
 
@@ -144,9 +150,9 @@ def test_one_that_hangs_half_way(suite: Fixture, fake: Fixture, polite: Fixture)
     ("command", "words"),
     [
         ("no-such-program {port}", "cannot start"),
-        ("sh -c 'echo broken >&2; exit 7' {port}", "ended with status 7"),
-        ("sleep 1000 # {port}", "ended with status 1"),
-        ("sh -c 'sleep 1000' {port}", "does not listen"),
+        pytest.param("sh -c 'echo broken >&2; exit 7' {port}", "ended with status 7", marks=pytest.mark.slow),
+        pytest.param("sleep 1000 # {port}", "ended with status 1", marks=pytest.mark.slow),
+        pytest.param("sh -c 'sleep 1000' {port}", "does not listen", marks=pytest.mark.slow),
     ],
 )
 def test_a_command_that_launches_nothing(suite: Fixture, command: str, words: str) -> None:

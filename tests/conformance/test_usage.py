@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.integration.commands import run_each
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,32 +17,33 @@ if TYPE_CHECKING:
 Fixture = Any
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ((), "Usage"),
-        (("server",), "say which server"),
-        (("client",), "say which client"),
-        (("server", "localhost:1", "--only", "no-such-case"), "matches no case"),
-        (("server", "--list", "--only", "no-such-case"), "matches no case"),
-        (("server", "--list", "--exclude", "no-such-case"), "matches no case"),
-        (("server", "--list", "--expect-fail", "no-such-case"), "matches no case"),
-        (("server", "--list", "--only", "order.*", "--exclude", "*"), "no case is selected"),
-        (("server", "--list", "--only", "@/no/such/file"), "cannot read"),
-        (("server", "local host:1"), "error"),
-        (("server", "--launch", "serve"), "no {port}"),
-        (("server", "--launch", "serve '{port}"), "cannot read the --launch command"),
-        (("server", "localhost:1", "--replay", "/no/such/file"), "does not exist"),
-        (("server", "localhost:1", "--time-scale", "nan-ish"), "time-scale"),
-        (("nonsense",), "No such command"),
-    ],
-)
-def test_wrong_usage(suite: Fixture, arguments: tuple[str, ...], words: str) -> None:
-    run = suite(*arguments)
-    assert words in run.output + run.errors
-    assert run.status == 2
+WRONG: list[tuple[tuple[str, ...], str]] = [
+    ((), "Usage"),
+    (("server",), "say which server"),
+    (("client",), "say which client"),
+    (("server", "localhost:1", "--only", "no-such-case"), "matches no case"),
+    (("server", "--list", "--only", "no-such-case"), "matches no case"),
+    (("server", "--list", "--exclude", "no-such-case"), "matches no case"),
+    (("server", "--list", "--expect-fail", "no-such-case"), "matches no case"),
+    (("server", "--list", "--only", "order.*", "--exclude", "*"), "no case is selected"),
+    (("server", "--list", "--only", "@/no/such/file"), "cannot read"),
+    (("server", "local host:1"), "error"),
+    (("server", "--launch", "serve"), "no {port}"),
+    (("server", "--launch", "serve '{port}"), "cannot read the --launch command"),
+    (("server", "localhost:1", "--replay", "/no/such/file"), "does not exist"),
+    (("server", "localhost:1", "--time-scale", "nan-ish"), "time-scale"),
+    (("nonsense",), "No such command"),
+]
 
 
+def test_wrong_usage(tmp_path: Path) -> None:
+    calls = [arguments for arguments, _ in WRONG]
+    found = run_each("framelet_conformance", calls, tmp_path)
+    for (arguments, words), (status, output, errors) in zip(WRONG, found, strict=True):
+        assert (status, words in output + errors) == (2, True), (arguments, output, errors)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("argument", ["--version", "--help"])
 def test_a_standard_output_that_fails(argument: str) -> None:
     with open("/dev/full", "w") as full:  # noqa: PTH123 - a device, no path of ours
@@ -70,13 +72,15 @@ def test_the_list(suite: Fixture) -> None:
     assert (of_a_client.status, of_a_client.output.split()[-1]) == (0, "cases")
 
 
-def test_a_file_that_is_no_replay(suite: Fixture, server_address: str, tmp_path: Path) -> None:
-    for text in ("", "{}", "[1]", '{"format": 1}'):
-        path = tmp_path / "replay.json"
-        path.write_text(text, encoding="utf-8")
-        run = suite("server", server_address, "--replay", str(path))
-        assert run.status == 2
-        assert "not a replay file" in run.errors
+def test_a_file_that_is_no_replay(server_address: str, tmp_path: Path) -> None:
+    texts = ("", "{}", "[1]", '{"format": 1}')
+    for number, text in enumerate(texts):
+        (tmp_path / str(number)).write_text(text, encoding="utf-8")
+    calls = [("server", server_address, "--replay", str(number)) for number in range(len(texts))]
+    for text, (status, _, errors) in zip(
+        texts, run_each("framelet_conformance", calls, tmp_path), strict=True
+    ):
+        assert (status, "not a replay file" in errors) == (2, True), text
 
 
 def test_reports(suite: Fixture, server_address: str, tmp_path: Path) -> None:

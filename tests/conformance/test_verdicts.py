@@ -79,6 +79,7 @@ def test_a_bare_fin_where_an_error_was_due_is_non_strict(
     assert suite("server", bare.address, *FOREIGN, "--strict").status == 1
 
 
+@pytest.mark.slow
 def test_a_reset_where_an_error_was_due_is_non_strict(suite: Fixture, fake: Fixture, polite: Fixture) -> None:
     def serve(sock: socket.socket, _: int) -> None:
         if sock.recv(1, socket.MSG_PEEK) == b"\0":
@@ -104,6 +105,7 @@ def test_silence_where_an_error_was_due_fails(suite: Fixture, fake: Fixture, pol
     assert run.status == 1
 
 
+@pytest.mark.slow
 def test_an_error_without_an_end_fails(suite: Fixture, fake: Fixture, polite: Fixture) -> None:
     def serve(sock: socket.socket, _: int) -> None:
         if sock.recv(1, socket.MSG_PEEK) == b"\0":

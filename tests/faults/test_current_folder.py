@@ -51,7 +51,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., int]]:
 
 
 @pytest.mark.parametrize("more", [(), ("--workers", "2"), ("--executor", "process:1")], ids=str)
-@pytest.mark.parametrize("how", ["script", "module"])
+@pytest.mark.parametrize("how", ["module", pytest.param("script", marks=pytest.mark.slow)])
 def test_nothing_of_the_current_folder_is_run_but_the_handler(
     start: Callable[..., int], tmp_path: Path, more: tuple[str, ...], how: str
 ) -> None:
@@ -100,6 +100,7 @@ def test_the_suite_runs_nothing_of_it(serve: Callable[..., Server], tmp_path: Pa
     assert not list(tmp_path.glob("*.ran"))
 
 
+@pytest.mark.slow
 def test_the_suite_needs_no_standard_descriptor(serve: Callable[..., Server], tmp_path: Path) -> None:
     words = [sys.executable, "-m", "framelet_conformance", "server", str(serve().address)]
     done = subprocess.run(

@@ -27,7 +27,9 @@ def allow(threads: float) -> Callable[[], None]:
     return limit
 
 
-@pytest.mark.parametrize("threads", [0, 1, 2, 3, 4, 7])
+@pytest.mark.parametrize(
+    "threads", [0, 2, 7, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 3, 4))]
+)
 @pytest.mark.parametrize("more", [("--metrics", "0"), ("--workers", "2")], ids=["one", "several"])
 def test_too_few_threads(command: Callable[..., Any], threads: int, more: tuple[str, ...]) -> None:
     server = command("--threads", "8", *more, preexec_fn=allow(threads))

@@ -133,7 +133,7 @@ def test_lines_that_were_dropped_are_counted(unread: Callable[..., Unread]) -> N
 
 
 @pytest.mark.parametrize("arguments", [(), ("--executor", "thread:1"), ("--executor", "process:1")])
-@pytest.mark.parametrize("form", ["human", "json"])
+@pytest.mark.parametrize("form", ["human", pytest.param("json", marks=pytest.mark.slow)])
 def test_what_a_client_sent_is_cut_in_the_log(
     unread: Callable[..., Unread], arguments: tuple[str, ...], form: str
 ) -> None:

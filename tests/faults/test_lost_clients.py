@@ -104,7 +104,7 @@ STAGES = [
 ]
 
 
-@pytest.mark.parametrize("how", ["reset", "close"])
+@pytest.mark.parametrize("how", ["reset", pytest.param("close", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("stage", STAGES, ids=[stage.__name__ for stage in STAGES])
 def test_a_client_that_is_lost(  # noqa: PLR0913 - a matrix
     serve: Serve, connect: Connect, gate: Gate, until: Any, *, stage: Any, how: str, poller: Any

@@ -24,11 +24,14 @@ PROCESSES = ("one process", "supervisor", "child")
 ROW = re.compile(
     r"^\| (SIG[^|]+) \| (starting|serving|draining) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE
 )
+ALIKE = {("SIGINT", "supervisor"), ("SIGINT", "child")}
+"""There SIGINT does what SIGTERM does."""
+
 CELLS = [
     pytest.param(
         *(sent, state, process, outcome),
         id=f"{sent}-{state}-{process}".replace(" ", "_"),
-        marks=[pytest.mark.slow] if "SIGCONT" in sent else [],
+        marks=[pytest.mark.slow] if "SIGCONT" in sent or (sent, process) in ALIKE else [],
     )
     for sent, state, *outcomes in ROW.findall(DOCUMENT.read_text())
     for process, outcome in zip(PROCESSES, outcomes, strict=True)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.integration.scripted import PATIENCE
 
 from framelet import FrameType, encode
 
 if TYPE_CHECKING:
-    import subprocess
+    from collections.abc import Sequence
 
     from framelet import Address
 
@@ -35,6 +42,43 @@ def port_of(address: Address) -> str:
 def lines_to(address: Address) -> tuple[object, ...]:
     """The arguments that send lines to a server."""
     return ("send", address, port_of(address), "-")
+
+
+_FORKS = """
+import importlib, json, os, sys
+package, output = sys.argv[1:]
+importlib.import_module(package + ".cli.command")
+main = importlib.import_module(package + ".__main__").main
+statuses = []
+for number, sys.argv[1:] in enumerate(json.load(sys.stdin)):
+    if os.fork() == 0:
+        for descriptor in (1, 2):
+            os.dup2(os.open(f"{output}/{number}.{descriptor}", os.O_CREAT | os.O_WRONLY), descriptor)
+        sys.exit(main())
+    statuses.append(os.waitstatus_to_exitcode(os.wait()[1]))
+print(json.dumps(statuses))
+"""
+
+
+def run_each(package: str, calls: Sequence[Sequence[str]], folder: Path) -> list[tuple[int, str, str]]:
+    """How the command of a package ends and what it prints, for each of several lists of arguments.
+
+    Each process is a fork of one that has imported all, which takes most of the time of a short command.
+    """
+    with tempfile.TemporaryDirectory() as output:
+        done = subprocess.run(
+            [sys.executable, "-c", _FORKS, package, output],
+            input=json.dumps(calls),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            timeout=3 * PATIENCE,
+            cwd=folder,
+        )
+        return [
+            (status, *((Path(output) / f"{number}.{descriptor}").read_text("utf-8") for descriptor in (1, 2)))
+            for number, status in enumerate(json.loads(done.stdout))
+        ]
 
 
 def ended(result: subprocess.CompletedProcess[bytes]) -> tuple[int, str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.integration.commands import ended, port_of
+from tests.integration.commands import ended, port_of, run_each
 
 from framelet import FrameType, encode
 from framelet.errors import install_command
@@ -147,43 +146,38 @@ def test_stop_counts_the_connections(framelet: FrameletCommand, scripted_server:
 # The command line itself.
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["bogus"], "unknown command 'bogus': --help lists the commands"),
-        (["--bogus"], "No such option"),
-        (["send", "--bogus"], "No such option"),
-        (
-            ["send", "a", "1", "b", "c"],
-            "Got unexpected extra argument (c): a PAYLOAD of several words",
-        ),
-        (["send", "ftp://a"], "'ftp://a' has the scheme ftp: expected framelet, framelets, tcp"),
-        (["send", "framelet://a:1", "2", ""], "'framelet://a:1' names port 1, but port 2 is given as well"),
-        (["ping", "a:1", "2"], "'a:1' names port 1, but port 2 is given as well (see framelet ping --help)"),
-        (["ping", "a", "1", "tcp://u:secret@h"], "Got unexpected extra argument (tcp://h) (see"),
-        (["send", "a", "70000"], "'70000' is not a port: expected a number from 0 to 65535"),
-        (["send", "a", "hello"], "'hello' is not a port: expected a number from 0 to 65535"),
-        (["send", ""], "'' names no host"),
-        (["send", "--window", "0"], "Invalid value for '--window': 0 is not in the range"),
-        (["send", "--answer-timeout", "nan"], "Invalid value for '--answer-timeout': nan is not a number"),
-        (["send", "--max-body", "x"], "Invalid value for '--max-body': 'x' is not a valid integer"),
-        (["send", "a", "1", b"\xff"], "PAYLOAD cannot be sent: it is not well-formed text"),
-        (["send", "a", "1", "x" * 65_537, "--max-body", "65536"], "PAYLOAD is 65537 octets long"),
-        (["ping", "--count", "-1"], "Invalid value for '--count'"),
-        (["ping", "--interval", "nan"], "Invalid value for '--interval': nan is not a number"),
-        (["stop", "--token-file"], "Option '--token-file' requires an argument"),
-    ],
-)
-def test_wrong_usage_is_said_in_one_line(arguments: list[str | bytes], words: str) -> None:
-    # Octets that are no text reach a program on systems whose file names are octets.
-    command: list[str | bytes] = [sys.executable, "-m", "framelet_client", *arguments]
-    result = subprocess.run(
-        command, check=False, capture_output=True, timeout=PATIENCE, env=os.environ | {"PYTHONUTF8": "1"}
-    )
-    code, stdout, stderr = ended(result)
-    assert (code, stdout) == (2, "")
-    assert stderr.startswith(f"framelet: error: {words}")
-    assert stderr.count("\n") == 1
+WRONG: list[tuple[list[str], str]] = [
+    (["bogus"], "unknown command 'bogus': --help lists the commands"),
+    (["--bogus"], "No such option"),
+    (["send", "--bogus"], "No such option"),
+    (
+        ["send", "a", "1", "b", "c"],
+        "Got unexpected extra argument (c): a PAYLOAD of several words",
+    ),
+    (["send", "ftp://a"], "'ftp://a' has the scheme ftp: expected framelet, framelets, tcp"),
+    (["send", "framelet://a:1", "2", ""], "'framelet://a:1' names port 1, but port 2 is given as well"),
+    (["ping", "a:1", "2"], "'a:1' names port 1, but port 2 is given as well (see framelet ping --help)"),
+    (["ping", "a", "1", "tcp://u:secret@h"], "Got unexpected extra argument (tcp://h) (see"),
+    (["send", "a", "70000"], "'70000' is not a port: expected a number from 0 to 65535"),
+    (["send", "a", "hello"], "'hello' is not a port: expected a number from 0 to 65535"),
+    (["send", ""], "'' names no host"),
+    (["send", "--window", "0"], "Invalid value for '--window': 0 is not in the range"),
+    (["send", "--answer-timeout", "nan"], "Invalid value for '--answer-timeout': nan is not a number"),
+    (["send", "--max-body", "x"], "Invalid value for '--max-body': 'x' is not a valid integer"),
+    (["send", "a", "1", "\udcff"], "PAYLOAD cannot be sent: it is not well-formed text"),
+    (["send", "a", "1", "x" * 65_537, "--max-body", "65536"], "PAYLOAD is 65537 octets long"),
+    (["ping", "--count", "-1"], "Invalid value for '--count'"),
+    (["ping", "--interval", "nan"], "Invalid value for '--interval': nan is not a number"),
+    (["stop", "--token-file"], "Option '--token-file' requires an argument"),
+]
+
+
+def test_wrong_usage_is_said_in_one_line(tmp_path: Path) -> None:
+    calls = [arguments for arguments, _ in WRONG]
+    found = run_each("framelet_client", calls, tmp_path)
+    for (arguments, words), (status, output, errors) in zip(WRONG, found, strict=True):
+        assert (status, output, errors.count("\n")) == (2, "", 1), arguments
+        assert errors.startswith(f"framelet: error: {words}"), arguments
 
 
 def test_dissectors_names_files_that_are_there(framelet: FrameletCommand) -> None:

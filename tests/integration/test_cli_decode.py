@@ -8,6 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.integration.commands import run_each
 
 from framelet import FrameType, encode
 
@@ -86,35 +87,36 @@ def test_an_empty_stream_has_no_fault(framelet: FrameletCommand, given: bytes) -
     assert stdout.endswith("\n0 frames, 0 octets, no fault\n")
 
 
-@pytest.mark.parametrize(
-    ("bad", "offset", "reason"),
-    [
-        (b"\0\0\0\0\0", 0, "type 00 is never assigned"),
-        (b"GET / HTTP/1.1", 0, "type 47 is never assigned"),
-        (b"\x09\0\0\0\1x", 0, "type 09 is critical and not assigned"),
-        (b"\x7f", 0, "type 7F is critical and not assigned"),
-        (b"\1", 1, "the stream ends inside a header: 4 octets missing"),
-        (b"\1\0\0\0", 4, "the stream ends inside a header: 1 octet missing"),
-        (b"\1\0\0\0\7ab", 7, "the stream ends inside a body: 5 octets missing"),
-        (b"\1\xff\xff\xff\xff", 1, "the length is 4294967295, more than the maximum of 16777216"),
-        (encode(1, b"a\xc0\x80"), 6, "C0 is not well-formed UTF-8: invalid start byte"),
-        (encode(1, b"ab\xe2\x82"), 7, "E2 82 is not well-formed UTF-8: unexpected end of data"),
-        (encode(2, b"\xed\xa0\x80"), 5, "ED is not well-formed UTF-8: invalid continuation byte"),
-        (encode(5, b"600 x"), 5, "not a valid ERROR body: "),
-        (encode(8, b"framelet/0"), 5, "not a valid HELLO body: not of the form framelet/VERSION"),
-        (encode(4, b"closed=1"), 5, "not a valid STOPPED body: the numbers closed and cut"),
-        (encode(6, b"x" * 65), 69, "not a valid PING body: 65 octets, more than 64"),
-    ],
-)
-def test_the_first_bad_octet_is_named(
-    framelet: FrameletCommand, bad: bytes, offset: int, reason: str
-) -> None:
-    code, stdout, stderr = decoded(framelet("decode", "--binary", input=HELLO + bad))
-    *table, fault = stdout.splitlines()
-    assert (code, stderr) == (5, "")
-    assert fault.startswith(f"fault at offset {len(HELLO) + offset}: {reason}")
-    assert len(table) == 3  # headings, the good frame, and what there is of the bad one
-    assert table[2].split()[:2] == [str(len(HELLO)), f"{bad[0]:02x}"]
+FAULTS = [
+    (b"\0\0\0\0\0", 0, "type 00 is never assigned"),
+    (b"GET / HTTP/1.1", 0, "type 47 is never assigned"),
+    (b"\x09\0\0\0\1x", 0, "type 09 is critical and not assigned"),
+    (b"\x7f", 0, "type 7F is critical and not assigned"),
+    (b"\1", 1, "the stream ends inside a header: 4 octets missing"),
+    (b"\1\0\0\0", 4, "the stream ends inside a header: 1 octet missing"),
+    (b"\1\0\0\0\7ab", 7, "the stream ends inside a body: 5 octets missing"),
+    (b"\1\xff\xff\xff\xff", 1, "the length is 4294967295, more than the maximum of 16777216"),
+    (encode(1, b"a\xc0\x80"), 6, "C0 is not well-formed UTF-8: invalid start byte"),
+    (encode(1, b"ab\xe2\x82"), 7, "E2 82 is not well-formed UTF-8: unexpected end of data"),
+    (encode(2, b"\xed\xa0\x80"), 5, "ED is not well-formed UTF-8: invalid continuation byte"),
+    (encode(5, b"600 x"), 5, "not a valid ERROR body: "),
+    (encode(8, b"framelet/0"), 5, "not a valid HELLO body: not of the form framelet/VERSION"),
+    (encode(4, b"closed=1"), 5, "not a valid STOPPED body: the numbers closed and cut"),
+    (encode(6, b"x" * 65), 69, "not a valid PING body: 65 octets, more than 64"),
+]
+
+
+def test_the_first_bad_octet_is_named(tmp_path: Path) -> None:
+    for number, (bad, _, _) in enumerate(FAULTS):
+        (tmp_path / str(number)).write_bytes(HELLO + bad)
+    calls = [["decode", "--binary", str(number)] for number in range(len(FAULTS))]
+    found = run_each("framelet_client", calls, tmp_path)
+    for (bad, offset, reason), (code, stdout, stderr) in zip(FAULTS, found, strict=True):
+        *table, fault = stdout.splitlines()
+        assert (code, stderr) == (5, ""), bad
+        assert fault.startswith(f"fault at offset {len(HELLO) + offset}: {reason}")
+        assert len(table) == 3  # headings, the good frame, and what there is of the bad one
+        assert table[2].split()[:2] == [str(len(HELLO)), f"{bad[0]:02x}"]
 
 
 def test_nothing_behind_a_fault_is_shown(framelet: FrameletCommand) -> None:

@@ -29,26 +29,19 @@ def programs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("typed", "completed"),
-    [
-        ("framelet sen", "framelet send "),
-        ("framelet send --ca-f", "framelet send --ca-file "),
-        ("framelet send --ca-file certificate-o", "framelet send --ca-file certificate-of-ours.pem "),
-        ("framelet decode certificate-o", "framelet decode certificate-of-ours.pem "),
-        ("framelet ping @li", "framelet ping @live "),
-        ("framelet-server --log-level d", "framelet-server --log-level debug "),
-        ("framelet-server --config certificate-o", "framelet-server --config certificate-of-ours.pem "),
-        ("framelet-conformance server --report-ht", "framelet-conformance server --report-html "),
-    ],
-)
-def test_bash_completes(
-    framelet: FrameletCommand,
-    programs: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    typed: str,
-    completed: str,
-) -> None:
+COMPLETED = [
+    ("framelet sen", "framelet send "),
+    ("framelet send --ca-f", "framelet send --ca-file "),
+    ("framelet send --ca-file certificate-o", "framelet send --ca-file certificate-of-ours.pem "),
+    ("framelet decode certificate-o", "framelet decode certificate-of-ours.pem "),
+    ("framelet ping @li", "framelet ping @live "),
+    ("framelet-server --log-level d", "framelet-server --log-level debug "),
+    ("framelet-server --config certificate-o", "framelet-server --config certificate-of-ours.pem "),
+    ("framelet-conformance server --report-ht", "framelet-conformance server --report-html "),
+]
+
+
+def test_bash_completes(framelet: FrameletCommand, programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (programs / "certificate-of-ours.pem").touch()
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(programs / "config"))
@@ -60,8 +53,10 @@ def test_bash_completes(
         process = terminal.start(["bash", "--norc", "--noprofile", "-i"])
         os.write(terminal.ours, b'eval "$(framelet completion bash)"; complete -p framelet; echo done\n')
         assert b"complete -o nosort -F _framelet_completion framelet" in terminal.read(b"\ndone\n")
-        os.write(terminal.ours, f"{typed}\t".encode())
-        terminal.read(completed.encode())
+        for typed, completed in COMPLETED:
+            os.write(terminal.ours, f"{typed}\t".encode())
+            terminal.read(completed.encode())
+            os.write(terminal.ours, b"\x15")  # empties the line
         process.kill()
         process.wait(20)
 

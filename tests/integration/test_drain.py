@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from framelet import Frame, FrameType, decode_text, encode
+from framelet_server.connection import event_turn
 from framelet_server.pool.stall_detector import StallDetector
 
 from .peers import refuses_connections, stopped
@@ -165,8 +166,10 @@ class TestDrain:
 
     @pytest.mark.req("REQ-STOP-12")
     def test_a_stopper_that_never_reads_does_not_keep_the_server_from_ending(
-        self, serve: Serve, connect: Connect, poller: Any
+        self, serve: Serve, connect: Connect, poller: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        # After a turn whose time is up, as on a busy machine, the STOP would wait for the client to read.
+        monkeypatch.setattr(event_turn, "LONGEST", 60)
         server = serve(poller=poller, drain_timeout=0.2, linger_timeout=0.1, max_unsent=100_000_000)
         deaf = connect(server, SMALL)
         deaf.send(BIG * 12, STOP)

@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.integration.commands import run_each
 from tests.integration.peers import Terminal
 from tests.integration.scripted import close_all
 
@@ -183,47 +184,44 @@ def test_a_token_comes_from_a_file_or_the_environment(
 # Faults.
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("--port", "65536"), "65536"),
-        (("--port", "http"), "http"),
-        (("--nonsense",), "--nonsense"),
-        (("extra",), "extra"),
-        (("--max-body", "65535"), "'--max-body': it is 65535: expected 65536 to 4294967295 octets"),
-        (("--threads", "0"), "'--threads': it is 0"),
-        (("--frame-timeout", "nan"), "'--frame-timeout': it is nan"),
-        (("--frame-timeout", "soon"), "soon"),
-        (("--handler", "no_such_module:f"), "no_such_module"),
-        (("--handler", "os:no_such_function"), "no_such_function"),
-        (("--handler", "os:sep"), "it is not a function"),
-        (("--handler", "os"), "expected MODULE:FUNCTION"),
-        (("--handler", "raising:f"), "RuntimeError: two lines"),
-        (("--handler", "leaving:f"), "SystemExit: 0"),
-        (("--handle", "0x05=os:fspath"), "expected 0xC0 to 0xFF"),
-        (("--handle", "C0=os:getcwd"), "has no type"),
-        (("--stop", "token"), "FRAMELET_STOP_TOKEN"),
-        (("--stop", "token", "--stop-token-file", "absent"), "absent"),
-        (("--stop", "local", "--stop-token-file", "absent"), "--stop token"),
-        (("--stop", "sometimes"), "sometimes"),
-        (("--unix", "x", "--port", "1"), "--unix"),
-        (("--unix", ""), "it is empty"),
-        (("--host", ""), "it is empty"),
-        (("--proxy-from", "127.0.0.1/8"), "has host bits set"),
-        (("--proxy-from", "::1", "--proxy-from", "relay.example"), "'relay.example'"),
-        (("--proxy-from", ""), "it is empty"),
-    ],
-)
-def test_wrong_usage_costs_one_line_and_status_2(
-    tmp_path: Path, arguments: tuple[str, ...], words: str
-) -> None:
+WRONG = [
+    (("--port", "65536"), "65536"),
+    (("--port", "http"), "http"),
+    (("--nonsense",), "--nonsense"),
+    (("extra",), "extra"),
+    (("--max-body", "65535"), "'--max-body': it is 65535: expected 65536 to 4294967295 octets"),
+    (("--threads", "0"), "'--threads': it is 0"),
+    (("--frame-timeout", "nan"), "'--frame-timeout': it is nan"),
+    (("--frame-timeout", "soon"), "soon"),
+    (("--handler", "no_such_module:f"), "no_such_module"),
+    (("--handler", "os:no_such_function"), "no_such_function"),
+    (("--handler", "os:sep"), "it is not a function"),
+    (("--handler", "os"), "expected MODULE:FUNCTION"),
+    (("--handler", "raising:f"), "RuntimeError: two lines"),
+    (("--handler", "leaving:f"), "SystemExit: 0"),
+    (("--handle", "0x05=os:fspath"), "expected 0xC0 to 0xFF"),
+    (("--handle", "C0=os:getcwd"), "has no type"),
+    (("--stop", "token"), "FRAMELET_STOP_TOKEN"),
+    (("--stop", "token", "--stop-token-file", "absent"), "absent"),
+    (("--stop", "local", "--stop-token-file", "absent"), "--stop token"),
+    (("--stop", "sometimes"), "sometimes"),
+    (("--unix", "x", "--port", "1"), "--unix"),
+    (("--unix", ""), "it is empty"),
+    (("--host", ""), "it is empty"),
+    (("--proxy-from", "127.0.0.1/8"), "has host bits set"),
+    (("--proxy-from", "::1", "--proxy-from", "relay.example"), "'relay.example'"),
+    (("--proxy-from", ""), "it is empty"),
+]
+
+
+def test_wrong_usage_costs_one_line_and_status_2(tmp_path: Path) -> None:
     (tmp_path / "raising.py").write_text("raise RuntimeError('two\\nlines')")
     (tmp_path / "leaving.py").write_text("raise SystemExit(0)")
-    ended = run(*arguments, cwd=tmp_path)
-    assert (ended.returncode, ended.stdout) == (USAGE, "")
-    assert ended.stderr.startswith("framelet-server: error: ")
-    assert words in ended.stderr
-    assert ended.stderr.count("\n") == 1
+    found = run_each("framelet_server", [arguments for arguments, _ in WRONG], tmp_path)
+    for (arguments, words), (status, output, errors) in zip(WRONG, found, strict=True):
+        assert (status, output, errors.count("\n")) == (USAGE, "", 1), arguments
+        assert errors.startswith("framelet-server: error: "), arguments
+        assert words in errors, arguments
 
 
 def test_a_port_in_use_costs_one_line_and_status_1(tmp_path: Path) -> None:
@@ -256,40 +254,31 @@ def test_an_address_that_cannot_be_had_costs_one_line_and_status_1(
 
 
 @pytest.mark.req("REQ-SEC-3")
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("--stop-token", "sesame"),
-        ("--stop-token=sesame",),
-        ("--token", "sesame"),
-        ("--stop", "token", "--stop-token", "sesame"),
-    ],
-)
-def test_a_token_is_not_taken_from_the_command_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_a_token_is_not_taken_from_the_command_line(tmp_path: Path) -> None:
     # Others on the machine can read command lines.
-    ended = run(*arguments, cwd=tmp_path)
-    assert (ended.returncode, ended.stdout) == (USAGE, "")
-    assert "sesame" not in ended.stderr
+    tries = [
+        "--stop-token sesame",
+        "--stop-token=sesame",
+        "--token sesame",
+        "--stop token --stop-token sesame",
+    ]
+    found = run_each("framelet_server", [words.split() for words in tries], tmp_path)
+    for words, (status, output, errors) in zip(tries, found, strict=True):
+        assert (status, output, "sesame" in errors) == (USAGE, "", False), words
 
 
 @pytest.mark.req("REQ-STOP-5", "REQ-SEC-3")
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [(b"", "is empty"), (b"\n", "is empty"), (b"sesame\xff", "not UTF-8"), (None, "Is a directory")],
-)
-def test_a_token_file_that_holds_none_costs_one_line(
-    tmp_path: Path, content: bytes | None, words: str
-) -> None:
-    path = tmp_path / "token"
-    if content is None:
-        path.mkdir()
-    else:
-        path.write_bytes(content)
-    ended = run("--stop", "token", "--stop-token-file", "token", cwd=tmp_path)
-    assert (ended.returncode, ended.stdout) == (USAGE, "")
-    assert words in ended.stderr
-    assert "sesame" not in ended.stderr
-    assert ended.stderr.count("\n") == 1
+def test_a_token_file_that_holds_none_costs_one_line(tmp_path: Path) -> None:
+    contents = {"is empty": b"", "is empty (see": b"\n", "not UTF-8": b"sesame\xff"}
+    for number, content in enumerate(contents.values()):
+        (tmp_path / str(number)).write_bytes(content)
+    (tmp_path / "3").mkdir()
+    calls = [["--stop", "token", "--stop-token-file", str(number)] for number in range(4)]
+    found = run_each("framelet_server", calls, tmp_path)
+    for words, (status, output, errors) in zip([*contents, "Is a directory"], found, strict=True):
+        assert (status, output, errors.count("\n")) == (USAGE, "", 1), words
+        assert words in errors
+        assert "sesame" not in errors
 
 
 @pytest.mark.req("REQ-STOP-5")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.integration.commands import run_each
 
 from framelet_client import Client
 
@@ -48,24 +49,27 @@ def test_a_configuration_is_checked_and_not_used(command: Start, tmp_path: Path)
     assert server.finish() == (0, "")
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ("max-bdy = 1", "has 'max-bdy', which is not an option: did you mean 'max-body'?"),
-        ("zzz = 1", "has 'zzz', which is not an option (see"),
-        ("config = 'x'", "has 'config', which is not an option"),
-        ("threads = true", "needs text or a number for 'threads'"),
-        ("[limits]\nthreads = 1", "has 'limits', which is not an option"),
-        ("max-body = '5q'", "'5q' is not a number of octets, as 16M"),
-        ("max-body = '1k'", "'--max-body': it is 1024: expected 65536 to"),
-        ("handler = 'string:none'", "cannot load handler 'string:none'"),
-        ("stop = ''", "it is empty"),
-        ("x = [", "is not TOML: "),
-        (None, "cannot be read: No such file or directory"),
-    ],
-)
-def test_a_file_that_cannot_be_used(command: Start, tmp_path: Path, content: str | None, said: str) -> None:
-    if content is not None:
-        (tmp_path / "x.toml").write_text(content, "utf-8")
-    status, errors = command("--config=x.toml", "--check-config").finish()
-    assert (status, errors.count("\n"), said in errors) == (2, 1, True), errors
+UNUSABLE = [
+    ("max-bdy = 1", "has 'max-bdy', which is not an option: did you mean 'max-body'?"),
+    ("zzz = 1", "has 'zzz', which is not an option (see"),
+    ("config = 'x'", "has 'config', which is not an option"),
+    ("threads = true", "needs text or a number for 'threads'"),
+    ("[limits]\nthreads = 1", "has 'limits', which is not an option"),
+    ("max-body = '5q'", "'5q' is not a number of octets, as 16M"),
+    ("max-body = '1k'", "'--max-body': it is 1024: expected 65536 to"),
+    ("handler = 'string:none'", "cannot load handler 'string:none'"),
+    ("stop = ''", "it is empty"),
+    ("x = [", "is not TOML: "),
+    (None, "cannot be read: No such file or directory"),
+]
+
+
+def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
+    calls = []
+    for number, (content, _) in enumerate(UNUSABLE):
+        if content is not None:
+            (tmp_path / f"{number}.toml").write_text(content, "utf-8")
+        calls.append([f"--config={number}.toml", "--check-config"])
+    found = run_each("framelet_server", calls, tmp_path)
+    for (_, said), (status, _, errors) in zip(UNUSABLE, found, strict=True):
+        assert (status, errors.count("\n"), said in errors) == (2, 1, True), errors

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 MARGIN = 64  # MiB: in two seconds the server's memory has not settled
@@ -40,6 +42,7 @@ def soak(*arguments: str, path: Path | None = None) -> subprocess.CompletedProce
     )
 
 
+@pytest.mark.slow
 def test_a_short_soak_passes() -> None:
     done = soak()
     assert (done.returncode, done.stderr) == (0, "")
@@ -48,6 +51,7 @@ def test_a_short_soak_passes() -> None:
         assert f"\n{figure} " in done.stdout
 
 
+@pytest.mark.slow
 def test_a_soak_names_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(BROKEN, encoding="utf-8")
     done = soak("--handler", "broken:handler", path=tmp_path)

@@ -48,6 +48,7 @@ class Connection:
 
     def __init__(self, server: ConcurrentServer, sock: socket.socket, *, refused: bool) -> None:
         self.refused, self.stopper, self.fin_sent, self.drained = refused, False, False, False
+        self.lost = False  # its client has reset it
         self._server, self._options, self._socket = server, server.options, sock
         self._reader, self._answers = FrameReader(server.options.max_body), Answers(server.options)
         self._queue: deque[asyncio.Future[bytes]] = deque()  # answers, in the order of their frames
@@ -77,7 +78,8 @@ class Connection:
             self._server.ended(self)
             async with asyncio.timeout(self._options.linger_timeout):
                 await self._discard()
-        except (TimeoutError, OSError, asyncio.CancelledError):
+        except (TimeoutError, OSError, asyncio.CancelledError) as error:
+            self._look_for_loss(error)
             if not self.fin_sent:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         finally:
@@ -88,8 +90,12 @@ class Connection:
             self._server.gone(self)
 
     def _written(self, writer: asyncio.Task[None]) -> None:
-        if not writer.cancelled() and writer.exception() is not None:
+        if not writer.cancelled() and (error := writer.exception()) is not None:
+            self._look_for_loss(error)
             self.task.cancel()  # the client has gone, or takes nothing (REQ-TIME-5)
+
+    def _look_for_loss(self, error: BaseException) -> None:
+        self.lost = self.lost or (isinstance(error, OSError) and not isinstance(error, TimeoutError))
 
     async def _discard(self) -> None:
         while not self._end_of_stream:
@@ -331,7 +337,7 @@ class ConcurrentServer:
         """Both directions have ended."""
         self._connections.discard(connection)
         if not connection.fin_sent and self.draining and not (connection.stopper or connection.refused):
-            self._counts["cut"] += 1
+            self._counts["closed" if connection.lost else "cut"] += 1
         self.look()
 
     def look(self) -> None:

@@ -90,6 +90,8 @@ class Connection:
             while self.state is not State.CLOSED:
                 self._turn()
             self.gone = True
+        if not self.gone and self._counts() and self.state in {State.OPEN, State.DRAINING}:
+            self._server.count_drained(cut=False)
         self.gone = self.gone or not bug("reset-keeps-its-place")
         self.state = State.CLOSED if self.gone else self.state
 

@@ -19,7 +19,7 @@ _TABLE = Path(__file__).with_name("RESULTS.md").read_text(encoding="utf-8")
 _ROW = re.compile(r"^\| ([^|]+) \| `([\w.]+)` \| (\d+) \| ([^|]+) \|$", re.MULTILINE)
 
 
-@pytest.mark.parametrize("first", range(0, 300, 100))
+@pytest.mark.parametrize("first", [0, *(pytest.param(first, marks=pytest.mark.slow) for first in (100, 200))])
 @pytest.mark.parametrize("loop", [False, True], ids=["threads", "asyncio"])
 def test_schedules_of_seeds(first: int, *, loop: bool) -> None:
     for seed in range(first, first + 100):

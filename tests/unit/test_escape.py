@@ -8,7 +8,6 @@ import pytest
 
 from framelet import escape
 
-SHOWN = [chr(value) for value in range(0x11_0000)]
 CONTROLS = {"Cc", "Zl", "Zp", "Cs"}
 VISIBLE_FORMATS = ("ARABIC", "SYRIAC", "KAITHI", "EGYPTIAN")
 """Signs that enclose numbers or arrange hieroglyphs."""
@@ -16,17 +15,18 @@ VISIBLE_FORMATS = ("ARABIC", "SYRIAC", "KAITHI", "EGYPTIAN")
 
 @pytest.mark.req("REQ-SEC-1")
 def test_everything_that_is_invisible_or_moves_is_escaped() -> None:
+    shown = [chr(value) for value in range(0x11_0000)]
     # Told apart by Unicode's own data: controls, separators of lines, and formats.
     unsafe = {
         character
-        for character in SHOWN
+        for character in shown
         if unicodedata.category(character) in CONTROLS
         or (
             unicodedata.category(character) == "Cf"
             and not unicodedata.name(character).startswith(VISIBLE_FORMATS)
         )
     }
-    escaped = {character for character in SHOWN if escape(character) != character}
+    escaped = {character for character in shown if escape(character) != character}
     assert unsafe <= escaped
     # Beside those: fillers, variation selectors, and what Unicode sets aside for more of the kind.
     others = {character for character in escaped - unsafe if unicodedata.name(character, "")}

@@ -19,6 +19,7 @@ from framelet_conformance.verdicts import Endless, Failed, SetupFailed
 
 from .frames import frame, frame_end
 from .log import Ending, Log
+from .queues import PeerQueues, queues_of_peer
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -122,6 +123,11 @@ class Conversation:
         """Octets sent that the peer's system has not confirmed; on a unix socket, that were not read."""
         found: int = struct.unpack("i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)))[0]
         return found
+
+    @property
+    def queues_of_peer(self) -> PeerQueues | None:
+        """What the peer's system holds; None where that cannot be known, or the peer's end is gone."""
+        return queues_of_peer(self._socket)
 
     # Reading.
 

@@ -10,9 +10,7 @@ import pytest
 from framelet_conformance.expectations import error, pong, reply
 from framelet_conformance.judging.judge import judge
 from framelet_conformance.play import case
-from framelet_conformance.verdicts import Failed, Verdict
 from framelet_conformance.wire.frames import (
-    ERROR,
     HELLO,
     IGNORABLE,
     PING,
@@ -22,10 +20,10 @@ from framelet_conformance.wire.frames import (
     header,
     text_of,
 )
-from framelet_conformance.wire.log import Ending
 
-from .closing import still_taken, strictly_closed
+from .closing import see_it_linger, strictly_closed
 from .deadlines import await_fatal, timed
+from .unread.kept import EVENTS
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
@@ -74,50 +72,6 @@ def case_every_answer(play: Play) -> None:
         judge(conversation, [reply(long), *(answer for _, answer in kinds)], "open", play=play)
 
 
-_ENDS: dict[str, tuple[str, bytes, list[Any]]] = {
-    "half-close": ("the client's half-close", b"", []),
-    "part": ("a half-close inside a frame", header(REQUEST, 9) + b"part", []),
-    "fault": ("a fault", header(0, 0) + b"behind", [error(501)]),
-    "error": ("an ERROR from the client", frame(ERROR, "400 no") + frame(REQUEST, "ab"), []),
-}
-
-
-@pytest.mark.parametrize(
-    ("octets", "answers"),
-    [
-        pytest.param(
-            octets,
-            answers,
-            marks=case(
-                f"closing.backlog.{name}",
-                f"an answer that is not taken for longer than the linger timeout is not cut short by {title}",
-                "REQ-ERROR-5",
-                "REQ-CLOSE-1",
-                "REQ-ERROR-8",
-                slow=True,
-            ),
-        )
-        for name, (title, octets, answers) in _ENDS.items()
-    ],
-)
-def case_backlog(play: Play, octets: bytes, answers: list[Any]) -> None:
-    """The linger timeout begins after the last answer."""
-    server = play.target.server(linger_timeout=_LINGER * play.times.scale)
-    long = text_of(min(server.max_body or 65_536, _LARGE))
-    with play.open(server, receive_buffer=8_192) as conversation:
-        conversation.send(frame(REQUEST, long) + octets)
-        if not answers:
-            conversation.send_fin()
-        time.sleep(3 * _LINGER * play.times.scale)
-        judge(conversation, [reply(long), *answers], "closed", play=play)
-        strictly_closed(play, "REQ-CLOSE-1")
-        began = time.monotonic()
-        conversation.send(frame(REQUEST, "late") * 100)
-        taken = still_taken(conversation, _LINGER / 4 * play.times.scale)
-        if octets and answers and not taken and time.monotonic() - began < _LINGER / 2 * play.times.scale:
-            raise Failed("a reset came for what was sent right after the last answer", "REQ-ERROR-8")
-
-
 @case(
     "closing.backlog.sizes",
     "answers of 64 KiB to 1 MiB that are not taken at once are whole, whatever ends the client's frames",
@@ -132,13 +86,13 @@ def case_backlog_sizes(play: Play) -> None:
     server = play.target.server()
     sizes = [size for size in range(1 << 16, (1 << 20) + 1, 1 << 16) if size <= (server.max_body or 1 << 16)]
     opened = []
-    for name, (_, octets, answers) in _ENDS.items():
+    for name, event in EVENTS.items():
         for size in sizes:
             conversation = play.open(server, f"{name}, {size:,} octets", receive_buffer=8_192)
-            conversation.send(frame(REQUEST, text_of(size)) + octets)
-            if not answers:
+            conversation.send(frame(REQUEST, text_of(size)) + event.octets)
+            if event.fin:
                 conversation.send_fin()
-            opened.append((conversation, size, answers))
+            opened.append((conversation, size, event.answers))
     time.sleep(play.times.quiet)
     for conversation, size, answers in opened:
         judge(conversation, [reply(text_of(size)), *answers], "closed", play=play)
@@ -173,8 +127,4 @@ def case_lingers_behind_timeout(play: Play, name: str, code: int, octets: bytes)
         began = time.monotonic()
         conversation.send(octets)
         await_fatal(play, conversation, code, began, timeout)
-        for _ in range(5):
-            conversation.send(frame(REQUEST, "late") * 100)
-            if not still_taken(conversation, play.times.pause):
-                play.ended(Ending.RST, Verdict.FAIL)
-                strictly_closed(play, "REQ-ERROR-8")
+        see_it_linger(play, conversation)

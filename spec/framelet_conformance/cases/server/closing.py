@@ -38,6 +38,7 @@ def each_fault(name: str, title: str, **more: tuple[bytes, int]) -> pytest.MarkD
                 marks=case(
                     f"closing.{name}.{kind}",
                     title.format(code=code),
+                    *(["REQ-ERROR-9"] if fault[:1] == bytes([ERROR]) else []),
                     "REQ-ERROR-8",
                     "REQ-ERROR-7",
                     "REQ-ERROR-6",
@@ -77,11 +78,16 @@ def case_lingers(play: Play, fault: bytes, code: int) -> None:
         conversation.send(fault)
         judge(conversation, [] if code == ErrorCode.ILL_FORMED_TEXT else [error(code)], "closed", play=play)
         strictly_closed(play, "REQ-ERROR-8")
-        for _ in range(5):
-            conversation.send(frame(1, "late") * 100)
-            if not still_taken(conversation, play.times.pause):
-                play.ended(Ending.RST, Verdict.FAIL)
-                raise Failed("a reset came for what was sent after the fatal ERROR", "REQ-ERROR-8")
+        see_it_linger(play, conversation)
+
+
+def see_it_linger(play: Play, conversation: Conversation) -> None:
+    """Send frames after the server's FIN, and see no reset."""
+    for _ in range(5):
+        conversation.send(frame(1, "late") * 100)
+        if not still_taken(conversation, play.times.pause):
+            play.ended(Ending.RST, Verdict.FAIL)
+            raise Failed("a reset came for what was sent after the server's FIN")
 
 
 def still_taken(conversation: Conversation, seconds: float) -> bool:

@@ -13,7 +13,7 @@ from framelet_conformance.verdicts import Failed, NonStrict, Skipped
 from framelet_conformance.wire.conversation import Silence
 from framelet_conformance.wire.frames import PONG, frame, header, text_of
 
-from .closing import strictly_closed
+from .closing import see_it_linger, strictly_closed
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
@@ -164,23 +164,24 @@ def case_too_many(play: Play) -> None:
     """Three are allowed; those refused have sent frames, and do not close.  One leaves answers unread."""
     long = 4 * play.times.answer
     server = play.target.server(max_connections=3, linger_timeout=long, fresh=True)
-    kept = [_admitted(play, server) for _ in range(3)]
+    kept = [admitted(play, server) for _ in range(3)]
     for number in range(4):
         refused = play.open(server, f"one too many, {number}")
         refused.send(frame(1, "never to be answered") * 500)
         refused.pause(play.times.pause)
         judge(refused, [error(507)], "closed", play=play)
         strictly_closed(play, "REQ-FLOW-6", "REQ-ERROR-8")
+        see_it_linger(play, refused)
     for conversation in kept:
         conversation.send(frame(1, "ab"))
         judge(conversation, [reply("ab")], "open")
     kept[0].send_fin()
     kept[0].read_end()
     kept[0].close()
-    _admitted(play, server)
+    admitted(play, server)
     kept[1].send(frame(1, text_of(_SMALL)) * 100, reading=False, within=play.times.quiet)
     kept[1].reset()
-    _admitted(play, server)
+    admitted(play, server)
 
 
 _LEAVES: dict[str, tuple[bytes, list[Any]]] = {
@@ -204,16 +205,16 @@ def case_room_again(play: Play) -> None:
     short = play.times.answer / 6
     server = play.target.server(max_connections=1, frame_timeout=short, idle_timeout=short, fresh=True)
     for name, (octets, answers) in _LEAVES.items():
-        conversation = _admitted(play, server)
+        conversation = admitted(play, server)
         conversation.log.event(f"it will end {name}")
         conversation.send(octets)
         if "its end" in name:
             conversation.send_fin()
         judge(conversation, answers, "closed", play=play)
         conversation.close()
-    conversation = _admitted(play, server)
+    conversation = admitted(play, server)
     conversation.reset()
-    _admitted(play, server)
+    admitted(play, server)
 
 
 @case(
@@ -271,15 +272,15 @@ def case_very_many_connections(play: Play) -> None:
 def case_lingering(play: Play) -> None:
     """One of two lingers, and then one has ended its stream and not taken its answer: a third is refused."""
     server = play.target.server(max_connections=2, linger_timeout=4 * play.times.answer, fresh=True)
-    _admitted(play, server)
-    lingering = _admitted(play, server)
+    admitted(play, server)
+    lingering = admitted(play, server)
     lingering.send(header(0, 0))
     judge(lingering, [error(501)], "closed", play=play)
     lingering.pause(play.times.quiet)
     with play.open(server, "one too many") as refused:
         judge(refused, [error(507)], "closed", play=play)
     lingering.close()
-    owed = _admitted(play, server, receive_buffer=8_192)
+    owed = admitted(play, server, receive_buffer=8_192)
     text = text_of(min(server.max_body or _SMALL, 8 * _MEBI))
     owed.send(frame(1, text), reading=False)
     owed.send_fin()
@@ -288,10 +289,10 @@ def case_lingering(play: Play) -> None:
         judge(refused, [error(507)], "closed", play=play)
     judge(owed, [reply(text)], "closed", play=play)
     owed.close()
-    _admitted(play, server)
+    admitted(play, server)
 
 
-def _admitted(play: Play, server: ServerUnderTest, *, receive_buffer: int = 0) -> Conversation:
+def admitted(play: Play, server: ServerUnderTest, *, receive_buffer: int = 0) -> Conversation:
     """A connection that is served; connections that have just ended may count for a moment longer."""
     end = time.monotonic() + 4 * play.times.answer
     while time.monotonic() < end:

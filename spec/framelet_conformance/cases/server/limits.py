@@ -242,3 +242,39 @@ def exchange(conversations: list[Conversation], more: bytes) -> None:
     for conversation in conversations:
         conversation.send(frame(frames.PING, "in") + more)
         judge(conversation, [pong("in")], "silent")
+
+
+@case(
+    "limits.of-the-client",
+    "the max-body of the client's HELLO holds after every kind of frame, refused or not",
+    "REQ-HELLO-5",
+    "REQ-HELLO-4",
+    "REQ-HELLO-6",
+)
+def case_of_client(play: Play) -> None:
+    """An answer of one octet more is refused each time, and one of its size is given."""
+    server, maximum = limited(play, application="none", stop="off")
+    if maximum <= _SMALL:
+        message = f"needs a maximum above {_SMALL:,} octets, and the server states {maximum:,}"
+        raise Skipped(message)
+    above_it = text_of(_SMALL + 1)
+    kinds: list[tuple[bytes, list[Any]]] = [
+        (frame(frames.REQUEST, above_it), [error(451)]),
+        (frame(frames.REQUEST, "ab"), [reply("ab")]),
+        (frame(frames.REQUEST, text_of(_SMALL)), [reply(text_of(_SMALL))]),
+        (frame(frames.REQUEST, b"\xff"), [error(400)]),
+        (frame(frames.PING, "p"), [pong("p")]),
+        (frame(frames.PING, "p" * 65), [error(413)]),
+        (frame(frames.HELLO, "framelet/1 max-body=1"), [error(422)]),
+        (frame(frames.HELLO, "framelet/1 max-body=100000 max-body=100000"), [error(422)]),
+        (frame(frames.HELLO, "framelet/2 max-body=100000"), [error(426)]),
+        (frame(frames.STOP, "please"), [error(403)]),
+        (frame(frames.APPLICATION, "ab"), [error(404)]),
+        (frame(frames.IGNORABLE, above_it), []),
+    ]
+    with play.open(server) as conversation:
+        conversation.send(frame(frames.HELLO, f"framelet/1 max-body={_SMALL}"))
+        judge(conversation, [{"type": "HELLO", "parameters": {}}], "silent", play=play)
+        for octets, answers in kinds:
+            conversation.send(octets + frame(frames.REQUEST, above_it))
+            judge(conversation, [*answers, error(451)], "open", play=play)

@@ -266,3 +266,48 @@ def case_counts(play: Play) -> None:
         message = f"{len(open_ones)} others were open, but STOPPED is {show(found)}"
         raise Failed(message, "REQ-DRAIN-1", "REQ-STOP-8")
     play.ended(Ending.FIN, Verdict.PASS)
+
+
+_SAID = {
+    **_REFUSED,
+    frame(STOP, b"\xff"): 400,
+    frame(STOP, "wrong"): 403,
+    frame(1, "ab"): None,
+    frame(6, "p"): None,
+    frame(8, "framelet/1"): None,
+    frame(0x80, "i") + frame(6, "p"): None,
+    frame(6, "p") + header(1, 9): None,
+}
+
+
+@case(
+    "stop.counts-whatever-was-said",
+    "STOPPED counts each connection, whatever was said on it, a refused STOP included",
+    "REQ-DRAIN-1",
+    "REQ-STOP-3",
+    stops=True,
+)
+def case_said(play: Play) -> None:
+    """One thing on each of them, and nothing on one more."""
+    token = play.options.stop_token or "secret"
+    server = play.target.server(fresh=True, stop=f"token:{token}", application="none")
+    others = [play.open(server, "silent")]
+    for octets, code in _SAID.items():
+        others.append(play.open(server, f"says {octets.hex(' ')}"))
+        others[-1].send(octets)
+        if (found := others[-1].read_frame()) is None or (
+            code is not None and found.body[:3] != b"%d" % code
+        ):
+            message = f"{show(found)} came instead of {f'ERROR {code}' if code else 'an answer'}"
+            raise Failed(message, "REQ-ORDER-1")
+    [stopper] = met(play, server, "stopper")
+    stopper.send(frame(STOP, token))
+    for conversation in others:
+        if conversation.read_end() is not Ending.FIN:
+            message = f"a draining server ended another connection by {conversation.ending}"
+            raise Failed(message, "REQ-STOP-7")
+    parameters = await_stopped(stopper)
+    play.ended(stopper.ending, Verdict.PASS)
+    if (parameters["closed"], parameters["cut"]) != (str(len(others)), "0"):
+        message = f"{len(others)} others were open, but STOPPED says {parameters}"
+        raise Failed(message, "REQ-DRAIN-1")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from framelet_conformance.cases.server.deadlines import await_fatal
 from framelet_conformance.expectations import pong, reply
 from framelet_conformance.judging.judge import judge
 from framelet_conformance.play import case
@@ -17,12 +17,8 @@ from framelet_conformance.wire.conversation import Silence
 from framelet_conformance.wire.frames import HELLO, PING, REQUEST, frame, header, text_of
 from framelet_conformance.wire.log import Ending
 
-from .deadlines import await_fatal
-from .received import held
-
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
-    from framelet_conformance.targets.setup import ServerUnderTest
     from framelet_conformance.wire.conversation import Conversation
 
 _UNIT = 1.0  # seconds
@@ -203,73 +199,6 @@ def see_it_cut_off(play: Play, conversation: Conversation, patience: float) -> N
     play.ended(conversation.ending, Verdict.PASS)
     if conversation.ending is Ending.FIN and not conversation.waiting:
         raise NonStrict("it was cut off by FIN at a boundary, as if that were an orderly end")
-
-
-def have_a_little_wait(play: Play, server: ServerUnderTest) -> list[tuple[Conversation, str]]:
-    """Clients that read nothing, and the text that each has sent.
-
-    Of some of the answers a little is left in the server: a first client shows what the system holds.
-    """
-    first = send_large(play, server)
-    first.read_more()
-    time.sleep(play.times.quiet)
-    with held(server), contextlib.suppress(Silence):
-        while first.ending is Ending.OPEN:
-            first.read_more(play.times.quiet)
-    held_by_system = len(first.waiting)
-    first.reset()
-    clients = []
-    for more in range(-(1 << 17), 1 << 18, 1 << 16):
-        text = text_of(max(1, held_by_system + more))
-        clients.append((play.open(server, f"{len(text):,} octets", receive_buffer=8_192), text))
-        clients[-1][0].send(frame(REQUEST, text), reading=False)
-    for conversation, _ in clients:
-        conversation.read_more()
-    return clients
-
-
-def send_large(play: Play, server: ServerUnderTest) -> Conversation:
-    """A client whose answer the system's buffers do not hold; raises Skipped where there is none so large."""
-    if (server.max_body or 0) < _LARGE:
-        message = f"needs a server that takes a body of {_LARGE:,} octets"
-        raise Skipped(message)
-    conversation = play.open(server, "large", receive_buffer=8_192)
-    conversation.send(frame(REQUEST, text_of(_LARGE)), reading=False)
-    return conversation
-
-
-def is_owed(play: Play, conversation: Conversation) -> bool:
-    """Whether a server that stands still has part of the answer: read all that the system's buffers hold."""
-    try:
-        conversation.read_frame(play.times.quiet)
-    except Silence:
-        return True
-    return False
-
-
-@case(
-    "deadlines.write-timeout-of-a-little",
-    "neither further answers nor the end of the stream extend the write timeout, however few octets wait",
-    "REQ-TIME-5",
-    slow=True,
-)
-def case_little_waits(play: Play) -> None:
-    """PINGs keep coming from every second client, and the streams of the others have ended."""
-    timeout = 0.8 * _UNIT * play.times.scale
-    server = play.target.server(fresh=True, write_timeout=timeout)
-    clients = have_a_little_wait(play, server)
-    for conversation, _ in clients[1::2]:
-        conversation.send_fin()
-    end = time.monotonic() + timeout + play.times.grace
-    while time.monotonic() < end:
-        for conversation, _ in clients[::2]:
-            conversation.send(frame(PING), reading=False, within=0.0)
-        time.sleep(timeout / 8)
-    with held(server):
-        late = sum(is_owed(play, conversation) for conversation, _ in clients)
-    if late:
-        message = f"{late} clients that took none of what waited were not cut off"
-        raise Failed(message)
 
 
 @case(
