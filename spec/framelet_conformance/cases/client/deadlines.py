@@ -10,9 +10,9 @@ from framelet import HEADER_SIZE
 from framelet_conformance.play import case
 from framelet_conformance.scenario import FAILED, Asked, Scenario, Step, asked, pause, read, send
 from framelet_conformance.verdicts import Failed
-from framelet_conformance.wire.frames import ERROR, HELLO, PONG, REPLY, STOPPED, frame
+from framelet_conformance.wire.frames import ERROR, PONG, REPLY, STOPPED, frame
 
-from .shapes import ANSWERS, NEXT_PING, NEXT_PONG, REQUEST, answer, body, perform
+from .shapes import ANSWERS, NEXT_PING, NEXT_PONG, REQUEST, answer, body, hello_of, perform
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
@@ -57,7 +57,7 @@ def case_within(play: Play) -> None:
 def _overdue(
     play: Play, *steps: Step, ask: Asked = REQUEST, timeout: float = _TIMEOUT, answered: int = 0
 ) -> None:
-    """No whole answer comes any more: the client must close in time, and ask for nothing further."""
+    """The client must close in time, and ask for nothing further, where no whole answer comes any more."""
     timeout *= play.times.scale
     perform(
         play,
@@ -272,18 +272,14 @@ def case_second(play: Play) -> None:
 def case_timeouts_of_the_server(play: Play) -> None:
     """A millisecond, and none; the answer takes longer."""
     for number in (1, 0):
+        text = f"framelet/1 frame-timeout-ms={number} idle-timeout-ms={number}"
+        hello, octets, stated = hello_of(text)
         perform(
             play,
             Scenario(
-                ask=(asked("HELLO"), REQUEST),
-                steps=(
-                    *(
-                        read(),
-                        send(frame(HELLO, f"framelet/1 frame-timeout-ms={number} idle-timeout-ms={number}")),
-                    ),
-                    *(read(), pause(0.3), send(frame(REPLY, "ba"))),
-                ),
-                expect=(answer(HELLO, ""), body(REPLY, "ba")),
+                ask=(hello, REQUEST),
+                steps=(read(), send(octets), read(), pause(0.3), send(frame(REPLY, "ba"))),
+                expect=(stated, body(REPLY, "ba")),
                 pipeline=False,
             ),
         )

@@ -8,16 +8,15 @@ import pytest
 
 from framelet_conformance.play import case
 from framelet_conformance.scenario import FIN, Scenario, asked, read, send
-from framelet_conformance.wire.frames import HELLO, REPLY, SAMPLE, STOPPED, frame, text_of
+from framelet_conformance.wire.frames import REPLY, SAMPLE, STOPPED, frame, text_of
 
-from .shapes import HELLO_BODY, body, echo, exchange, perform
+from .shapes import body, echo, exchange, hello_of, perform
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
     from framelet_conformance.scenario import Asked
 
 _FORM = ("REQ-FRAME-1", "REQ-FRAME-2", "REQ-FRAME-3")
-_HELLO = {"type": "HELLO", "parameters": {}}
 
 
 @pytest.mark.parametrize(
@@ -122,7 +121,7 @@ def case_application(play: Play) -> None:
 @case("client.sends.hello", "its HELLO is of version 1 and well-formed", "REQ-FRAME-1", "REQ-HELLO-6")
 def case_hello(play: Play) -> None:
     """First, between other frames, and more than once."""
-    hello = (asked("HELLO"), frame(HELLO, HELLO_BODY), _HELLO)
+    hello = hello_of()
     perform(play, exchange([hello, echo(asked("REQUEST", "ab")), hello, hello]))
 
 

@@ -50,6 +50,11 @@ def answer(octet: int, text: str) -> Expectation:
     return {"type": names[octet], "parameters": {}} if octet in names else body(octet, text)
 
 
+def hello_of(text: str = HELLO_BODY) -> tuple[Asked, bytes, Expectation]:
+    """A HELLO, the server's HELLO of this text, and what the client must report."""
+    return asked("HELLO"), frame(HELLO, text), answer(HELLO, text)
+
+
 def taken(ask: Asked, octets: bytes, expect: Expectation, **more: Any) -> Scenario:  # noqa: ANN401 - see Scenario
     """The client must take what comes as the answer to the one frame, and go on."""
     return Scenario(

@@ -14,7 +14,7 @@ from framelet_conformance.scenario import FAILED, FIN, Scenario, asked, pause, r
 from framelet_conformance.verdicts import Failed, NonStrict
 from framelet_conformance.wire.frames import ERROR, HELLO, PONG, REPLY, STOPPED, frame, header
 
-from .shapes import HELLO_BODY, REQUEST, body, exchange, perform, refused, taken
+from .shapes import REQUEST, body, exchange, hello_of, perform, refused, taken
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
@@ -146,19 +146,14 @@ def case_large(play: Play) -> None:
 )
 def case_limit_of_the_server(play: Play) -> None:
     """A REPLY larger than that is taken; one larger than the client's own maximum is not."""
-    hello = asked("HELLO")
-    stated = {"type": "HELLO", "parameters": {}}
     reply = b"a" * 70_000
-    small = (hello, frame(HELLO, HELLO_BODY), stated)
-    perform(play, exchange([small, (REQUEST, frame(REPLY, reply), body(REPLY, reply))], pipeline=False))
+    perform(play, exchange([hello_of(), (REQUEST, frame(REPLY, reply), body(REPLY, reply))], pipeline=False))
+    hello, octets, stated = hello_of("framelet/1 max-body=4294967295")
     perform(
         play,
         Scenario(
             ask=(hello, REQUEST),
-            steps=(
-                *(read(), send(frame(HELLO, "framelet/1 max-body=4294967295"))),
-                *(read(), send(header(REPLY, MIN_MAX_BODY + 1))),
-            ),
+            steps=(read(), send(octets), read(), send(header(REPLY, MIN_MAX_BODY + 1))),
             expect=(stated, FAILED),
             then="closed",
             pipeline=False,

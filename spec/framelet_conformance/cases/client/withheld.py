@@ -9,7 +9,7 @@ from framelet.registry import TypeRange, type_kinds
 from framelet_conformance.expectations import error
 from framelet_conformance.play import case
 from framelet_conformance.scenario import FAILED, Scenario, asked, maybe, read, send
-from framelet_conformance.wire.frames import ERROR, HELLO, REPLY, frame
+from framelet_conformance.wire.frames import ERROR, REPLY, frame
 
 from .shapes import (
     HELLO_BODY,
@@ -20,14 +20,13 @@ from .shapes import (
     body,
     echo,
     exchange,
+    hello_of,
     perform,
 )
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
     from framelet_conformance.scenario import Asked
-
-_HELLO = {"type": "HELLO", "parameters": {}}
 
 
 def _withheld(item: Asked, *first: tuple[Asked, bytes, dict[str, Any]]) -> Scenario:
@@ -108,8 +107,8 @@ def case_reserved_types(play: Play) -> None:
 )
 def case_limit_stays(play: Play) -> None:
     """The larger REQUEST must not be sent; without any limit it must be."""
-    stated = (asked("HELLO"), frame(HELLO, HELLO_BODY), _HELLO)
-    silent = (asked("HELLO"), frame(HELLO, "framelet/1"), _HELLO)
+    stated = hello_of()
+    silent = hello_of("framelet/1")
     perform(play, _withheld(asked("REQUEST", b"a" * 65_537), stated, silent))
     perform(play, exchange([silent, echo(asked("REQUEST", b"a" * 65_537))], pipeline=False))
 
@@ -125,9 +124,9 @@ def case_announced(play: Play) -> None:
     It is octets that count, the key may stand anywhere, a refused HELLO and other answers change nothing, a
     later HELLO may take some of the limit back, and what only looks like the key is none.
     """
-    hello = (asked("HELLO"), frame(HELLO, HELLO_BODY), _HELLO)
+    hello = hello_of()
     refused = (asked("HELLO"), frame(ERROR, "426 no"), error(426))
-    later = (asked("HELLO"), frame(HELLO, f"framelet/1 a=b {HELLO_BODY[11:]}"), _HELLO)
+    later = hello_of(f"framelet/1 a=b {HELLO_BODY[11:]}")
     wide = asked("REQUEST", "\xe9" * 32_769)  # 65,538 octets
     large = asked("C0", b"a" * 65_537)
     perform(play, _withheld(asked("REQUEST", b"a" * 65_537), hello))
@@ -137,13 +136,13 @@ def case_announced(play: Play) -> None:
     perform(play, _withheld(large, _FIRST, hello, refused, malformed, _FIRST))
     for name in ("PING", "STOP", "FF"):
         perform(play, _withheld(asked(name, b"a" * 65_537), hello))
-    wider = asked("HELLO"), frame(HELLO, "framelet/1 max-body=70000"), _HELLO
+    wider = hello_of("framelet/1 max-body=70000")
     perform(play, _withheld(large, wider, hello))
     for body_ in (b"a" * 65_536, "\xe9" * 32_768):
         perform(play, exchange([hello, echo(asked("REQUEST", body_))], pipeline=False))
     alike = "framelet/1 a=max-body=65536 max-body-=65536 x-max-body=65536 max-body=70000 z=max-body=65536"
-    wider = asked("HELLO"), frame(HELLO, alike), _HELLO
+    wider = hello_of(alike)
     perform(play, exchange([wider, echo(asked("REQUEST", b"a" * 65_537))], pipeline=False))
     for number in (2**16 + 1, 2**24, 2**31 - 1, 2**31, 2**31 + 1, 2**32 - 1):
-        wider = asked("HELLO"), frame(HELLO, f"framelet/1 max-body={number}"), _HELLO
+        wider = hello_of(f"framelet/1 max-body={number}")
         perform(play, exchange([wider, echo(asked("REQUEST", b"a" * 65_537))], pipeline=False))

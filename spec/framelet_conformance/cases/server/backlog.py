@@ -24,13 +24,12 @@ from framelet_conformance.wire.frames import (
 from .closing import see_it_linger, strictly_closed
 from .deadlines import await_fatal, timed
 from .unread.kept import EVENTS
+from .unread.rest import LARGE
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
 
 _HELLO: dict[str, Any] = {"type": "HELLO", "parameters": {}}
-_LARGE = 1 << 23  # octets: more than the system's buffers on the way hold
-_LINGER = 0.5
 
 
 @case(
@@ -47,7 +46,7 @@ def case_every_answer(play: Play) -> None:
     At last all of them wait for one that is not taken for a while.
     """
     server = play.target.server(stop="off", application="none")
-    long = text_of(min(server.max_body or 65_536, _LARGE // 2))
+    long = text_of(min(server.max_body or 65_536, LARGE // 2))
     kinds: list[tuple[bytes, Any]] = [
         (frame(STOP, "please"), error(403)),
         (frame(PING, "x" * 65), error(413)),
@@ -66,7 +65,7 @@ def case_every_answer(play: Play) -> None:
             )
             judge(conversation, [reply(long), answer, reply("cd"), answer], "open", play=play)
     with play.open(server, receive_buffer=8_192) as conversation:
-        long = text_of(min(server.max_body or 65_536, _LARGE))
+        long = text_of(min(server.max_body or 65_536, LARGE))
         conversation.send(frame(REQUEST, long) + b"".join(octets for octets, _ in kinds), reading=False)
         time.sleep(play.times.quiet)
         judge(conversation, [reply(long), *(answer for _, answer in kinds)], "open", play=play)

@@ -44,6 +44,13 @@ def await_stopped(conversation: Conversation, within: float | None = None) -> di
     return parameters
 
 
+def see_counts(parameters: dict[str, str], happened: str, *further: str, closed: int, cut: int) -> None:
+    """See that STOPPED counts so many; if not, REQ-DRAIN-1 and ``further`` requirements are broken."""
+    if (parameters["closed"], parameters["cut"]) != (str(closed), str(cut)):
+        message = f"{happened}, but STOPPED says {parameters}"
+        raise Failed(message, "REQ-DRAIN-1", *further)
+
+
 def read_stopped(found: Frame) -> dict[str, str]:
     """The parameters of a STOPPED; raises Failed."""
     try:
@@ -111,9 +118,7 @@ def case_drains(play: Play) -> None:
         raise Failed(message, "REQ-STOP-7")
     parameters = await_stopped(stopper)
     play.ended(stopper.ending, Verdict.PASS)
-    if (parameters["closed"], parameters["cut"]) != ("3", "0"):
-        message = f"three connections were closed, but STOPPED says {parameters}"
-        raise Failed(message, "REQ-DRAIN-1", "REQ-STOP-8")
+    see_counts(parameters, "three connections were closed", "REQ-STOP-8", closed=3, cut=0)
     if not refuses(play, server):
         raise Failed("a new connection was served after the drain", "REQ-STOP-6")
 
@@ -336,9 +341,7 @@ def case_counts_many(play: Play) -> None:
         conversation.close()
     parameters = await_stopped(stopper)
     play.ended(stopper.ending, Verdict.PASS)
-    if (parameters["closed"], parameters["cut"]) != ("300", "0"):
-        message = f"300 connections were closed, but STOPPED says {parameters}"
-        raise Failed(message, "REQ-DRAIN-1")
+    see_counts(parameters, "300 connections were closed", closed=300, cut=0)
 
 
 @case(
@@ -363,6 +366,4 @@ def case_half_closed(play: Play) -> None:
     judge(other, [reply(text), pong("last")], "closed", play=play)
     other.close()
     parameters = await_stopped(stopper)
-    if (parameters["closed"], parameters["cut"]) != ("1", "0"):
-        message = f"one other connection was open, and STOPPED says {parameters}"
-        raise Failed(message, "REQ-DRAIN-1")
+    see_counts(parameters, "one other connection was open", closed=1, cut=0)

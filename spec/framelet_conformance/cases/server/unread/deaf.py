@@ -17,13 +17,14 @@ from framelet_conformance.wire.conversation import Silence
 from framelet_conformance.wire.frames import HELLO, PING, REQUEST, frame, header, text_of
 from framelet_conformance.wire.log import Ending
 
+from .rest import LARGE
+
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
     from framelet_conformance.wire.conversation import Conversation
 
 _UNIT = 1.0  # seconds
 _TEXT = 60_000  # octets of a REQUEST
-_LARGE = 1 << 23  # octets of a REQUEST whose answer the system's buffers do not hold
 _MANY, _MORE = 300, 600  # of them: more than the system's buffers hold
 
 
@@ -79,7 +80,7 @@ _DEAF = (
         {"idle_timeout": 1.0, "frame_timeout": 1.0, "write_timeout": 10.0},
         deaf=2.5,
         number=1,
-        size=_LARGE,
+        size=LARGE,
         fin=True,
     ),
     Deaf(

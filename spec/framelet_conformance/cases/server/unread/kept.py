@@ -20,6 +20,7 @@ from .rest import LARGE, SMALL, rest_of
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
+    from framelet_conformance.wire.conversation import Conversation
 
 _UNIT, _LINGER = 1.0, 0.5  # seconds
 
@@ -36,6 +37,12 @@ class Event(NamedTuple):
     answers: tuple[Any, ...] = ()
     fin: bool = False
     open: bool = False
+
+    def send(self, conversation: Conversation) -> None:
+        """Have it come from the client, who reads nothing meanwhile."""
+        conversation.send(self.octets, reading=False)
+        if self.fin:
+            conversation.send_fin()
 
 
 EVENTS = {
@@ -87,9 +94,7 @@ def case_kept(play: Play, event: Event, first: int) -> None:
     )
     rest = rest_of(play, server, first=first)
     conversation = rest.conversation
-    conversation.send(event.octets, reading=False)
-    if event.fin:
-        conversation.send_fin()
+    event.send(conversation)
     time.sleep(unit + play.times.grace)
     if rest.over:
         raise Failed("the server ended a connection while its client had answers to take")
@@ -125,9 +130,7 @@ def case_count(play: Play) -> None:
     admitted(play, server).close()
     rests = [rest_of(play, server, name) for name in EVENTS]
     for rest, event in zip(rests, EVENTS.values(), strict=True):
-        rest.conversation.send(event.octets, reading=False)
-        if event.fin:
-            rest.conversation.send_fin()
+        event.send(rest.conversation)
         rest.conversation.log.event(f"what has come: {event.title}")
         time.sleep(play.times.quiet / 4)
         with play.open(server, "one too many") as refused:
