@@ -75,8 +75,13 @@ def run_each(package: str, calls: Sequence[Sequence[str]], folder: Path) -> list
             timeout=3 * PATIENCE,
             cwd=folder,
         )
+        written = Path(output)
         return [
-            (status, *((Path(output) / f"{number}.{descriptor}").read_text("utf-8") for descriptor in (1, 2)))
+            (
+                status,
+                (written / f"{number}.1").read_text("utf-8"),
+                (written / f"{number}.2").read_text("utf-8"),
+            )
             for number, status in enumerate(json.loads(done.stdout))
         ]
 
