@@ -43,19 +43,14 @@ THREAD_BUGS = [
         """                self.owned = False
                 self.session.settle()
                 self._set_timer()
-                read, write = self.session.wants()
-                self._arm(read=read or bool(self.notes), write=write or bool(self.notes))
-                return
-            notes""",
+                if self.notes or""",
         """                self.session.settle()
                 self._set_timer()
-                read, write = self.session.wants()
-                self._arm(read=read or bool(self.notes), write=write or bool(self.notes))
+                self._arm(read=True, write=True)
                 self.lock.release()
                 self.lock.acquire()
                 self.owned = False
-                return
-            notes""",
+                if self.notes or""",
     ),
     Bug(
         "a channel is let go, and armed after others could take it",
@@ -73,8 +68,8 @@ THREAD_BUGS = [
     Bug(
         "notes are not looked at when a channel is armed again",
         "connection.channel",
-        "self._arm(read=read or bool(self.notes), write=write or bool(self.notes))",
-        "self._arm(read=read, write=write)",
+        "if self.notes or self.session.unfinished:",
+        "if self.session.unfinished:",
     ),
     Bug(
         "two workers own a channel at once",
