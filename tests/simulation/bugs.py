@@ -43,14 +43,25 @@ THREAD_BUGS = [
         """                self.owned = False
                 self.session.settle()
                 self._set_timer()
-                if self.notes or""",
+                if self.notes or self.session.unfinished:
+                    self._call_worker()
+                else:
+                    read, write = self.session.wants()
+                    self._arm(read=read, write=write)
+                return
+            notes""",
         """                self.session.settle()
                 self._set_timer()
-                self._arm(read=True, write=True)
+                if self.notes or self.session.unfinished:
+                    self._call_worker()
+                else:
+                    read, write = self.session.wants()
+                    self._arm(read=read, write=write)
                 self.lock.release()
                 self.lock.acquire()
                 self.owned = False
-                if self.notes or""",
+                return
+            notes""",
     ),
     Bug(
         "a channel is let go, and armed after others could take it",
