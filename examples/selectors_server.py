@@ -83,14 +83,14 @@ class Peer:
         elif not self.out:
             self.service.check_deadlines(connection, self, now)
         self.service.answer(connection)
-        waited = len(self.out) >= ENOUGH
+        waited, full = bool(self.out), len(self.out) >= ENOUGH
         self.taken = self.taken if self.out else now
         self.out += connection.data_to_send(now)
-        sent = self.sock.send(self.out) if self.out and (ready & WRITE or not waited) else 0
+        sent = self.sock.send(self.out) if self.out and (ready & WRITE or not full) else 0
         del self.out[:sent]
         self.taken = now if sent else self.taken
-        if waited and len(self.out) < ENOUGH:
-            connection.resume(now)  # the time without reading does not count (REQ-TIME-8)
+        if (full and len(self.out) < ENOUGH) or (waited and not self.out):
+            connection.resume(now)  # time in which it is not read, or answers wait (REQ-TIME-8, REQ-TIME-4)
         if connection.finished and not self.out and not self.shut:
             self.shut = True
             self.sock.shutdown(socket.SHUT_WR)  # and read on, until the client closes (REQ-ERROR-8)

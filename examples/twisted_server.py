@@ -78,9 +78,11 @@ class Framelet(protocol.Protocol):
         """Give the transport the next piece: it has sent what it had."""
         piece = bytes(self.out[:PIECE])
         del self.out[:PIECE]
-        self.writing = bool(piece)
         if piece:
             self.transport.write(piece)
+        elif self.writing:
+            self.connection.resume(loop.seconds())  # it has its answers only now (REQ-TIME-4)
+        self.writing = bool(piece)
         if self.paused != (len(self.out) >= ENOUGH):
             self.paused = not self.paused
             if self.paused:
