@@ -169,7 +169,7 @@ def test_latency_is_measured_from_when_a_request_was_due(framelet: FrameletComma
     """A stall of half a second at 100 requests a second holds up 50 of them, wherever they have to wait."""
     handler = Counting(50, 0.5)
     report = measure(framelet, serve(handler), "--rate", 100, "--count", 150, "--window", 1)
-    # 40 of the 50 wait for more than 0.1 seconds; fewer where the machine is busy, and one where that is omitted.
+    # 40 of the 50 wait for more than 0.1 seconds, fewer on a busy machine; one where the wait is omitted.
     assert sum(number for time, number in report["histogram"] if time > 0.1) >= 20
     assert report["latency"]["p90"] > 0.2
     # Measured from when each was sent, it is one request of 150: that is the omission.

@@ -39,12 +39,13 @@ def fill(connect: Connect) -> Callable[[Any], tuple[Peer, Any]]:
         peer = connect(server, SMALL)
         until(lambda: sessions(server))
         (session,) = sessions(server)
-        transport, due = session.transport, 0
+        transport = session.transport
         transport.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * STEP)  # else it grows
+        asked: list[int] = []
         while becomes_writable(transport):
+            asked.append(STEP)
             peer.request("x" * (STEP - HEADER_SIZE))
-            due += STEP
-            until(lambda due=due: transport.sent == due)
+            until(lambda: transport.sent == sum(asked))
         return peer, session
 
     return ask
