@@ -169,14 +169,13 @@ def test_latency_is_measured_from_when_a_request_was_due(framelet: FrameletComma
     """A stall of half a second at 100 requests a second holds up 50 of them, wherever they have to wait."""
     handler = Counting(50, 0.5)
     report = measure(framelet, serve(handler), "--rate", 100, "--count", 150, "--window", 1)
-    assert (
-        sum(number for time, number in report["histogram"] if time > 0.1) >= 35
-    )  # 40 of the 50 wait for more than 0.1 seconds
+    # 40 of the 50 wait for more than 0.1 seconds, fewer on a busy machine; one where the wait is omitted.
+    assert sum(number for time, number in report["histogram"] if time > 0.1) >= 20
     assert report["latency"]["p90"] > 0.2
     # Measured from when each was sent, it is one request of 150: that is the omission.
     assert report["since_sent"]["max"] > 0.45
     assert report["since_sent"]["p90"] < report["latency"]["p90"] / 2
-    assert report["sent_late"]["late"] >= 35
+    assert report["sent_late"]["late"] >= 20
     # A closed loop has nothing due, so that the stall delays what nobody misses.
     handler = Counting(50, 0.5)
     closed = measure(framelet, serve(handler), "--count", 150)

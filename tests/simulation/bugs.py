@@ -43,14 +43,20 @@ THREAD_BUGS = [
         """                self.owned = False
                 self.session.settle()
                 self._set_timer()
-                read, write = self.session.wants()
-                self._arm(read=read or bool(self.notes), write=write or bool(self.notes))
+                if self.notes or self.session.unfinished:
+                    self._call_worker()
+                else:
+                    read, write = self.session.wants()
+                    self._arm(read=read, write=write)
                 return
             notes""",
         """                self.session.settle()
                 self._set_timer()
-                read, write = self.session.wants()
-                self._arm(read=read or bool(self.notes), write=write or bool(self.notes))
+                if self.notes or self.session.unfinished:
+                    self._call_worker()
+                else:
+                    read, write = self.session.wants()
+                    self._arm(read=read, write=write)
                 self.lock.release()
                 self.lock.acquire()
                 self.owned = False
@@ -73,8 +79,8 @@ THREAD_BUGS = [
     Bug(
         "notes are not looked at when a channel is armed again",
         "connection.channel",
-        "self._arm(read=read or bool(self.notes), write=write or bool(self.notes))",
-        "self._arm(read=read, write=write)",
+        "if self.notes or self.session.unfinished:",
+        "if self.session.unfinished:",
     ),
     Bug(
         "two workers own a channel at once",

@@ -114,6 +114,7 @@ def simulate(plan: Plan, choose: Choose) -> Machine:
         patches.callback(gc.enable)
         patches.enter_context(mock.patch.object(transport, "fcntl", SimpleNamespace(ioctl=ioctl)))
         patches.enter_context(mock.patch.object(transport.Transport, "gone", property(_is_gone)))
+        patches.enter_context(mock.patch.object(transport.Transport, "writable", property(_is_writable)))
         patches.enter_context(mock.patch.object(channel, "end_fork_of", _closed_by_another(machine)))
         patches.enter_context(mock.patch.object(workers, "one_at_a_time", lambda: plan.gil))
         patches.enter_context(mock.patch.object(acceptor, "_open_reserve", lambda: None))
@@ -155,6 +156,10 @@ def _closed_by_another(machine: Machine) -> Callable[[int], None]:
 
 def _is_gone(one: transport.Transport) -> bool:
     return bool(one.sock.state & (select.EPOLLERR | select.EPOLLHUP))  # type: ignore[attr-defined]
+
+
+def _is_writable(one: transport.Transport) -> bool:
+    return bool(one.sock.state & (select.EPOLLOUT | select.EPOLLERR | select.EPOLLHUP))  # type: ignore[attr-defined]
 
 
 def _serial(subject: Any) -> int:

@@ -2,11 +2,10 @@
 
 A channel has a session, and is *owned* by at most one thread at a time: by a worker for a turn, or by the
 thread of the timers to enforce a deadline.  The owner alone touches the session.  What others want (a drain,
-the end by force) is noted, and heeded by the owner before it lets go or by the next one, for whom the poller
-is armed.
+the end by force) is noted, and heeded by the owner before it lets go or by the next one, who is called.
 
-``lock`` guards ``owned``, ``closed``, ``kept``, ``notes`` and ``timer``.  Under it the poller and the timers
-may be called, and nothing else.
+``lock`` guards ``owned``, ``closed``, ``kept``, ``notes`` and ``timer``.  Under it the poller, the timers and
+``Context.call_worker`` may be called, and nothing else.
 """
 
 from __future__ import annotations
@@ -162,8 +161,11 @@ class Channel:
                 self.owned = False
                 self.session.settle()
                 self._set_timer()
-                read, write = self.session.wants()
-                self._arm(read=read or bool(self.notes), write=write or bool(self.notes))
+                if self.notes or self.session.unfinished:
+                    self._call_worker()
+                else:
+                    read, write = self.session.wants()
+                    self._arm(read=read, write=write)
                 return
             notes, self.notes = self.notes, self.notes & ~(_SHED | _ABORT)
         if notes & _ABORT:
@@ -226,7 +228,7 @@ class Channel:
         with self.lock:
             self.notes |= note
             if not self.owned:
-                self._arm(read=True, write=True)
+                self._call_worker()
 
     # The owner's part.
 
@@ -282,6 +284,14 @@ class Channel:
             _log.exception("%s: cannot send an ERROR", self.peer.name)
         self._abort(ErrorCode.INTERNAL_ERROR.title)
 
+    def _call_worker(self) -> None:
+        """Have a worker take a turn soon, whatever the client does; ``lock`` is held."""
+        transport = self.session.transport
+        if transport.writable:
+            self._arm(read=True, write=True)  # in its order among all that are ready
+        else:  # the poller would be silent until the client reads
+            self._context.call_worker(transport.sock.fileno())
+
     def _arm(self, *, read: bool, write: bool) -> None:
         """Have the poller wake a worker once; ``lock`` is held."""
         assert self.lock.locked()
@@ -326,7 +336,7 @@ class Channel:
                 self.session.retire_at = math.inf
                 self.notes |= _AGE
                 if not self.owned:
-                    self._arm(read=True, write=True)
+                    self._call_worker()
             if aged or self.owned or self.session.input_waits():
                 # A worker has the channel, or has yet to read what came in time.
                 self.timer = self._context.timers.schedule(now + _RECHECK, Channel._on_timer, self)

@@ -7,6 +7,8 @@ import os
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from framelet_server.config import ServerLimits
     from framelet_server.net.peer import Peer
     from framelet_server.net.poller import Poller
@@ -117,6 +119,10 @@ class EndListener(Protocol):
         """A connection is gone."""
 
 
+def _nobody(_number: int) -> None:
+    """Call nobody: there are no workers yet."""
+
+
 @dataclasses.dataclass(slots=True)
 class Context:
     """What the connections of one server share."""
@@ -129,6 +135,8 @@ class Context:
     admission: AdmissionView
     stops: StopView
     drain: EndListener
+    call_worker: Callable[[int], None] = _nobody
+    """Has a worker take a turn of the channel with this descriptor soon, whatever its socket is ready for."""
     keep_armed: bool = False
     """Whether sockets stay armed between turns, as is best while one worker serves all."""
     first_read: int = dataclasses.field(init=False)

@@ -31,7 +31,7 @@ _READ = 262_144
 LONGEST = 0.01
 """Seconds after which a turn ends, whatever is left to serve: some frames cost far more than their octets.
 
-What is left waits until others had their turn, or, where the socket is full, for the client to read.
+What is left waits until others had their turn.
 """
 
 _AT_ONCE = 64
@@ -53,8 +53,8 @@ class EventTurn(Lifetime):
         """
         budget = self._context.limits.turn_octets
         now = time.monotonic()
-        if self._starved or self._unfinished:
-            self._starved = self._unfinished = False
+        if self._starved or self.unfinished:
+            self._starved = self.unfinished = False
             self.connection.resume(now)
         more = True  # whether another read may find something
         while self._answer_events(calls, holder, now + LONGEST):
@@ -76,7 +76,7 @@ class EventTurn(Lifetime):
 
     def wants(self) -> tuple[bool, bool]:
         """Whether to go on when there is something to read, and when there is room to write."""
-        if self._unfinished:
+        if self.unfinished:
             return True, True  # as soon as others had their turn
         writing = self.transport.unsent > 0
         if self.connection.input_ended:
@@ -134,7 +134,7 @@ class EventTurn(Lifetime):
             if event is not None or connection.needs_events:
                 if time.monotonic() < until or not connection.needs_events:
                     continue
-                self._unfinished = True
+                self.unfinished = True
                 self.transport.flush(connection)
                 return False
             if self._outcome is not None and self.stopper is not None:

@@ -51,7 +51,6 @@ class Lifetime:
         "_retiring",
         "_starved",
         "_undelivered",
-        "_unfinished",
         "batchable",
         "began",
         "connection",
@@ -64,6 +63,7 @@ class Lifetime:
         "retire_at",
         "stopper",
         "transport",
+        "unfinished",
     )
 
     def __init__(
@@ -83,13 +83,13 @@ class Lifetime:
         self.reason: str = ""  # how it ends, once that is known: a CloseReason, or the title of a fatal error
         self.stopper: StopReceived | None = None  # its STOP that was allowed: STOPPED is due
         self.draining: bool = False  # the server, or the maximum age, ends it
+        self.unfinished: bool = False  # the turn's time was up with frames left to serve
         self.batchable: bool = not layers and context.request.executor is None
         self._context = context
         self._replies: PendingReplies | None = None  # answers that come later
         self._identified = not layers  # whether ``peer`` is the client for good
         self._paused = False  # not read, because too much is unsent or pending
         self._starved = False  # not read, because all clients together hold too much
-        self._unfinished = False  # the turn's time was up with frames left to serve
         self.fin_sent: bool = False
         self.over: bool = False  # both directions have ended: the socket can be closed
         self.refused: bool = False  # for its relay's client, who has too many connections
@@ -222,7 +222,7 @@ class Lifetime:
         if self.transport.unsent:
             return min(self.transport.since + self._context.limits.write_timeout, self.retire_at)
         # Time that we do not read is not the client's, until only its end is waited for.
-        unread = (self._starved or self._paused or self._unfinished) and not self.connection.finished
+        unread = (self._starved or self._paused or self.unfinished) and not self.connection.finished
         due = math.inf if unread else self.connection.next_deadline()
         return min(math.inf if due is None else due, self.retire_at)
 

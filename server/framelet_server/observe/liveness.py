@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -87,9 +88,8 @@ class LivenessProbe:
 
     def wake_worker(self) -> None:
         """Have a worker that waits for clients come back from the poller."""
-        with self._lock:
-            if not self._closed:
-                self._poller.arm(self._sock, read=False, write=True)
+        with contextlib.suppress(OSError, ValueError):  # the server has ended, and closed it
+            self._poller.arm(self._sock, read=False, write=True)
 
     def close(self) -> None:
         """Beat no more, and say what the log has kept back."""

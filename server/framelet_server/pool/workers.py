@@ -70,9 +70,11 @@ class Workers:
         threads = context.limits.threads
         alone = one_at_a_time() and threads > 1
         context.keep_armed = threads == 1
+        context.call_worker = self._call
         self.wake_one: Callable[[], None] = lambda: None
         """Has a worker that waits for clients come back from the poller."""
-        self._left: deque[Channel | tuple[int, int]] = deque()  # what workers that are held up had taken on
+        # What workers that are held up had taken on, and whom no readiness of a socket would bring a worker.
+        self._left: deque[Channel | tuple[int, int]] = deque()
         self._permits: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # guards the next two, and ``active`` of each worker
         self.granted: int = 0
@@ -155,6 +157,11 @@ class Workers:
         if self._poller.closed:  # and the last of them may have gone
             self._release_left()
 
+    def _call(self, number: int) -> None:
+        """Have a worker take a turn of the channel with this descriptor; called from any thread."""
+        self._left.append((number, 0))
+        self.wake_one()
+
     def grow_to(self, wanted: int) -> None:
         """Have at least so many active."""
         while self.granted < wanted and self._grow():
@@ -215,6 +222,7 @@ class Workers:
         For a server without threads of its own: the caller is the only worker, and waits for the poller.
         """
         (worker,) = self.all
+        self._take_over(worker)
         worker.ready.extend(self._poller.poll(0, _AT_ONCE))
         full = len(worker.ready) == _AT_ONCE
         self._serve(worker, once=True)
@@ -237,6 +245,7 @@ class Workers:
                 return
             elif left:
                 self._take_over(worker)
+                ready.extend(poll(0, 1))  # or one who calls a worker each time would keep others waiting
             elif not context.keep_armed or request.at_once == 1:
                 ready.extend(poll(-1, 1))  # what it takes on may have to wait
             else:
