@@ -6,6 +6,7 @@ order:
     read(n)         see that n further frames come, octet for octet as they were asked for
     send(octets)    send, and read what comes meanwhile
     write(octets)   send, and read nothing meanwhile
+    last(octets)    send, with FIN in the same segment
     pause(seconds)  let time pass
     echo(octets)    answer each frame that is left by these octets, or by its own body
     deaf(seconds)   let time pass without reading
@@ -61,7 +62,7 @@ class Step(NamedTuple):
     def of(cls, document: dict[str, Any]) -> Step:
         """The step that a replay file holds; raises ValueError."""
         [(do, value)] = document.items()
-        if do in {"send", "write", "serve", "maybe"} or (do == "echo" and value is not True):
+        if do in {"send", "write", "last", "serve", "maybe"} or (do == "echo" and value is not True):
             return cls(do, bytes.fromhex(value))
         return cls(do, None if value is True else value)
 

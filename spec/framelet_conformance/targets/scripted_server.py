@@ -59,6 +59,7 @@ class ServerEnd(Conversation):
             "read": lambda: self._read_frames(value),
             "send": lambda: self.send(value),
             "write": lambda: self._write(value),
+            "last": lambda: self.send_last(value),
             "maybe": lambda: self._answer_if_asked(value),
             "serve": lambda: self._serve(value),
             "echo": lambda: self._echo(value),

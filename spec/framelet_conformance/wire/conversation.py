@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .times import Times
 
 _CHUNK = 1 << 18
+_MORE = getattr(socket, "MSG_MORE", 0)  # the system keeps back what does not fill a segment
 _FLOOD = 1 << 26  # more than this, waiting to be taken as frames, answers nothing
 
 
@@ -69,7 +70,7 @@ class Conversation:
 
     # Writing.
 
-    def send(self, data: bytes, *, reading: bool = True, within: float | None = None) -> int:
+    def send(self, data: bytes, *, reading: bool = True, within: float | None = None, flags: int = 0) -> int:
         """Send octets and read what comes meanwhile; returns how many could be sent.
 
         Fewer only where the peer closed, or took no octet for ``within`` seconds.
@@ -79,7 +80,7 @@ class Conversation:
         last = time.monotonic()
         while sent < len(data) and self.writable:
             try:
-                count = self._socket.send(view[sent : sent + _CHUNK])
+                count = self._socket.send(view[sent : sent + _CHUNK], flags)
             except BlockingIOError:
                 events = self._wait(select.POLLOUT | (select.POLLIN if reading else 0), last + patience)
                 if not events:
@@ -110,6 +111,11 @@ class Conversation:
             self.log.event("could not send FIN: the connection is gone")
         else:
             self.log.event("sent FIN")
+
+    def send_last(self, data: bytes) -> None:
+        """Send octets and close the sending direction, on Linux with FIN in the segment of the last octet."""
+        self.send(data, flags=_MORE)
+        self.send_fin()
 
     def pause(self, seconds: float) -> None:
         """Let time pass, reading what comes."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from framelet_conformance.play import case
-from framelet_conformance.scenario import FAILED, FIN, RESET, Scenario, Step, asked, maybe, read, send
+from framelet_conformance.scenario import FAILED, FIN, RESET, Scenario, Step, asked, maybe, pause, read, send
 from framelet_conformance.verdicts import Failed
 from framelet_conformance.wire.frames import ERROR, HELLO, PONG, REPLY, frame, header
 
@@ -68,6 +68,81 @@ def case_afresh(play: Play, steps: tuple[Step, ...], fatal: int | None) -> None:
         expect = tuple([item, FAILED] for item in _GOOD.expect)
     bad = dataclasses.replace(_GOOD, steps=(read(3), *steps), expect=expect, then="closed", fatal=fatal)
     perform(play, _GOOD, bad, _GOOD, _GOOD)
+
+
+_BODY = b"a" * 65_536
+_COUNT = 160  # times _BODY: more than the buffers of both ends hold
+_TIMEOUT = 2.0
+_UNSENT: dict[str, tuple[str, tuple[Step, ...], int | None]] = {
+    "end": ("the end of the stream", (FIN, Step("deaf", 0.3)), None),
+    "fatal": ("a fatal ERROR", (send(frame(ERROR, "500 over")), FIN, Step("deaf", 0.3)), 500),
+    "fault": ("an answer that is not text", (send(frame(REPLY, b"\xff")), Step("deaf", 0.3)), None),
+    "reset": ("a reset", (RESET,), None),
+    "timeout": ("the answer timeout", (Step("deaf", _TIMEOUT + 1.5),), None),
+}
+
+
+@pytest.mark.parametrize(
+    ("steps", "fatal"),
+    [
+        pytest.param(
+            steps,
+            fatal,
+            marks=case(
+                f"client.afresh.unsent-{name}",
+                f"nothing is sent of what a connection that ended by {title} left unsent",
+                "REQ-FRAME-1",
+                "REQ-ORDER-6",
+                "REQ-TIME-9",
+                slow=True,
+            ),
+        )
+        for name, (title, steps, fatal) in _UNSENT.items()
+    ],
+)
+def case_unsent(play: Play, steps: tuple[Step, ...], fatal: int | None) -> None:
+    """The server reads one frame of many; on the next connection it reads and answers the same frames."""
+    bad = Scenario(
+        ask=(asked("REQUEST", _BODY),) * _COUNT,
+        steps=(read(), *steps),
+        expect=(FAILED,) * _COUNT,
+        then="closed",
+        fatal=fatal,
+        allowed=_COUNT - 20,
+        answer_timeout=_TIMEOUT * play.times.scale,
+    )
+    good = dataclasses.replace(
+        bad,
+        steps=(Step("serve", frame(REPLY, "x")),),
+        expect=(body(REPLY, "x"),) * _COUNT,
+        then="open",
+        fatal=None,
+        allowed=None,
+    )
+    perform(play, good, bad, good)
+
+
+@case(
+    "client.afresh.timeout",
+    "a conversation after one whose answers were overdue has the whole time, and only its own answers",
+    "REQ-TIME-6",
+    "REQ-TIME-9",
+    "REQ-ORDER-6",
+    slow=True,
+)
+def case_timeout(play: Play) -> None:
+    """All answers overdue, then the last two; in between they come when most of the time is over."""
+    good = dataclasses.replace(
+        _GOOD,
+        steps=(read(3), pause(0.6 * _TIMEOUT), *_GOOD.steps[1:]),
+        answer_timeout=_TIMEOUT * play.times.scale,
+    )
+    late = pause(_TIMEOUT + play.times.grace / play.times.scale)
+    none = dataclasses.replace(good, steps=(read(3), late), expect=(FAILED,) * len(_ASK), then="closed")
+    one = dataclasses.replace(
+        none, steps=(read(3), send(frame(REPLY, "ba")), late), expect=(_GOOD.expect[0], FAILED, FAILED)
+    )
+    perform(play, good, none, good, one, good)
 
 
 @case(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from framelet_conformance.play import case
-from framelet_conformance.scenario import FAILED, FIN, RESET, Scenario, asked, pause, read, send
+from framelet_conformance.scenario import FAILED, FIN, RESET, Scenario, Step, asked, pause, read, send
 from framelet_conformance.wire.frames import ERROR, REPLY, STOPPED, frame
 
-from .shapes import ANSWERS, REQUEST, body, ended, perform
+from .shapes import ANSWERS, NEXT_PING, REQUEST, answer, body, ended, perform
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
@@ -77,6 +77,42 @@ def case_fin_in_pipeline(play: Play) -> None:
             )
             for count in range(9)
             for more in ((b"", frame(REPLY, "x")[:-1]) if count < 8 else (b"",))  # noqa: PLR2004 - of the eight
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(
+            kind,
+            marks=case(
+                f"client.fin.same-segment-{kind}",
+                f"FIN in the segment of a whole frame: the frame counts, and the end is seen: {kind}",
+                "REQ-CLOSE-3",
+                "REQ-ORDER-6",
+                "REQ-ERROR-12",
+            ),
+        )
+        for kind in _PARTIAL
+    ],
+)
+def case_fin_same_segment(play: Play, kind: str) -> None:
+    """The answer to the first of two frames, alone and behind an ignorable frame."""
+    ask, octet, text = _PARTIAL[kind]
+    taken = kind in ANSWERS
+    perform(
+        play,
+        *(
+            Scenario(
+                ask=(ask, NEXT_PING),
+                steps=(read(2), Step("last", noise + frame(octet, text))),
+                expect=(answer(octet, text) if taken else FAILED, FAILED),
+                then="closed",
+                fatal=500 if kind == "fatal-error" else None,
+            )
+            for noise in (b"", frame(0x80, "ab"))
+            for _ in range(3)
         ),
     )
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from framelet_conformance.play import Play
     from framelet_conformance.wire.conversation import Conversation
 
-_FAULTS = {
+FAULTS = {
     "type-zero": (header(0x00, 0), 501),
     "type-unknown": (header(0x09, 5), 501),
     "type-unexpected": (header(0x02, 0), 502),
@@ -44,7 +44,7 @@ def each_fault(name: str, title: str, **more: tuple[bytes, int]) -> pytest.MarkD
                     "REQ-ERROR-6",
                 ),
             )
-            for kind, (fault, code) in (_FAULTS | more).items()
+            for kind, (fault, code) in (FAULTS | more).items()
         ],
     )
 
@@ -247,7 +247,7 @@ def case_disclose(play: Play) -> None:
         for octets, code in sent:
             conversation.send(octets)
             judge(conversation, [error(code)], "open", play=play)
-    for fault, code in _FAULTS.values():
+    for fault, code in FAULTS.values():
         with play.dial() as conversation:
             conversation.send(fault)
             judge(conversation, [error(code)], "closed", play=play)

@@ -122,7 +122,7 @@ _FRAME = [
         Clock(
             f"frame-timeout.{name}",
             f"a frame of which only part comes ({part.hex(' ')}) is refused at the frame timeout",
-            "REQ-TIME-1 REQ-ERROR-2 REQ-ERROR-3" + " REQ-TYPE-4" * (name == "ignorable"),
+            "REQ-TIME-1 REQ-TIME-9 REQ-ERROR-2 REQ-ERROR-3" + " REQ-TYPE-4" * (name == "ignorable"),
             504,
             (Beat(0, part),),
         )

@@ -191,6 +191,7 @@ _LEAVES: dict[str, tuple[bytes, list[Any]]] = {
     "by the idle timeout": (b"", [error(505)]),
     "by its end, inside a frame": (header(1, 9), []),
     "by its end, with a fault": (frame(1, "ab") + header(2, 0), [reply("ab"), error(502)]),
+    "by its end, with an ERROR": (frame(1, "ab") + header(5, 6), [reply("ab")]),
 }
 
 
@@ -201,19 +202,31 @@ _LEAVES: dict[str, tuple[bytes, list[Any]]] = {
     slow=True,
 )
 def case_room_again(play: Play) -> None:
-    """One is allowed."""
+    """One is allowed.  At last one that never closes, and one that takes nothing."""
     short = play.times.answer / 6
-    server = play.target.server(max_connections=1, frame_timeout=short, idle_timeout=short, fresh=True)
+    server = play.target.server(
+        max_connections=1,
+        frame_timeout=short,
+        idle_timeout=short,
+        linger_timeout=short,
+        write_timeout=short,
+        fresh=True,
+    )
     for name, (octets, answers) in _LEAVES.items():
         conversation = admitted(play, server)
         conversation.log.event(f"it will end {name}")
-        conversation.send(octets)
         if "its end" in name:
-            conversation.send_fin()
+            conversation.send_last(octets)
+        else:
+            conversation.send(octets)
         judge(conversation, answers, "closed", play=play)
         conversation.close()
-    conversation = admitted(play, server)
-    conversation.reset()
+    admitted(play, server).reset()
+    lingering = admitted(play, server)
+    lingering.send(header(0, 0))
+    judge(lingering, [error(501)], "closed", play=play)
+    deaf = admitted(play, server, receive_buffer=8_192)
+    deaf.send(frame(1, text_of(_SMALL)) * 100, reading=False, within=play.times.quiet)
     admitted(play, server)
 
 

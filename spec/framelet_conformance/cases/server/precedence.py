@@ -21,6 +21,7 @@ from .received import held, met
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
+    from framelet_conformance.targets.setup import ServerUnderTest
 
 _FATAL = {
     501: header(0x09, 5),
@@ -78,7 +79,7 @@ def case_too_many(play: Play) -> None:
     stops=True,
 )
 def case_stop_behind_the_end(play: Play) -> None:
-    """By each fatal ERROR that a client can cause, and by the client's own."""
+    """By each fatal ERROR that a client can cause, and by the client's own; it may come with the fault."""
     short = _SHORT * play.times.scale
     server = play.target.server(fresh=True, stop="local", frame_timeout=short, idle_timeout=short)
     ends = [*_FATAL.items(), (504, header(frames.REQUEST, 9)), (505, b""), (0, _FRAMES["an ERROR"])]
@@ -89,9 +90,20 @@ def case_stop_behind_the_end(play: Play) -> None:
             strictly_closed(play, "REQ-ERROR-8")
             conversation.send(frame(frames.STOP))
             conversation.pause(play.times.quiet)
-        with play.open(server, "afterwards") as conversation:
-            conversation.send(frame(frames.PING, "p"))
-            judge(conversation, [pong("p")], "silent", play=play)
+        see_it_goes_on(play, server)
+    for code, octets in (*_FATAL.items(), (0, header(frames.ERROR, 0))):
+        for fin in (False, True):
+            with play.open(server, f"ERROR {code or 'of the client'} and STOP") as conversation:
+                (conversation.send_last if fin else conversation.send)(octets + frame(frames.STOP))
+                judge(conversation, [error(code)] if code else [], "closed", play=play)
+            see_it_goes_on(play, server)
+
+
+def see_it_goes_on(play: Play, server: ServerUnderTest) -> None:
+    """See that nothing has stopped the server."""
+    with play.open(server, "afterwards") as conversation:
+        conversation.send(frame(frames.PING, "p"))
+        judge(conversation, [pong("p")], "silent", play=play)
 
 
 @case(
@@ -104,16 +116,18 @@ def case_stop_behind_the_end(play: Play) -> None:
 def case_fault_before_drain(play: Play) -> None:
     """Everything was received before the STOP; a draining server may read and discard the fault."""
     server = play.target.server(fresh=True, stop="local")
-    *others, stopper = met(play, server, *(f"fault {code}" for code in _FATAL), "stopper")
+    faults: dict[int | None, bytes] = {**_FATAL, None: _FRAMES["an ERROR"]}
+    *others, stopper = met(play, server, *(f"fault {code}" for code in faults), "stopper")
     with held(server):
-        for conversation, octets in zip(others, _FATAL.values(), strict=True):
+        for conversation, octets in zip(others, faults.values(), strict=True):
             conversation.send(frame(frames.REQUEST, "ab") + octets)
         stopper.send(frame(frames.STOP))
-    for conversation, code in zip(others, _FATAL, strict=True):
+    for conversation, code in zip(others, faults, strict=True):
         judge(conversation, [reply("ab")], "silent")
         found = conversation.read_frame()
-        if found is not None and (found.type != frames.ERROR or not found.body.startswith(b"%d " % code)):
-            message = f"{show(found)} came instead of ERROR {code} or the end"
+        due = found is None or (found.type == frames.ERROR and found.body.startswith(f"{code} ".encode()))
+        if not due:
+            message = f"{show(found)} came instead of {f'ERROR {code} or ' if code else ''}the end"
             raise Failed(message, "REQ-STOP-7")
         judge(conversation, [], "closed", play=play)
         conversation.close()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from framelet_conformance.wire.conversation import Conversation
 
 _STOPPERS = 8
+_LONG_TOKEN = "a long token, of more octets than what a careless program has room for; " + "secret" * 50
 
 
 @case(
@@ -54,6 +55,33 @@ def case_wrong_token(play: Play) -> None:
     for conversation in play.conversations:
         if token.encode() in conversation.log.stream("received"):
             raise Failed("the ERROR that refuses a STOP shows the token", "REQ-SEC-3")
+
+
+@case(
+    "stop.odd-token",
+    "policy token: tokens that are the right one as far as careless comparisons see are refused",
+    "REQ-STOP-3",
+    "REQ-STOP-1",
+    "REQ-STOP-5",
+    "REQ-TEXT-2",
+    stops=True,
+)
+def case_odd_token(play: Play) -> None:
+    """With NUL, line ends, beyond ASCII, very long, cut short, or no text; the right one is accepted."""
+    token = play.options.stop_token or _LONG_TOKEN
+    server = play.target.server(fresh=True, stop=f"token:{token}")
+    wide = "".join(chr(ord(letter) + 0xFEE0) if "!" <= letter <= "~" else letter for letter in token)
+    wrong = ["", "\0", token + "\0", token + "\0x", "\0" + token, token + "\r\n", "\n" + token]
+    wrong += [token + "\u00e9", "\ufeff" + token, token + "\u200b", wide, token[::-1], token[1:]]
+    wrong += [token[:size] for size in (1, 8, 16, 32, 64, len(token) - 1)]
+    wrong += [token + "x", token + "x" * 60_000, "x" * 65_536]
+    refused(play, server, [text.encode() for text in wrong if text != token])
+    with play.open(server) as conversation:
+        conversation.send(frame(STOP, token.encode() + b"\xff") + frame(STOP, b"\xff" + token.encode()))
+        judge(conversation, [error(400)] * 2, "open", play=play)
+        conversation.send(frame(STOP, token))
+        await_stopped(conversation)
+        play.ended(conversation.ending, Verdict.PASS)
 
 
 def refused(play: Play, server: ServerUnderTest, tokens: list[bytes]) -> None:

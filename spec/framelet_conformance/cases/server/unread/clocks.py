@@ -1,4 +1,4 @@
-"""The write timeout of a client of whose answers a rest waits in the server's own memory."""
+"""Clocks of a client that does not take its answers, which wait in the server's own memory."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from framelet_conformance.cases.server.deadlines import EARLY
+from framelet_conformance.cases.server.deadlines import EARLY, await_fatal
+from framelet_conformance.expectations import pong, reply
+from framelet_conformance.judging.judge import judge
 from framelet_conformance.play import case
 from framelet_conformance.verdicts import Failed, Skipped
-from framelet_conformance.wire.frames import ERROR, PING, REQUEST, frame, header
+from framelet_conformance.wire.frames import ERROR, PING, REQUEST, frame, header, text_of
 
 from .rest import LARGE, rest_of
 
@@ -100,3 +102,50 @@ def case_slow_reader(play: Play) -> None:
     while time.monotonic() < rest.seen + timeout + play.times.grace and not rest.over:
         time.sleep(timeout / 40)
     see_it_over(rest, taken, timeout)
+
+
+_PARTS = {"type": 1, "length": 3, "header": 5, "body": 9}
+
+
+@case(
+    "deadlines.part-while-unread",
+    "the frame timeout of a frame that began with unread answers runs only while the server reads",
+    "REQ-TIME-8",
+    "REQ-TIME-1",
+    slow=True,
+)
+def case_part(play: Play) -> None:
+    """Part of a PING comes with a large REQUEST, one more octet when the answer waits, the rest much later.
+
+    Where that octet is read, the server reads on, and its clock may run.
+    """
+    unit = play.times.scale
+    server = play.target.server(frame_timeout=unit, idle_timeout=30 * unit, write_timeout=30 * unit)
+    if (server.max_body or 0) < LARGE:
+        message = f"needs a server that takes a body of {LARGE:,} octets"
+        raise Skipped(message)
+    text, ping = text_of(LARGE), frame(PING, "0123456789")
+    opened = []
+    for name, size in _PARTS.items():
+        for more in (ping[size + 1 :], b""):
+            conversation = play.open(
+                server, f"{name}, {'then all' if more else 'no more'}", receive_buffer=8_192
+            )
+            conversation.send(frame(REQUEST, text) + ping[:size], reading=False)
+            conversation.read_more()
+            conversation.send(ping[size : size + 1], reading=False)
+            opened.append((conversation, more))
+    time.sleep(unit + play.times.grace)
+    for conversation, more in opened:
+        queues = conversation.queues_of_peer
+        if queues is None or not queues.unread:
+            judge(conversation, [reply(text)], "silent")
+            continue
+        conversation.send(more, reading=False)
+        began = time.monotonic()
+        if more:
+            judge(conversation, [reply(text), pong(ping[5:].decode())], "open", play=play)
+        else:
+            judge(conversation, [reply(text)], "silent")
+            await_fatal(play, conversation, 504, began, unit, early=unit / 2)
+        conversation.close()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from framelet_conformance.cases.server.deadlines import EARLY
 from framelet_conformance.cases.server.drain import await_stopped, see_counts, see_one_cut
-from framelet_conformance.cases.server.received import met
+from framelet_conformance.cases.server.received import held, met
 from framelet_conformance.judging.judge import judge
 from framelet_conformance.play import case
 from framelet_conformance.verdicts import Failed, Verdict
@@ -15,7 +15,7 @@ from framelet_conformance.wire.conversation import Silence
 from framelet_conformance.wire.frames import ERROR, REQUEST, STOP, frame, header
 from framelet_conformance.wire.log import Ending
 
-from .kept import EVENTS
+from .kept import EVENTS, see_linger_last
 from .rest import LARGE, rest_of
 
 if TYPE_CHECKING:
@@ -148,3 +148,59 @@ def case_progress(play: Play) -> None:
             taken = time.monotonic()
             rest.take_some()
     see_one_cut(play, stopper, began, timeout)
+
+
+@case(
+    "stop.counts-no-stopper",
+    "STOPPED counts no connection whose STOP was allowed, whatever becomes of it in the drain",
+    "REQ-DRAIN-1",
+    "REQ-STOP-11",
+    "REQ-STOP-8",
+    stops=True,
+)
+def case_no_stopper(play: Play) -> None:
+    """Of three one resets and one ends its stream, while the only other client has answers to take."""
+    server = play.target.server(fresh=True, stop="local")
+    stoppers = met(play, server, "stays", "resets", "ends its stream")
+    rest = rest_of(play, server, "other")
+    with held(server):
+        for stopper in stoppers:
+            stopper.send(frame(STOP))
+    stays, resets, ends = stoppers
+    see_no_stopped(stays, play.times.quiet)
+    resets.reset()
+    ends.send_fin()
+    see_no_stopped(stays, play.times.quiet)
+    judge(rest.conversation, rest.answers, "closed", play=play)
+    for stopper in (stays, ends):
+        parameters = await_stopped(stopper)
+        play.ended(stopper.ending, Verdict.PASS)
+        see_counts(parameters, "one connection did not ask for the end", closed=1, cut=0)
+
+
+@case(
+    "stop.lingers-behind-answers",
+    "the linger timeout of a drain begins behind the answers of each connection, and behind STOPPED",
+    "REQ-TIME-9",
+    "REQ-STATE-1",
+    "REQ-STOP-10",
+    stops=True,
+    slow=True,
+)
+def case_lingers_behind_answers(play: Play) -> None:
+    """The STOP itself stands behind answers that are taken late; the answers to another are taken later."""
+    linger = play.times.scale
+    server = play.target.server(fresh=True, stop="local", linger_timeout=linger, drain_timeout=30 * linger)
+    met(play, server, "first")[0].close()
+    other, asker = (rest_of(play, server, name) for name in ("other", "stopper"))
+    stopper = asker.conversation
+    stopper.send(frame(STOP), reading=False)
+    time.sleep(1.5 * linger)
+    judge(stopper, asker.answers, "silent")
+    see_no_stopped(stopper, 1.5 * linger)
+    began = time.monotonic()
+    judge(other.conversation, other.answers, "closed", play=play)
+    await_stopped(stopper)
+    play.ended(stopper.ending, Verdict.PASS)
+    see_linger_last(play, other.conversation, began, linger / 2, "REQ-TIME-9", "REQ-STATE-1")
+    see_linger_last(play, stopper, began, linger, "REQ-TIME-9", "REQ-STOP-10")

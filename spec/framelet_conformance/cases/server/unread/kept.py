@@ -52,6 +52,16 @@ EVENTS = {
     ),
     "fault": Event("a fault", "REQ-ERROR-5 REQ-ERROR-8", header(0, 0) + b"behind", (error(501),)),
     "error": Event("an ERROR from the client", "REQ-ERROR-9", frame(ERROR, "400 no") + frame(REQUEST, "ab")),
+    "fault-end": Event(
+        "a fault and the client's half-close",
+        "REQ-ERROR-5 REQ-ERROR-8",
+        header(2, 0),
+        (error(502),),
+        fin=True,
+    ),
+    "error-end": Event(
+        "an ERROR from the client and its half-close", "REQ-ERROR-9", header(ERROR, 6), fin=True
+    ),
 }
 _SMALL_ONLY = {
     "frame-timeout": Event("the frame timeout", "REQ-ERROR-5 REQ-TIME-1", header(REQUEST, 9), (error(504),)),
@@ -108,14 +118,22 @@ def case_kept(play: Play, event: Event, first: int) -> None:
         await_fatal(play, conversation, 505, began, unit)
         return
     strictly_closed(play, *event.requirements.split())
-    while not event.fin and (lasted := time.monotonic() - began) < linger - EARLY:
+    if not event.fin:
+        see_linger_last(play, conversation, began, linger, "REQ-ERROR-8", *event.requirements.split())
+
+
+def see_linger_last(
+    play: Play, conversation: Conversation, began: float, linger: float, *requirements: str
+) -> None:
+    """See that the server discards until the linger timeout is over; it sent FIN after ``began``."""
+    while (lasted := time.monotonic() - began) < linger - EARLY:
         conversation.send(frame(REQUEST, "late") * 10)
         conversation.pause(play.times.pause)
         if not conversation.writable and time.monotonic() - began < linger - EARLY:
             message = (
                 f"a reset came at most {lasted:.3g} s after the FIN; the linger timeout is {linger:.3g} s"
             )
-            raise Failed(message, "REQ-ERROR-8", *event.requirements.split())
+            raise Failed(message, *requirements)
 
 
 @case(
