@@ -8,9 +8,9 @@ import pytest
 
 from framelet_conformance.play import case
 from framelet_conformance.scenario import FAILED, FIN, RESET, Scenario, Step, asked, pause, read, send
-from framelet_conformance.wire.frames import ERROR, REPLY, STOPPED, frame
+from framelet_conformance.wire.frames import ERROR, PONG, REPLY, STOPPED, frame
 
-from .shapes import ANSWERS, NEXT_PING, REQUEST, answer, body, ended, perform
+from .shapes import ANSWERS, NEXT_PING, NEXT_PONG, REQUEST, answer, body, ended, perform
 
 if TYPE_CHECKING:
     from framelet_conformance.play import Play
@@ -98,23 +98,23 @@ def case_fin_in_pipeline(play: Play) -> None:
     ],
 )
 def case_fin_same_segment(play: Play, kind: str) -> None:
-    """The answer to the first of two frames, alone and behind an ignorable frame."""
+    """It comes first, behind an ignorable frame, and behind an answer."""
     ask, octet, text = _PARTIAL[kind]
-    taken = kind in ANSWERS
-    perform(
-        play,
-        *(
-            Scenario(
-                ask=(ask, NEXT_PING),
-                steps=(read(2), Step("last", noise + frame(octet, text))),
-                expect=(answer(octet, text) if taken else FAILED, FAILED),
-                then="closed",
-                fatal=500 if kind == "fatal-error" else None,
-            )
-            for noise in (b"", frame(0x80, "ab"))
-            for _ in range(3)
-        ),
-    )
+    end = answer(octet, text) if kind in ANSWERS else FAILED
+    first = frame(PONG, NEXT_PING.body)
+    for asks, before, expect in (
+        ((ask, NEXT_PING), b"", (end, FAILED)),
+        ((ask, NEXT_PING), frame(0x80, "ab"), (end, FAILED)),
+        ((NEXT_PING, ask, REQUEST), first, (NEXT_PONG, end, FAILED)),
+    ):
+        scenario = Scenario(
+            ask=asks,
+            steps=(read(len(asks)), Step("last", before + frame(octet, text))),
+            expect=expect,
+            then="closed",
+            fatal=500 if kind == "fatal-error" else None,
+        )
+        perform(play, scenario, scenario)
 
 
 @case("client.fin.early", "FIN before anything was asked", "REQ-CLOSE-3")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from framelet_conformance.expectations import error, pong, reply
+from framelet_conformance.expectations import error, reply
 from framelet_conformance.judging.comparing import show
 from framelet_conformance.judging.judge import judge
 from framelet_conformance.play import case
@@ -16,7 +16,7 @@ from framelet_conformance.wire import frames
 from framelet_conformance.wire.frames import frame, header
 
 from .closing import strictly_closed
-from .drain import await_stopped
+from .drain import await_stopped, refuses
 from .received import held, met
 
 if TYPE_CHECKING:
@@ -101,9 +101,9 @@ def case_stop_behind_the_end(play: Play) -> None:
 
 def see_it_goes_on(play: Play, server: ServerUnderTest) -> None:
     """See that nothing has stopped the server."""
-    with play.open(server, "afterwards") as conversation:
-        conversation.send(frame(frames.PING, "p"))
-        judge(conversation, [pong("p")], "silent", play=play)
+    if refuses(play, server):
+        message = "a STOP behind what ended its connection stopped the server"
+        raise Failed(message, "REQ-ERROR-7", "REQ-STATE-1")
 
 
 @case(
@@ -116,13 +116,13 @@ def see_it_goes_on(play: Play, server: ServerUnderTest) -> None:
 def case_fault_before_drain(play: Play) -> None:
     """Everything was received before the STOP; a draining server may read and discard the fault."""
     server = play.target.server(fresh=True, stop="local")
-    faults: dict[int | None, bytes] = {**_FATAL, None: _FRAMES["an ERROR"]}
-    *others, stopper = met(play, server, *(f"fault {code}" for code in faults), "stopper")
+    faults: list[tuple[int | None, bytes]] = [*_FATAL.items(), (None, _FRAMES["an ERROR"])]
+    *others, stopper = met(play, server, *(f"fault {code}" for code, _ in faults), "stopper")
     with held(server):
-        for conversation, octets in zip(others, faults.values(), strict=True):
+        for conversation, (_, octets) in zip(others, faults, strict=True):
             conversation.send(frame(frames.REQUEST, "ab") + octets)
         stopper.send(frame(frames.STOP))
-    for conversation, code in zip(others, faults, strict=True):
+    for conversation, (code, _) in zip(others, faults, strict=True):
         judge(conversation, [reply("ab")], "silent")
         found = conversation.read_frame()
         due = found is None or (found.type == frames.ERROR and found.body.startswith(f"{code} ".encode()))
