@@ -216,6 +216,31 @@ class ClientConnection(Connection):
             self.receive_data(data[start:], now)  # no whole reply comes next, or events before it
         return texts
 
+    def receive_only_reply(self, data: bytes, now: float) -> str | None:
+        """The text of ``data`` where that is the REPLY to the only unanswered frame, and nothing else.
+
+        It is one call where ``receive_replies`` is seven.  Otherwise None, and nothing has been received.
+        """
+        awaited, length = self._awaited, len(data) - codec.HEADER_SIZE
+        if (
+            len(awaited) == 1
+            and awaited[0] == _REQUEST
+            and 0 <= length <= self._limits.max_body
+            and codec.HEADER.unpack_from(data) == (_REPLY, length)
+            and self._taking
+            and self._decoder.at_rest
+            and not self.input_ended
+        ):
+            try:
+                text = data[codec.HEADER_SIZE :].decode()
+            except UnicodeDecodeError:
+                return None
+            awaited.clear()
+            self.frames_received += 1
+            self._idle_since, self._waiting_since = now, None
+            return text
+        return None
+
     def _take_whole(self, data: bytes, start: int, texts: list[str]) -> int:
         """Add the texts of the awaited REPLYs that ``data`` holds as a whole from ``start`` on; their octets.
 
