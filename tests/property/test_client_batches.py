@@ -55,10 +55,7 @@ def taken(
     """What came, a reply as its text; a shortcut takes all replies that come next."""
     found: list[str | ClientEvent] = []
     cut_short = bool(data) and shortcut == "octets"
-    only = connection.receive_only_reply(data, now) if shortcut == "only" else None
-    if only is not None:
-        found.append(only)
-    elif cut_short:
+    if cut_short:
         found += connection.receive_replies(data, now)
     elif data:
         connection.receive_data(data, now)
@@ -86,7 +83,7 @@ def taken(
 @example(["request"], encode(0x83) * 2 + encode(FrameType.REPLY, b""), [4, 6])
 @example(["request"] * 3, encode(FrameType.REPLY, b"x") * 3, [3, 15])
 def test_replies_are_taken_as_by_their_events(asked: list[str], wire: bytes, sizes: list[int]) -> None:
-    by = {shortcut: ClientConnection(now=0.0) for shortcut in ("", "frames", "octets", "only")}
+    by = {shortcut: ClientConnection(now=0.0) for shortcut in ("", "frames", "octets")}
     for connection in by.values():
         ask(connection, asked)
     start = 0

@@ -231,16 +231,6 @@ def test_each_answer_is_matched_whole_and_octet_by_octet(
         assert (client.unanswered, client.state) == (0, State.OPEN)
 
 
-@pytest.mark.req("REQ-ORDER-6")
-def test_an_only_reply_is_taken_in_one_call(client: Client) -> None:
-    client.send_request("ab")
-    client.data_to_send(1.0)
-    assert client.receive_only_reply(encode(FrameType.REPLY, b"ba"), 2.0) == "ba"
-    assert (client.unanswered, client.frames_received, client.next_deadline()) == (0, 1, None)
-    assert client.receive_only_reply(encode(FrameType.REPLY, b"ba"), 2.0) is None  # it is none
-    assert client.next_event() is None  # nothing was received
-
-
 @pytest.mark.req("REQ-ORDER-4", "REQ-ORDER-6")
 def test_answers_belong_to_the_oldest_unanswered_frames(client: Client) -> None:
     answers, events = b"", []

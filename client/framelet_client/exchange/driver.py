@@ -139,10 +139,6 @@ class Driver:
         try:
             data = self.socket.recv(_RECEIVE_SIZE)
             self.received_at = time.monotonic()
-            if self._is_plain:
-                reply = self.connection.receive_only_reply(data, self.received_at)
-                if reply is not None:
-                    return [reply]
             over = not data
             if data and self._tls is not None:
                 data = self._tls.receive(data)
