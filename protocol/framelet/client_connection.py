@@ -182,7 +182,7 @@ class ClientConnection(Connection):
         It ends at the first frame that is anything but the well-formed REPLY to a REQUEST: ask for events.
         """
         texts: list[str] = []
-        frames = self._decoder.frames if self._taking else ()
+        frames = (self._decoder.frames or ()) if self._taking else ()
         for (frame_type, body), asked in zip(frames, self._awaited, strict=False):
             if frame_type != _REPLY or asked != _REQUEST:
                 break
