@@ -82,6 +82,10 @@ def taken(
 @example(["request"], encode(FrameType.REPLY, b"") + encode(FrameType.REPLY, b""), [2, 3])
 @example(["request"], encode(0x83) * 2 + encode(FrameType.REPLY, b""), [4, 6])
 @example(["request"] * 3, encode(FrameType.REPLY, b"x") * 3, [3, 15])
+@example(["request"], encode(FrameType.ERROR, b"500 no") + encode(FrameType.REPLY, b"x"), [11])
+@example(["request"], encode(FrameType.REPLY, encode(FrameType.REPLY, b"x")), [5])
+@example(["ping"], encode(FrameType.REPLY, b""), [])
+@example(["request"], encode(FrameType.ERROR, b"430 no"), [])
 def test_replies_are_taken_as_by_their_events(asked: list[str], wire: bytes, sizes: list[int]) -> None:
     by = {shortcut: ClientConnection(now=0.0) for shortcut in ("", "frames", "octets")}
     for connection in by.values():
