@@ -22,6 +22,7 @@ from framelet.address import DEFAULT_HOST
 
 from .config import ClientLimits
 from .errors import AnswerError
+from .exchange.driver import checked
 from .exchange.multiplexer import Multiplexer
 from .exchange.source import Texts
 from .net.in_loop import open_in_loop
@@ -109,7 +110,7 @@ class Client(Configured):
         if opened.crowded:
             await opened.enter(text)
         answer = await opened.request(text)
-        return answer if isinstance(answer, str) else cast("str", _checked(answer))
+        return answer if isinstance(answer, str) else cast("str", checked(answer))
 
     async def ping(self, text: str = "") -> float:
         """Measure the round trip, in seconds; ``text`` is at most 64 octets.  Raises as ``request``."""
@@ -166,7 +167,7 @@ class Client(Configured):
                         error = cast("ErrorReceived", answer)
                         yield AnswerError(error.code, error.text)
                     else:
-                        _checked(answer)
+                        checked(answer)
 
     async def close(self, *, drain: bool = False) -> None:
         """Close the connection; calls under way end with ConnectionStateError.
@@ -202,7 +203,7 @@ class Client(Configured):
         opened = self._multiplexer()
         if opened.crowded:
             await opened.enter()
-        return _checked(await opened.ask(queue, *arguments))
+        return checked(await opened.ask(queue, *arguments))
 
     async def _exchange(self, texts: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[list[Answer]]:
         """The answers to requests, in lists as they come."""
@@ -265,10 +266,3 @@ class Client(Configured):
 
 connect = Client
 """The same class, under a name that reads well in ``async with``."""
-
-
-def _checked(answer: Answer) -> Answer:
-    """The answer; raises AnswerError where it is a recoverable ERROR."""
-    if isinstance(answer, ErrorReceived):
-        raise AnswerError(answer.code, answer.text)
-    return answer

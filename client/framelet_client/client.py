@@ -21,7 +21,7 @@ from framelet import (
 )
 from framelet.address import DEFAULT_HOST
 from framelet_client.config import ClientLimits
-from framelet_client.exchange.driver import Answer
+from framelet_client.exchange.driver import Answer, checked
 from framelet_client.exchange.engine import Engine
 from framelet_client.exchange.source import Source, Texts
 from framelet_client.exchange.turns import Call, Turns
@@ -105,8 +105,10 @@ class Client(Configured):
         ConnectionLostError, AnswerTimeoutError and ProtocolError when it is over.  A text that cannot be
         sent raises IllFormedTextError or FrameTooLargeError, and costs nothing.
         """
-        answer = self._ask(lambda connection: connection.send_request(text))
-        return cast("str", answer)
+        call = Call(self._leave)
+        with call, call:
+            answer = self._begin(call).request(text)
+        return answer if isinstance(answer, str) else cast("str", checked(answer))
 
     @overload
     def pipeline(self, texts: Iterable[str], *, return_errors: Literal[False] = False) -> Iterator[str]: ...
@@ -210,9 +212,7 @@ class Client(Configured):
         call = Call(self._leave)
         with call, call:
             answer = self._begin(call).ask(ask)
-        if isinstance(answer, ErrorReceived):
-            raise AnswerError(answer.code, answer.text)
-        return answer
+        return checked(answer)
 
     def _begin(self, call: Call) -> Engine:
         """Take the turn: no other call may use the connection until ``_leave``."""

@@ -31,16 +31,12 @@ from .events import (
     ReplyReceived,
     StoppedReceived,
 )
-from .limits import (
-    MAX_PING_BODY,
-    ClientConnectionLimits,
-)
+from .limits import MAX_PING_BODY, ClientConnectionLimits
 from .registry import ANSWERS, VERSION, ErrorCode, FrameType, Role, TypeRange, type_kinds
 from .states import Action, State, Trigger
 
 if TYPE_CHECKING:
     from construct import Construct
-
 
 _REQUEST, _REPLY = int(FrameType.REQUEST), int(FrameType.REPLY)
 
@@ -57,10 +53,10 @@ class ClientConnection(Connection):
 
     def __init__(self, limits: ClientConnectionLimits | None = None, *, now: float) -> None:
         """Begin at the time ``now`` with limits, or the default ones."""
-        if not isinstance(limits, (ClientConnectionLimits, type(None))):
+        self._limits = ClientConnectionLimits() if limits is None else limits
+        if not isinstance(self._limits, ClientConnectionLimits):
             message = f"limits must be ClientConnectionLimits, not {type(limits).__name__}"
             raise TypeError(message)
-        self._limits = limits or ClientConnectionLimits()
         super().__init__(self._limits, now)
         self._awaited: deque[int] = deque()  # types of the unanswered frames, oldest first
         self._pings: deque[bytes] = deque()  # bodies of the unanswered PINGs
@@ -186,25 +182,36 @@ class ClientConnection(Connection):
         It ends at the first frame that is anything but the well-formed REPLY to a REQUEST: ask for events.
         """
         texts: list[str] = []
-        frames, awaited = self._decoder.frames, self._awaited
-        if not frames or not self._taking:
-            return texts
-        for (frame_type, body), asked in zip(frames, awaited, strict=False):
+        frames = (self._decoder.frames or ()) if self._taking else ()
+        for (frame_type, body), asked in zip(frames, self._awaited, strict=False):
             if frame_type != _REPLY or asked != _REQUEST:
                 break
             try:
                 texts.append(body.decode())
             except UnicodeDecodeError:
                 break
-        self._decoder.drop(len(texts))
-        self._cross_off(len(texts))
+        if texts:
+            self._decoder.drop(len(texts))
+            self._cross_off(len(texts))
         return texts
 
     def receive_replies(self, data: bytes, now: float) -> list[str]:
         """Do what ``receive_data`` and then ``take_replies`` do, but several times faster."""
-        start = 0
+        start, length = 0, len(data) - codec.HEADER_SIZE
         texts: list[str] = []
         decoder, ready = self._decoder, self._taking and not self.input_ended
+        only = ready and 0 <= length <= self._limits.max_body and len(self._awaited) == 1 and decoder.at_rest
+        if only and self._awaited[0] == _REQUEST and codec.HEADER.unpack_from(data) == (_REPLY, length):
+            # Most often one reply comes, the only one awaited: this spares half of the time of what follows.
+            try:
+                texts.append(data[codec.HEADER_SIZE :].decode())
+                self._awaited.clear()
+                self.frames_received += 1
+                self._idle_since, self._waiting_since = now, None
+            except UnicodeDecodeError:  # ``next_event`` says so
+                texts.clear()
+            else:
+                return texts
         if not (ready and decoder.at_rest):
             start = self._receive_to_boundary(data, now)
             texts = self.take_replies()
@@ -271,8 +278,8 @@ class ClientConnection(Connection):
         """Give the connection up where the next answer is overdue (REQ-TIME-6); then ask for events."""
         deadline = self.next_deadline()
         if deadline is not None and now >= deadline:
-            message = f"no answer came within {self._limits.answer_timeout:g} seconds"
-            self._overdue = self._fail(AnswerTimeoutError(message))
+            error = AnswerTimeoutError(f"no answer came within {self._limits.answer_timeout:g} seconds")
+            self._overdue = self._fail(error)
 
     def _check_open(self) -> None:
         if self._state is not State.OPEN:

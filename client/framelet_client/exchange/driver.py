@@ -23,6 +23,7 @@ from framelet import (
     ReplyReceived,
     StoppedReceived,
 )
+from framelet_client.errors import AnswerError
 
 from .ending import error_of_end
 
@@ -32,6 +33,14 @@ if TYPE_CHECKING:
 
 Answer = str | ApplicationReceived | PongReceived | HelloReceived | StoppedReceived | ErrorReceived
 """What answers one frame: the text of a reply, or an event; an ErrorReceived here is recoverable."""
+
+
+def checked(answer: Answer) -> Answer:
+    """The answer; raises AnswerError where it is a recoverable ERROR."""
+    if isinstance(answer, ErrorReceived):
+        raise AnswerError(answer.code, answer.text)
+    return answer
+
 
 _RECEIVE_SIZE = 262_144
 _PROCESS = [os.getpid()]  # this one; to ask the system each time would take 0.2 microseconds

@@ -86,15 +86,30 @@ class Engine:
         if self._readable(0.0):
             self._driver.receive()
 
+    def request(self, text: str) -> Answer:
+        """Send a REQUEST, and return its answer; raises as ``exchange``."""
+        self._begin()
+        self._driver.send_request(text)
+        return self._answer()
+
     def ask(self, ask: Callable[[ClientConnection], None]) -> Answer:
         """Send the one frame that ``ask`` queues, and return its answer; raises as ``exchange``."""
-        driver = self._driver
-        self.look()  # what came before the frame is not its answer
-        if driver.end is not None:
-            raise driver.end
+        self._begin()
         ask(self._connection)
+        self._driver.send()
+        return self._answer()
+
+    def _begin(self) -> None:
+        self.look()  # what came before the frame is not its answer
+        if self._driver.end is not None:
+            raise self._driver.end
+
+    def _answer(self) -> Answer:
+        """Send the rest, and wait for the one answer."""
+        driver = self._driver
         while True:
-            driver.send()
+            if driver.unsent:
+                driver.send()
             answers = self._answers(readable=self._readable(self._patience(None)))
             if answers:
                 return answers[0]

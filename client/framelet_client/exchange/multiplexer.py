@@ -20,6 +20,7 @@ from framelet import ClientConnection, ConnectionStateError, FrameletError
 
 from .driver import Answer, Driver
 from .run import Part, Run
+from .wake import answer_and_wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -278,11 +279,31 @@ class Multiplexer:
 
     def _read(self) -> None:
         """Take in one read, and leave further ones to the next pass of the loop (REQ-FLOW-4)."""
+        place = None
         try:  # as ``_guarded``, without its call
-            self._deliver(self._driver.receive())
+            answers = self._driver.receive()
+            place = self._lone_place(answers)
+            if place is None:
+                self._deliver(answers)
+            else:
+                self._places.popleft()
+                answer_and_wake(place, answers[0])
         except BaseException as error:
+            if place is not None:
+                if place.done():
+                    raise  # of the task: its connection is in step
+                self._places = deque((place,))
             self._interrupted(error)
             raise
+
+    def _lone_place(self, answers: list[Answer]) -> asyncio.Future[Answer] | None:
+        """The call for which a read brought its answer, where no other is under way and nothing has ended."""
+        places = self._places
+        if len(answers) == len(places) == 1 and not (self._crowd or self._idle or self._driver.end):
+            place = places[0]
+            if not isinstance(place, Part) and not place.done():
+                return place
+        return None
 
     def _tick(self) -> None:
         """See whether an answer is overdue (REQ-TIME-6)."""
