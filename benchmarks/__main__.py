@@ -15,6 +15,7 @@ import argparse
 import datetime as dt
 import itertools
 import json
+import os
 import signal
 import sys
 import time
@@ -47,6 +48,7 @@ QUICK_ROUNDS, QUICK_SECONDS = 2, 0.15
 def main() -> int:
     """Measure, show and keep; the exit status."""
     given = options()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each start compiles what installing has compiled
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers are ended on the way out
     try:
         if given.page:
