@@ -45,10 +45,10 @@ class Peer:
         """Be cut off in that turn."""
         self.woken = self.cut = True
 
-    def interest(self) -> int:
-        """What to wait for; 0 for a client that is done with."""
+    def interest(self) -> int | None:
+        """What to wait for, 0 while its STOP awaits the others' ends; None for a client that is done with."""
         if self.connection.state is State.CLOSED and not self.out:
-            return 0
+            return None
         return (0 if self.ended or len(self.out) >= ENOUGH else READ) | (WRITE if self.out else 0)
 
     def deadline(self) -> float:
@@ -60,14 +60,14 @@ class Peer:
         due = self.connection.next_deadline()
         return NEVER if due is None else due
 
-    def turn(self, ready: int, now: float) -> int:
-        """Read, answer, write; what to wait for next, 0 for a client that is done with."""
+    def turn(self, ready: int, now: float) -> int | None:
+        """Read, answer, write; what to wait for next, as ``interest``."""
         try:
             self.exchange(ready, now)
         except BlockingIOError:
             pass
         except OSError:
-            return 0
+            return None
         return self.interest()
 
     def exchange(self, ready: int, now: float) -> None:
@@ -153,15 +153,19 @@ class Server:
             for peer in [peer for peer in self.peers if peer in ready or peer.deadline() <= now]:
                 self.serve(peer, peer.turn(ready.get(peer, 0), now))
 
-    def serve(self, peer: Peer, wanted: int) -> None:
+    def serve(self, peer: Peer, wanted: int | None) -> None:
         """Wait for what a client wants now, or let go of it."""
-        if not wanted:
+        if self.peers[peer] and not wanted:
             self.selector.unregister(peer.sock)
+        if wanted is None:
             peer.sock.close()
             del self.peers[peer]
             self.service.ended(peer.connection)
         elif wanted != self.peers[peer]:
-            self.selector.modify(peer.sock, wanted, peer)
+            if not self.peers[peer]:
+                self.selector.register(peer.sock, wanted, peer)
+            elif wanted:
+                self.selector.modify(peer.sock, wanted, peer)
             self.peers[peer] = wanted
 
 
